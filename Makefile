@@ -1,0 +1,85 @@
+# Everything starts here: `make demo`, `make test`. Needs Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# uv installs in seconds what pip installs in minutes; the one on the PATH is used when there is one.
+UV      = $$(command -v uv || echo $(BIN)/uv) pip
+NPROC  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+.PHONY: help demo test test-all lint format types contracts proto lock bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      start a node, deploy agents, ask them a real question"
+	@echo "make test      everything that can be tested on one machine"
+	@echo "make test-all  the heavier suites too"
+	@echo "make lint types contracts   what CI checks besides"
+	@echo "make bench     benchmarks beside peers; tables and JSON under build/bench"
+	@echo "make proto lock format clean"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "caxton needs Python >= 3.11; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.runtime: $(BIN)/python requirements/runtime.lock pyproject.toml
+	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --require-hashes -r requirements/runtime.lock
+	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --require-hashes -r requirements/build.lock
+	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
+	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# Peers pin other versions of our dependencies, so they live in an environment of their own.
+$(VENV)-peers/.bench: $(BIN)/python requirements/bench.lock
+	$(PYTHON) -m venv $(VENV)-peers
+	VIRTUAL_ENV=$(VENV)-peers $(UV) install --quiet --require-hashes -r requirements/bench.lock
+	@touch $@
+
+demo: $(VENV)/.runtime
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(NPROC) -m "not slow" tests
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(NPROC) tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+proto: $(VENV)/.dev
+	$(BIN)/python proto/generate.py
+
+bench: $(VENV)/.dev $(VENV)-peers/.bench
+	$(BIN)/python -m loadtests
+
+lock: $(BIN)/python
+	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-annotate pyproject.toml -o requirements/runtime.lock
+	printf 'hatchling\neditables\n' | $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-annotate - -o requirements/build.lock
+	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-annotate --group dev -c requirements/runtime.lock -c requirements/build.lock \
+		-o requirements/dev.lock
+	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-annotate --group bench \
+		-o requirements/bench.lock
+
+clean:
+	rm -rf $(VENV) $(VENV)-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The Caxton node: a server that runs agents and carries their messages."""

@@ -1,0 +1,83 @@
+"""The 22 communicative acts of FIPA and what each asks of its receiver.
+
+Reference: FIPA SC00037J, Communicative Act Library.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+__all__ = ["ANSWERABLE", "NEGATIVE", "Performative", "parse_performative", "positive_reply"]
+
+
+class Performative(StrEnum):
+    """A communicative act. The value is the spelling used on every output."""
+
+    ACCEPT_PROPOSAL = "accept_proposal"
+    AGREE = "agree"
+    CANCEL = "cancel"
+    CFP = "cfp"
+    CONFIRM = "confirm"
+    DISCONFIRM = "disconfirm"
+    FAILURE = "failure"
+    INFORM = "inform"
+    INFORM_IF = "inform_if"
+    INFORM_REF = "inform_ref"
+    NOT_UNDERSTOOD = "not_understood"
+    PROPAGATE = "propagate"
+    PROPOSE = "propose"
+    PROXY = "proxy"
+    QUERY_IF = "query_if"
+    QUERY_REF = "query_ref"
+    REFUSE = "refuse"
+    REJECT_PROPOSAL = "reject_proposal"
+    REQUEST = "request"
+    REQUEST_WHEN = "request_when"
+    REQUEST_WHENEVER = "request_whenever"
+    SUBSCRIBE = "subscribe"
+
+
+_SPELLINGS: Final[dict[str, Performative]] = {act.value: act for act in Performative} | {
+    "query": Performative.QUERY_REF,
+    "call_for_proposal": Performative.CFP,
+}
+
+ANSWERABLE: Final = frozenset(
+    {
+        Performative.CFP,
+        Performative.PROPOSE,
+        Performative.PROXY,
+        Performative.QUERY_IF,
+        Performative.QUERY_REF,
+        Performative.REQUEST,
+        Performative.REQUEST_WHEN,
+        Performative.REQUEST_WHENEVER,
+        Performative.SUBSCRIBE,
+    }
+)
+"""Acts whose sender waits for an answer. The rest are told, not asked."""
+
+NEGATIVE: Final = frozenset(
+    {Performative.FAILURE, Performative.NOT_UNDERSTOOD, Performative.REFUSE}
+)
+"""Acts that say no. They are never answered, so that two agents cannot fail at each other."""
+
+
+def parse_performative(text: str) -> Performative | None:
+    """Return the act that `text` names in any case and with `-`, `_` or spaces, or None."""
+    direct = _SPELLINGS.get(text)
+    if direct is not None:
+        return direct
+    return _SPELLINGS.get(text.strip().lower().replace("-", "_").replace(" ", "_"))
+
+
+def positive_reply(act: Performative) -> Performative:
+    """Return the act of an answer that says yes to `act`, when the agent names none itself."""
+    match act:
+        case Performative.CFP:
+            return Performative.PROPOSE
+        case Performative.PROPOSE:
+            return Performative.ACCEPT_PROPOSAL
+        case Performative.SUBSCRIBE:
+            return Performative.AGREE
+        case _:
+            return Performative.INFORM

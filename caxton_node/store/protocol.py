@@ -1,0 +1,289 @@
+"""What a store does for the rest of the node.
+
+Two kinds of writing. The *journal* is the hot path: `append` never blocks and never awaits; the
+store gathers what arrives, writes it in one transaction, syncs, and calls back on the event loop.
+Everything else is a coroutine that returns once its row is on disk. Both go through one writer,
+in order.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from caxton_node.domain.agent import AgentState
+from caxton_node.domain.conversation import Conversation
+from caxton_node.domain.delivery import DeliveryStatus
+from caxton_node.domain.errors import Unavailable
+from caxton_node.domain.message import Message
+
+__all__ = [
+    "AgentRecord",
+    "AgentVersion",
+    "Committed",
+    "LogLine",
+    "Page",
+    "Settlement",
+    "Step",
+    "StepState",
+    "Store",
+    "StoredMessage",
+    "UsageTotal",
+]
+
+Item = TypeVar("Item")
+
+Committed = Callable[[Unavailable | None], None]
+"""Called on the event loop after the commit; with `storage_unavailable` when it failed and
+nothing of the call was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How one accepted message ended. All instants in milliseconds since 1970, UTC."""
+
+    seq: int
+    status: DeliveryStatus
+    settled_at: int
+    agent: str | None = None
+    """Who took the turn, or where a client reads it."""
+    started_at: int | None = None
+    """When the last attempt began."""
+    attempts: int = 0
+    reason: str | None = None
+    """For `dead`: a `DeadReason`, or a code of the error table, with a detail after a colon."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message and what became of it."""
+
+    seq: int
+    message: Message
+    status: DeliveryStatus
+    accepted_at: int
+    settled_at: int | None = None
+    agent: str | None = None
+    started_at: int | None = None
+    attempts: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Part of a list."""
+
+    items: tuple[Item, ...]
+    next_cursor: str | None
+    """Pass it back for the next part; None at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentVersion:
+    """One deployed definition of an agent, kept for ever (until the agent is deleted)."""
+
+    agent: str
+    number: int
+    """1, 2, 3, … in order of deployment."""
+    version: str
+    """As the author counts it."""
+    source: str
+    """The definition as it was given."""
+    format: str
+    """`toml`, `markdown` or `json`."""
+    digest: str
+    """SHA-256 of the source, hexadecimal."""
+    deployed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRecord:
+    """What a restart must know of an agent."""
+
+    name: str
+    state: AgentState
+    current: int
+    """Number of the version in force."""
+    changed_at: int
+
+
+class StepState(StrEnum):
+    """How far a step of a turn came."""
+
+    STARTED = "started"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One model call or tool call of one turn, recorded so that it is never made twice."""
+
+    message_id: str
+    number: int
+    """0, 1, 2, … within the turn."""
+    kind: str
+    """`model` or `tool`."""
+    name: str
+    """The model's or the tool's."""
+    state: StepState
+    started_at: int
+    finished_at: int | None = None
+    data: bytes = b""
+    """The result, JSON; empty while started."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotal:
+    """What was spent."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    """In US dollars."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A line of an agent's own log."""
+
+    at: int
+    level: str
+    """`debug`, `info`, `warning` or `error`."""
+    text: str
+    conversation_id: str | None = None
+
+
+class Store(Protocol):
+    """All that the node keeps. One owner opens and closes it."""
+
+    async def open(self) -> None:
+        """Open or create, migrate, and make ready."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is waiting, then release everything."""
+        ...
+
+    # The journal: the hot path. Called on the event loop only.
+
+    @property
+    def last_seq(self) -> int:
+        """The highest sequence number ever accepted; 0 in a new store."""
+        ...
+
+    @property
+    def backlog(self) -> int:
+        """Entries that wait for the writer. The pipeline refuses messages above its bound."""
+        ...
+
+    def append(
+        self,
+        accepted: Sequence[tuple[int, Message]],
+        settled: Sequence[Settlement],
+        committed: Committed | None = None,
+    ) -> None:
+        """Journal new messages and ends of old ones, all or nothing, in one transaction.
+
+        Args:
+            accepted: Messages under fresh, rising sequence numbers.
+            settled: Ends of messages accepted earlier, or in this very call.
+            committed: Called once, after the commit.
+        """
+        ...
+
+    async def unsettled(self, *, after_seq: int, limit: int) -> Sequence[StoredMessage]:
+        """Return accepted messages without an end, in order of acceptance."""
+        ...
+
+    # Reading messages.
+
+    async def message(self, message_id: str) -> StoredMessage | None:
+        """Return one message, or None."""
+        ...
+
+    async def messages(
+        self,
+        *,
+        conversation_id: str | None = None,
+        status: DeliveryStatus | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[StoredMessage]:
+        """Return messages: of one conversation in order, otherwise newest first."""
+        ...
+
+    async def conversation(self, conversation_id: str) -> Conversation | None:
+        """Return one conversation, or None."""
+        ...
+
+    async def conversations(
+        self, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        """Return conversations, the most recently active first."""
+        ...
+
+    async def status_counts(self) -> dict[DeliveryStatus, int]:
+        """Return how many messages are in each state. A state without any may be absent."""
+        ...
+
+    async def revive(self, message_id: str, *, seq: int) -> StoredMessage | None:
+        """Make a dead message accepted again under a new number; None if it is not dead."""
+        ...
+
+    async def drop(self, message_id: str) -> bool:
+        """Delete a dead message; False if it is not dead."""
+        ...
+
+    async def prune(self, *, before: int, limit: int) -> int:
+        """Delete at most `limit` settled messages settled before an instant; return how many."""
+        ...
+
+    # Agents.
+
+    async def put_agent(self, record: AgentRecord, version: AgentVersion | None = None) -> None:
+        """Write an agent's state and, with it, a new version."""
+        ...
+
+    async def agents(self) -> Sequence[AgentRecord]:
+        """Return all agents by name."""
+        ...
+
+    async def agent_versions(self, agent: str) -> Sequence[AgentVersion]:
+        """Return an agent's versions, oldest first."""
+        ...
+
+    async def delete_agent(self, agent: str) -> bool:
+        """Delete an agent, its versions, usage and log; False if there was none."""
+        ...
+
+    # Turns.
+
+    async def put_step(self, step: Step) -> None:
+        """Write a step, or finish one that was started."""
+        ...
+
+    async def steps(self, message_id: str) -> Sequence[Step]:
+        """Return the steps of a message's turn, in order."""
+        ...
+
+    async def add_usage(
+        self, *, agent: str, conversation_id: str, day: str, usage: UsageTotal
+    ) -> None:
+        """Add to what an agent spent in a conversation, on a day (`2026-01-31`, UTC)."""
+        ...
+
+    async def usage(
+        self, *, agent: str, conversation_id: str | None = None, day: str | None = None
+    ) -> UsageTotal:
+        """Return what an agent spent: in a conversation, on a day, or ever."""
+        ...
+
+    # Logs.
+
+    async def put_log(self, agent: str, lines: Sequence[LogLine]) -> None:
+        """Add to an agent's log, which keeps the last 1,000 lines."""
+        ...
+
+    async def log(self, agent: str, *, tail: int = 100) -> Sequence[LogLine]:
+        """Return the last lines of an agent's log, oldest first."""
+        ...
