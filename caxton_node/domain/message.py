@@ -82,8 +82,13 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.reply_with or self.id
 
 
+def _refuse_extension(code: int, _data: memoryview) -> Any:
+    # Metadata holds JSON values only; an extension type would surface where it is next shown.
+    raise msgspec.DecodeError(f"a message carries no msgpack extension of type {code}")
+
+
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(Message)
+_DECODER: Final = msgspec.msgpack.Decoder(Message, ext_hook=_refuse_extension)
 
 
 def encode_message(message: Message) -> bytes:
@@ -97,7 +102,11 @@ def decode_message(data: bytes) -> Message:
     Raises:
         msgspec.DecodeError: The bytes are no message.
     """
-    return _DECODER.decode(data)
+    try:
+        return _DECODER.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        # msgspec lets these two through: text that is not UTF-8, metadata nested without end.
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def encode_content(value: Any) -> bytes:
