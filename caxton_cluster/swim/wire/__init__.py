@@ -1,0 +1,1 @@
+"""HashiCorp memberlist's wire format: bytes on one side, values on the other."""
