@@ -5,7 +5,7 @@ How it is spelled in a file is the business of `caxton_node.agentfile`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -33,7 +33,33 @@ __all__ = [
 AGENT_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """What an agent may be called. Match the whole name."""
 
-EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+class _Empty(Mapping[str, Any]):
+    """The mapping without entries.
+
+    Unlike a mappingproxy it has a hash, which Python 3.11 asks of a dataclass field's default,
+    and `dataclasses.asdict` can copy it.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+
+EMPTY: Final[Mapping[str, Any]] = _Empty()
 
 
 class AgentKind(StrEnum):
