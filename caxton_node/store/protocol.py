@@ -212,6 +212,10 @@ class Store(Protocol):
         """Return messages: of one conversation in order, otherwise newest first."""
         ...
 
+    async def recent_messages(self, conversation_id: str, *, limit: int) -> Sequence[StoredMessage]:
+        """Return the last messages of a conversation, oldest first."""
+        ...
+
     async def conversation(self, conversation_id: str) -> Conversation | None:
         """Return one conversation, or None."""
         ...

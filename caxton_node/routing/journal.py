@@ -1,0 +1,60 @@
+"""The promise: nothing is accepted before it is on disk, and everything accepted has an end.
+
+This is the pipeline's view of the store: it numbers the messages, remembers in order who is to
+be told of the commit, and refuses more than the writer can carry.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from caxton_node.domain.errors import Unavailable
+from caxton_node.domain.message import Message
+from caxton_node.store.protocol import Settlement, Store
+
+__all__ = ["BACKLOG_MAX", "Journal", "OnCommit"]
+
+BACKLOG_MAX = 50_000
+"""Entries that may wait for the writer: about a second of work. One more is refused."""
+
+OnCommit = Callable[[Unavailable | None], None]
+
+
+class Journal:
+    """Numbers, writes and settles messages."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seq = store.last_seq
+        self._waiting: deque[OnCommit] = deque()
+
+    def next_seq(self) -> int:
+        """Return a fresh number for a message."""
+        self._seq += 1
+        return self._seq
+
+    def check_room(self) -> None:
+        """Refuse what the writer cannot carry.
+
+        Raises:
+            Unavailable: `node_busy`.
+        """
+        if self._store.backlog >= BACKLOG_MAX:
+            raise Unavailable(
+                "node_busy",
+                "the journal is behind",
+                hint="Try again a little later.",
+                facts={"retry_after_s": 1},
+            )
+
+    def write(
+        self,
+        accepted: Sequence[tuple[int, Message]],
+        settled: Sequence[Settlement],
+        on_commit: OnCommit | None,
+    ) -> None:
+        """Write new messages and ends of old ones, all or nothing."""
+        self._store.append(accepted, settled, on_commit)
+
+    def settle(self, settlement: Settlement) -> None:
+        """Write the end of a message. The store keeps trying while the process lives."""
+        self._store.append((), (settlement,), None)

@@ -1,0 +1,1 @@
+"""What runs agents: mailboxes, turns, supervision, and the deployment of definitions."""

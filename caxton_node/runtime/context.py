@@ -1,0 +1,253 @@
+"""What an agent may do within one turn: speak to others, show progress, know its deadline.
+
+Questions and messages sent within a turn carry ids made of the message's own id and a number.
+A turn that is taken again after a crash makes the same ids, so nothing is sent twice, and the
+answer to a question asked before the crash is found in the journal.
+"""
+
+from typing import Any, Final
+
+from caxton_node.domain.delivery import DeliveryMode
+from caxton_node.domain.errors import Failed
+from caxton_node.domain.ids import IdFactory
+from caxton_node.domain.message import Message, encode_content
+from caxton_node.domain.performatives import Performative
+from caxton_node.routing.clock import Clock
+from caxton_node.routing.pipeline import Pipeline
+from caxton_node.routing.waiting import ASK_MARK, Answers, answer_within
+from caxton_node.runtime.seat import RunningTurn
+from caxton_node.store.protocol import Store
+from caxton_node.telemetry.events import Events
+from caxton_node.tools.tool import Outbox
+
+__all__ = ["DEPTH_MAX", "Context", "Speech", "StepOutbox"]
+
+DEPTH_MAX: Final = 8
+"""How deep agents may ask agents within one request. One more is a loop."""
+
+ANSWERS_SEARCHED_MAX: Final = 100
+
+
+class Speech:
+    """How turns speak: the parts of the node that a context needs, built once."""
+
+    def __init__(
+        self,
+        *,
+        pipeline: Pipeline,
+        answers: Answers,
+        store: Store,
+        events: Events,
+        clock: Clock,
+        new_id: IdFactory,
+    ) -> None:
+        self.pipeline = pipeline
+        self.answers = answers
+        self.store = store
+        self.events = events
+        self.clock = clock
+        self.new_id = new_id
+
+    async def find_answer(self, question: Message) -> Message | None:
+        """Return the answer to a question that was asked before a crash, if it came."""
+        page = await self.store.messages(
+            conversation_id=question.conversation_id, limit=ANSWERS_SEARCHED_MAX
+        )
+        for stored in page.items:
+            if stored.message.in_reply_to == question.id:
+                return stored.message
+        return None
+
+
+class Context:
+    """One turn, seen from the agent. Implements `TurnContext`."""
+
+    __slots__ = ("_count", "_speech", "_turn", "agent", "attempt", "deadline_ms", "message")
+
+    def __init__(self, agent: str, turn: RunningTurn, speech: Speech) -> None:
+        self.agent = agent
+        self.message: Message = turn.envelope.message
+        self.attempt: int = turn.envelope.attempts
+        self.deadline_ms: int = turn.deadline_ms
+        self._turn = turn
+        self._speech = speech
+        self._count = 0
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether this turn may have begun before."""
+        return self.attempt > 1 or self._turn.envelope.is_recovered
+
+    def step_outbox(self, step: int) -> Outbox:
+        """Return an outbox for one step: its messages carry the step's number."""
+        return StepOutbox(self, step)
+
+    def show(self, kind: str, **data: Any) -> None:
+        """Show something to whoever watches the conversation."""
+        if self._speech.events.has_watchers:
+            self._speech.events.publish(
+                kind,
+                agent=self.agent,
+                message_id=self.message.id,
+                conversation_id=self.message.conversation_id,
+                **data,
+            )
+
+    def keep_partial(self, text: str) -> None:
+        """Remember what there is so far, for the answer to a `cancel`."""
+        self._turn.partial = text
+
+    async def tell(
+        self,
+        *,
+        receiver: str = "",
+        capability: str | None = None,
+        performative: Performative = Performative.INFORM,
+        content: Any,
+    ) -> str:
+        """Send without waiting for an answer; return the message's id once it is accepted."""
+        self._count += 1
+        return await self.tell_as(
+            f"{self._count}",
+            receiver=receiver,
+            capability=capability,
+            performative=performative,
+            content=content,
+        )
+
+    async def ask(
+        self,
+        *,
+        receiver: str = "",
+        capability: str | None = None,
+        performative: Performative = Performative.REQUEST,
+        content: Any,
+        timeout_s: float,
+    ) -> Message:
+        """Send, wait for the answer and return it; it may be a negative act."""
+        self._count += 1
+        return await self.ask_as(
+            f"{self._count}",
+            receiver=receiver,
+            capability=capability,
+            performative=performative,
+            content=content,
+            timeout_s=timeout_s,
+        )
+
+    async def tell_as(
+        self,
+        number: str,
+        *,
+        receiver: str,
+        capability: str | None,
+        performative: Performative,
+        content: Any,
+    ) -> str:
+        """Tell under a given number within the turn."""
+        message = self._message(number, receiver, capability, performative, content)
+        if not (self.is_resumed and await self._speech.store.message(message.id)):
+            await self._speech.pipeline.send(message)
+        return message.id
+
+    async def ask_as(
+        self,
+        number: str,
+        *,
+        receiver: str,
+        capability: str | None,
+        performative: Performative,
+        content: Any,
+        timeout_s: float,
+    ) -> Message:
+        """Ask under a given number within the turn."""
+        question = self._message(number, receiver, capability, performative, content)
+        left_s = max(0.0, (self.deadline_ms - self._speech.clock.now_ms()) / 1000)
+        with self._speech.answers.expect(self.agent, question.id) as answer:
+            if self.is_resumed and await self._speech.store.message(question.id):
+                found = await self._speech.find_answer(question)
+                if found is not None:
+                    return found
+            else:
+                await self._speech.pipeline.send(question)
+            return await answer_within(answer, min(timeout_s, left_s))
+
+    def _message(
+        self,
+        number: str,
+        receiver: str,
+        capability: str | None,
+        performative: Performative,
+        content: Any,
+    ) -> Message:
+        message = self.message
+        depth = int((message.metadata or {}).get("depth", 0)) + 1
+        if depth > DEPTH_MAX:
+            raise Failed("loop_detected", f"agents have asked each other {DEPTH_MAX} levels deep")
+        return Message(
+            id=f"{message.id}{ASK_MARK}{number}",
+            performative=performative,
+            sender=self.agent,
+            receiver=receiver,
+            capability=capability,
+            content=encode_content(content),
+            # A conversation of its own: the one this turn holds is closed until the turn ends.
+            conversation_id=f"{message.conversation_id}.{number}",
+            delivery=(
+                DeliveryMode.AT_MOST_ONCE
+                if message.delivery is DeliveryMode.AT_MOST_ONCE
+                else DeliveryMode.AT_LEAST_ONCE
+            ),
+            created_at=self._speech.clock.now_ms(),
+            traceparent=message.traceparent,
+            metadata={"depth": depth},
+        )
+
+
+class StepOutbox:
+    """The context's outbox for one step of the turn: its messages carry the step's number."""
+
+    def __init__(self, context: Context, step: int) -> None:
+        self._context = context
+        self._step = step
+        self._count = 0
+
+    def _next(self) -> str:
+        self._count += 1
+        return f"s{self._step}-{self._count}"
+
+    async def tell(
+        self,
+        *,
+        receiver: str,
+        capability: str | None,
+        performative: Performative,
+        content: Any,
+    ) -> str:
+        """Send without waiting for an answer; return the message's id."""
+        return await self._context.tell_as(
+            self._next(),
+            receiver=receiver,
+            capability=capability,
+            performative=performative,
+            content=content,
+        )
+
+    async def ask(
+        self,
+        *,
+        receiver: str,
+        capability: str | None,
+        performative: Performative,
+        content: Any,
+        timeout_s: float,
+    ) -> Message:
+        """Send and return the answer, which may be a negative act."""
+        return await self._context.ask_as(
+            self._next(),
+            receiver=receiver,
+            capability=capability,
+            performative=performative,
+            content=content,
+            timeout_s=timeout_s,
+        )

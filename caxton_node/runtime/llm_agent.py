@@ -1,0 +1,319 @@
+"""An agent made of a prompt, a model and tools: the shell around `Turn`.
+
+It builds the prompt, calls the model, runs the tools, and records each step, so that a turn
+taken again after a crash repeats no model call and no effect.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import assert_never
+
+from caxton_node.domain.agent import AgentSpec
+from caxton_node.domain.delivery import DeliveryMode
+from caxton_node.domain.errors import CaxtonError, Failed
+from caxton_node.domain.message import Message
+from caxton_node.domain.tool import ToolCall, ToolResult
+from caxton_node.llm.budget import Decision
+from caxton_node.llm.model import Model, ModelReply, ModelRequest
+from caxton_node.routing.clock import Clock
+from caxton_node.runtime.agent import Reply, TurnContext
+from caxton_node.runtime.prompt import HISTORY_MESSAGES_MAX, build_prompt, text_of
+from caxton_node.runtime.spending import Spending
+from caxton_node.runtime.steps import (
+    Recorder,
+    decode_reply,
+    decode_result,
+    encode_reply,
+    encode_result,
+)
+from caxton_node.runtime.turn import CallModel, CallTools, Fail, Say, Turn
+from caxton_node.store.protocol import LogLine, StepState, Store, UsageTotal
+from caxton_node.telemetry.counts import Counts
+from caxton_node.tools.artifacts import open_artifacts
+from caxton_node.tools.permissions import Refused, decide_permission
+from caxton_node.tools.registry import ToolRegistry
+from caxton_node.tools.tool import Artifacts, ToolContext
+
+__all__ = ["LlmAgent", "LlmParts"]
+
+_log = logging.getLogger("caxton.runtime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmParts:
+    """What every LLM agent of a node shares."""
+
+    tools: ToolRegistry
+    store: Store
+    clock: Clock
+    counts: Counts
+    agents_folder: Path
+    """Each agent has a folder of its own below it."""
+
+
+class LlmAgent:
+    """Takes turns with a model. Conversations run side by side and share nothing."""
+
+    def __init__(
+        self,
+        spec: AgentSpec,
+        *,
+        model: Model,
+        parts: LlmParts,
+        new_spending: Callable[[UsageTotal, UsageTotal], Spending],
+    ) -> None:
+        self._spec = spec
+        self._model = model
+        self._parts = parts
+        self._new_spending = new_spending
+        self._folder = parts.agents_folder / spec.name
+
+    async def close(self) -> None:
+        """Nothing to release: the model's connections belong to the node."""
+
+    async def handle(self, message: Message, context: TurnContext) -> Reply | None:
+        """Take a turn on a message.
+
+        Raises:
+            Failed: `model_failed`, `budget_exhausted`, `loop_detected`, `outcome_unknown`.
+            TimedOut: `timed_out`, of the model.
+        """
+        run = _Run(self, message, context)
+        return await run.to_the_end()
+
+    # What a run needs of its agent.
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The definition."""
+        return self._spec
+
+    @property
+    def model(self) -> Model:
+        """The model that this agent calls."""
+        return self._model
+
+    @property
+    def parts(self) -> LlmParts:
+        """What the node's agents share."""
+        return self._parts
+
+    @property
+    def folder(self) -> Path:
+        """The agent's own folder."""
+        return self._folder
+
+    async def spending(self, conversation_id: str) -> Spending:
+        """Return what the agent may still spend."""
+        store, name = self._parts.store, self._spec.name
+        in_conversation = await store.usage(agent=name, conversation_id=conversation_id)
+        today = await store.usage(agent=name, day=self.today())
+        return self._new_spending(in_conversation, today)
+
+    def today(self) -> str:
+        """Return the day that spending counts for, in UTC."""
+        return datetime.fromtimestamp(self._parts.clock.now_ms() / 1000, UTC).date().isoformat()
+
+
+class _Run:
+    """One turn from its first action to its last."""
+
+    def __init__(self, agent: LlmAgent, message: Message, context: TurnContext) -> None:
+        self._agent = agent
+        self._message = message
+        self._context = context
+        self._parts = agent.parts
+        self._recorder = Recorder(
+            agent.parts.store,
+            agent.parts.clock,
+            message.id,
+            is_kept=message.delivery is not DeliveryMode.AT_MOST_ONCE,
+        )
+        self._artifacts: Artifacts | None = None
+        self._said: list[str] = []
+
+    async def to_the_end(self) -> Reply | None:
+        spec = self._agent.spec
+        if self._context.is_resumed:
+            await self._recorder.load()
+        self._spending = await self._agent.spending(self._message.conversation_id)
+        turn = Turn(
+            spec=spec,
+            prompt=build_prompt(spec, self._message, history=await self._history()),
+            tools=self._parts.tools.specs(spec.tools),
+            question=text_of(self._message.body()),
+            check_budget=self._check_budget,
+        )
+        action = turn.begin()
+        while True:
+            match action:
+                case CallModel(request):
+                    action = turn.on_model(await self._call_model(request))
+                case CallTools(calls):
+                    action = turn.on_tools([(call, await self._call_tool(call)) for call in calls])
+                case Say(reply):
+                    await self._log_turn("info", f"answered {self._message.performative.value}")
+                    return reply
+                case Fail(error):
+                    await self._log_turn("error", f"{error.code}: {error.detail}")
+                    raise error
+                case _:
+                    assert_never(action)
+
+    async def _history(self) -> list[Message]:
+        stored = await self._parts.store.recent_messages(
+            self._message.conversation_id, limit=HISTORY_MESSAGES_MAX + 1
+        )
+        earlier = []
+        for one in stored:
+            if one.message.id == self._message.id:
+                break
+            earlier.append(one.message)
+        return earlier
+
+    def _check_budget(self, messages: object) -> Decision:
+        return self._spending.check(messages)
+
+    # The model.
+
+    async def _call_model(self, request: ModelRequest) -> ModelReply:
+        number = self._recorder.take_number()
+        before = self._recorder.before(number)
+        if before is not None and before.state is StepState.DONE:
+            return decode_reply(before.data)
+        name = request.model or self._agent.model.provider
+        await self._recorder.start(number, "model", name, is_effect=False)
+        self._context.show("turn.model_call", model=name, step=number)
+        self._said.clear()
+        try:
+            reply = await self._agent.model.complete(request, self._on_delta)
+        except CaxtonError as error:
+            await self._log_turn("error", f"{error.code}: {error.detail}")
+            raise
+        await self._recorder.finish(number, "model", name, encode_reply(reply))
+        await self._account(reply)
+        return reply
+
+    def _on_delta(self, text: str) -> None:
+        self._said.append(text)
+        self._context.keep_partial("".join(self._said))
+        self._context.show("turn.delta", text=text)
+
+    async def _account(self, reply: ModelReply) -> None:
+        counts, usage = self._parts.counts, reply.usage
+        counts.model_calls += 1
+        counts.model_input_tokens += usage.input_tokens
+        counts.model_output_tokens += usage.output_tokens
+        spent = self._spending.add(reply)
+        await self._parts.store.add_usage(
+            agent=self._agent.spec.name,
+            conversation_id=self._message.conversation_id,
+            day=self._agent.today(),
+            usage=spent,
+        )
+
+    # Tools.
+
+    async def _call_tool(self, call: ToolCall) -> ToolResult:
+        number = self._recorder.take_number()
+        before = self._recorder.before(number)
+        if before is not None and before.state is StepState.DONE:
+            return decode_result(before.data)
+        prepared = self._prepare(call)
+        if isinstance(prepared, ToolResult):
+            return await self._keep_result(number, call, prepared)
+        tool = self._parts.tools.get(call.name)
+        is_effect = not tool.spec.is_read_only
+        if before is not None and self._message.delivery is DeliveryMode.EXACTLY_ONCE:
+            raise Failed(
+                "outcome_unknown",
+                f"{call.name!r} was being called when the node stopped; "
+                "whether it took effect is unknown",
+                hint="Look at the world, then retry the dead letter or drop it.",
+            )
+        await self._recorder.start(number, "tool", call.name, is_effect=is_effect)
+        self._context.show(
+            "turn.tool_call", name=call.name, arguments=dict(call.arguments), step=number
+        )
+        try:
+            result = await tool.call(prepared, await self._tool_context(call, number))
+        except CaxtonError as error:
+            if error.code not in ("denied", "tool_denied", "tool_failed", "timed_out"):
+                raise
+            result = ToolResult(
+                content={"error": error.detail, "code": error.code, "hint": error.hint},
+                is_error=True,
+            )
+        return await self._keep_result(number, call, result)
+
+    def _prepare(self, call: ToolCall) -> dict[str, object] | ToolResult:
+        """Return checked arguments, or the result that tells the model what is wrong."""
+        spec = self._agent.spec
+        if call.name not in spec.tools:
+            known = ", ".join(spec.tools) or "none"
+            return ToolResult(
+                content={"error": f"there is no tool {call.name!r}; the tools are: {known}"},
+                is_error=True,
+            )
+        decision = decide_permission(
+            call.name, allowed_tools=spec.tools, permissions=spec.permissions
+        )
+        if isinstance(decision, Refused):
+            return ToolResult(content={"error": decision.error().detail}, is_error=True)
+        checked = self._parts.tools.check(call.name, call.arguments)
+        if checked.places:
+            return ToolResult(
+                content={"error": "the arguments are wrong", "errors": [str(p) for p in checked.places]},
+                is_error=True,
+            )
+        return dict(checked.arguments)
+
+    async def _keep_result(
+        self, number: int, call: ToolCall, result: ToolResult
+    ) -> ToolResult:
+        counts = self._parts.counts
+        counts.tool_calls += 1
+        counts.tool_errors += result.is_error
+        await self._recorder.finish(
+            number, "tool", call.name, encode_result(result, dict(call.arguments))
+        )
+        self._context.show(
+            "turn.tool_result", name=call.name, is_error=result.is_error, step=number
+        )
+        return result
+
+    async def _tool_context(self, call: ToolCall, number: int) -> ToolContext:
+        if self._artifacts is None:
+            self._artifacts = await open_artifacts(
+                self._agent.folder, self._message.conversation_id
+            )
+        spec = self._agent.spec
+        left_ms = self._context.deadline_ms - self._parts.clock.now_ms()
+        return ToolContext(
+            agent=spec.name,
+            conversation_id=self._message.conversation_id,
+            message_id=self._message.id,
+            effect_id=f"{self._message.id}/{number}",
+            config=spec.tool_config.get(call.name, {}),
+            permissions=spec.permissions,
+            folder=self._agent.folder,
+            artifacts=self._artifacts,
+            outbox=self._context.step_outbox(number),
+            timeout_s=max(0.0, left_ms / 1000),
+        )
+
+    async def _log_turn(self, level: str, text: str) -> None:
+        await self._parts.store.put_log(
+            self._agent.spec.name,
+            [
+                LogLine(
+                    at=self._parts.clock.now_ms(),
+                    level=level,
+                    text=f"{text} of {self._message.sender} (attempt {self._context.attempt})"[:1000],
+                    conversation_id=self._message.conversation_id,
+                )
+            ],
+        )

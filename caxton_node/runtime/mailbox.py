@@ -1,0 +1,105 @@
+"""One agent's waiting messages: bounded, fair between conversations, in order within each.
+
+A conversation has a *lane*. At most one message of a lane is ready or in a turn; the rest of the
+lane waits behind it. So two turns of one conversation never overlap, a slow conversation holds up
+nobody else, and taking the next message is constant work.
+
+Arithmetic and state only; the seat decides when to take.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from caxton_node.routing.envelope import Envelope
+
+__all__ = ["Mailbox"]
+
+_NOBODY_BEHIND: deque[Envelope] = deque(maxlen=0)
+"""The lane of a conversation with one message: shared, so that the common case allocates less."""
+
+
+class Mailbox:
+    """Reserve a slot, fill it, take the message, release its conversation."""
+
+    def __init__(self, capacity: int) -> None:
+        assert capacity >= 1, "a mailbox holds something"
+        self.capacity = capacity
+        self._ready: deque[Envelope] = deque()
+        self._lanes: dict[str, deque[Envelope]] = {}
+        self._reserved = 0
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        """Messages that wait, ready or not, without those in a turn."""
+        return self._waiting
+
+    @property
+    def ready_count(self) -> int:
+        """Messages that could be taken now."""
+        return len(self._ready)
+
+    def reserve(self, *, is_forced: bool = False) -> bool:
+        """Keep a slot; False when all are taken and the wish is not forced."""
+        if not is_forced and self._reserved + self._waiting >= self.capacity:
+            return False
+        self._reserved += 1
+        return True
+
+    def unreserve(self) -> None:
+        """Give back a slot that is not going to be filled."""
+        if self._reserved:
+            self._reserved -= 1
+
+    def put(self, envelope: Envelope) -> None:
+        """Fill a reserved slot."""
+        if self._reserved:
+            self._reserved -= 1
+        self._waiting += 1
+        conversation_id = envelope.message.conversation_id
+        lane = self._lanes.get(conversation_id)
+        if lane is None:
+            self._lanes[conversation_id] = _NOBODY_BEHIND
+            self._ready.append(envelope)
+        elif lane is _NOBODY_BEHIND:
+            self._lanes[conversation_id] = deque((envelope,))
+        else:
+            lane.append(envelope)
+
+    def take(self) -> Envelope | None:
+        """Return the next message; its conversation is closed to others until `release`.
+
+        A message that ended while it waited (expired, cancelled) is passed over.
+        """
+        while self._ready:
+            envelope = self._ready.popleft()
+            self._waiting -= 1
+            if not envelope.is_over:
+                return envelope
+            self.release(envelope.message.conversation_id)
+        return None
+
+    def release(self, conversation_id: str) -> None:
+        """Open a conversation again: its turn is over."""
+        lane = self._lanes[conversation_id]
+        if lane:
+            self._ready.append(lane.popleft())
+        else:
+            del self._lanes[conversation_id]
+
+    def put_back(self, envelope: Envelope) -> None:
+        """Return a message whose turn is to be taken again, before all others of its lane.
+
+        Its conversation stayed closed since it was taken.
+        """
+        assert envelope.message.conversation_id in self._lanes, "its conversation is still closed"
+        self._waiting += 1
+        self._ready.append(envelope)
+
+    def waiting(self, conversation_id: str | None = None) -> Iterator[Envelope]:
+        """Yield what waits, of one conversation or of all, in order within each."""
+        for envelope in self._ready:
+            if conversation_id in (None, envelope.message.conversation_id):
+                yield envelope
+        for lane_id, lane in self._lanes.items():
+            if conversation_id in (None, lane_id):
+                yield from lane

@@ -1,0 +1,46 @@
+"""What a running node is made of, as the edges get it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from caxton_node.domain.ids import IdFactory
+from caxton_node.routing.clock import Clock
+from caxton_node.routing.directory import Directory
+from caxton_node.routing.pipeline import Pipeline
+from caxton_node.routing.waiting import Answers
+from caxton_node.runtime.deployments import Deployments
+from caxton_node.runtime.roster import Roster
+from caxton_node.runtime.supervisor import Supervisor
+from caxton_node.store.protocol import Store
+from caxton_node.telemetry.counts import Counts
+from caxton_node.telemetry.events import Events
+from caxton_node.tools.registry import ToolRegistry
+
+__all__ = ["Node"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """The parts of a node, built and connected by `caxton_node.app`. Edges use, never replace."""
+
+    name: str
+    version: str
+    started_at: int
+    """Milliseconds since 1970, UTC."""
+    store: Store
+    pipeline: Pipeline
+    directory: Directory
+    answers: Answers
+    roster: Roster
+    deployments: Deployments
+    supervisor: Supervisor
+    tools: ToolRegistry
+    events: Events
+    counts: Counts
+    clock: Clock
+    new_id: IdFactory
+    settings_in_force: Mapping[str, tuple[Any, str]]
+    """Dotted key → value to show (secrets hidden) and where it came from."""
+    components: Callable[[], Mapping[str, str]]
+    """Name of a part → `ready`, `degraded: why` or `failed: why`."""

@@ -1,0 +1,167 @@
+"""An agent's seat on this node: its mailbox, the version in force, and the turns under way.
+
+The seat outlives versions and restarts: a redeployment swaps the agent that sits in it while
+the mailbox stays, so that no message is lost; turns under way end with the version they began.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from caxton_node.domain.agent import AgentSpec, AgentState, PermissionSettings
+from caxton_node.routing.envelope import Envelope
+from caxton_node.runtime.agent import Agent
+from caxton_node.runtime.mailbox import Mailbox
+from caxton_node.runtime.supervision import CrashRecord
+
+__all__ = ["RunningTurn", "Seat", "SeatCounts", "Tenant"]
+
+
+@dataclass(slots=True, eq=False)
+class Tenant:
+    """One version of an agent, built and ready to take turns."""
+
+    spec: AgentSpec
+    agent: Agent
+    number: int
+    """Of the version, counted by the store."""
+    turns_under_way: int = 0
+    is_replaced: bool = False
+
+
+@dataclass(slots=True)
+class RunningTurn:
+    """A turn under way, so that it can be ended from outside."""
+
+    envelope: Envelope
+    task: "asyncio.Task[None]"
+    deadline_ms: int
+    stop_reason: str | None = None
+    """`cancelled`, `expired` or `timed_out` once it is being ended."""
+    partial: str = ""
+
+
+@dataclass(slots=True)
+class SeatCounts:
+    """What the agent has done on this node since it was deployed or the node started."""
+
+    finished: int = 0
+    failed: int = 0
+    busy_ms: int = 0
+    """Time spent in turns, added up."""
+    last_activity_at: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """Where messages for one agent arrive and workers take them. Implements `Inbox`."""
+
+    tenant: Tenant
+    state: AgentState
+    deployed_at: int
+    spawn: Callable[["Seat"], None]
+    """Starts one more worker for this seat."""
+    on_cancel: Callable[["Seat", Envelope], None]
+    """Acts on a `cancel`."""
+    mailbox: Mailbox = field(init=False)
+    crashes: CrashRecord = field(init=False)
+    counts: SeatCounts = field(default_factory=SeatCounts)
+    running: dict[str, RunningTurn] = field(default_factory=dict)
+    """Turns under way, by conversation."""
+    retrying: dict[str, Envelope] = field(default_factory=dict)
+    """Messages between two attempts, by conversation."""
+    workers: int = 0
+    is_dismissed: bool = False
+    """The agent was deleted; its workers go home."""
+    _sleepers: list["asyncio.Future[None]"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.mailbox = Mailbox(self.tenant.spec.limits.mailbox)
+        self.crashes = CrashRecord(self.tenant.spec.supervision)
+
+    # As routing sees it.
+
+    @property
+    def agent(self) -> str:
+        """The agent's name."""
+        return self.tenant.spec.name
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The definition in force."""
+        return self.tenant.spec
+
+    @property
+    def permissions(self) -> PermissionSettings:
+        """Whose messages it takes."""
+        return self.tenant.spec.permissions
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes turns now."""
+        return self.state is AgentState.RUNNING
+
+    @property
+    def load(self) -> int:
+        """Messages waiting and turns under way."""
+        return len(self.mailbox) + len(self.running)
+
+    def reserve(self, *, is_forced: bool = False) -> bool:
+        """Keep a slot for a message that is being journaled."""
+        return self.mailbox.reserve(is_forced=is_forced)
+
+    def unreserve(self) -> None:
+        """Give a slot back."""
+        self.mailbox.unreserve()
+
+    def put(self, envelope: Envelope) -> None:
+        """Take a message and wake a worker for it."""
+        self.mailbox.put(envelope)
+        self.wake()
+
+    def interrupt(self, envelope: Envelope) -> None:
+        """Take a `cancel`: it does not queue behind what it calls off."""
+        self.mailbox.unreserve()
+        self.on_cancel(self, envelope)
+
+    # As workers see it.
+
+    def wake(self) -> None:
+        """Make sure that somebody comes for what is ready, within the agent's concurrency."""
+        if self.state is not AgentState.RUNNING or not self.mailbox.ready_count:
+            return
+        while self._sleepers:
+            sleeper = self._sleepers.pop()
+            if not sleeper.done():
+                sleeper.set_result(None)
+                return
+        if self.workers < self.tenant.spec.limits.concurrency:
+            self.spawn(self)
+
+    def wake_all(self) -> None:
+        """Wake every sleeping worker: there is news for all."""
+        while self._sleepers:
+            sleeper = self._sleepers.pop()
+            if not sleeper.done():
+                sleeper.set_result(None)
+
+    def next(self) -> Envelope | None:
+        """Return the next message for a worker, or None when there is nothing to do."""
+        if self.state is not AgentState.RUNNING:
+            return None
+        return self.mailbox.take()
+
+    async def sleep(self) -> None:
+        """Wait until there is something to do. Ended by `wake` or by the worker's owner."""
+        sleeper = asyncio.get_running_loop().create_future()
+        self._sleepers.append(sleeper)
+        try:
+            await sleeper
+        finally:
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+
+    @property
+    def has_sleeper(self) -> bool:
+        """Whether a worker is waiting already; one is enough."""
+        return bool(self._sleepers)

@@ -1,0 +1,1 @@
+"""How the node shows what it does: events, metrics, logs."""
