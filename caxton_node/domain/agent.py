@@ -214,7 +214,8 @@ class AgentSpec:
     """Semantic version, as the author counts it."""
     description: str = ""
     tools: tuple[str, ...] = ()
-    tool_config: Mapping[str, Mapping[str, Any]] = EMPTY
+    tool_config: Mapping[str, Mapping[str, Any]] = field(default=EMPTY, repr=False)
+    """By tool. It may hold expanded secrets, so it is never shown."""
     system_prompt: str = ""
     user_prompt_template: str = "{{message}}"
     documentation: str = ""

@@ -1,0 +1,208 @@
+"""From a document to an `AgentSpec`: every value read by its field, then the rules between them.
+
+All mistakes are collected before anything is refused, so that an author mends a file once.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from caxton_node.agentfile.arrange import Entry, arrange
+from caxton_node.agentfile.build import build_spec, default_of
+from caxton_node.agentfile.report import Report
+from caxton_node.agentfile.schema import FIELDS, NOT_ACTED_UPON, Field
+from caxton_node.agentfile.template import PLACEHOLDERS, placeholder_names, template_flaws
+from caxton_node.documents.document import Document, Flaw
+from caxton_node.documents.expand import expand_all
+from caxton_node.documents.nearest import nearest
+from caxton_node.documents.plain import plain_flaws
+from caxton_node.documents.readers import Flawed, shorten
+from caxton_node.domain.agent import AgentSpec
+
+__all__ = ["Surroundings", "check_agent"]
+
+_PROMPTS: Final = ("system_prompt", "user_prompt_template")
+
+_EXAMPLES: Final = {
+    "name": '"my-agent"',
+    "capabilities": '["data-analysis"]',
+    "system_prompt": '"You are …"',
+    "handler": '"package.module:Class"',
+    "schedule.cron": '"0 7 * * *"',
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a file is checked against."""
+
+    environment: Mapping[str, str]
+    known_tools: Collection[str] | None
+    """None when that is somebody else's question."""
+    assignment: str
+    """How the format writes a missing key, such as `{key} = {value}`."""
+    has_headers: bool
+    """The format has table headers, under which a key can slip by mistake."""
+    has_body: bool
+    """The format has a body besides its keys, which is documentation."""
+
+
+def check_agent(document: Document, surroundings: Surroundings, report: Report) -> AgentSpec:
+    """Return the specification that a document describes.
+
+    Raises:
+        Rejected: `invalid_agent`, with every mistake at its place.
+    """
+    entries = arrange(document.values, report, has_headers=surroundings.has_headers)
+    checker = _Checker(entries, surroundings, report)
+    checker.read_values()
+    checker.check_kind()
+    checker.check_tools()
+    checker.check_prompts()
+    checker.check_schedule()
+    checker.warn_of_the_inert()
+    report.raise_errors()
+    return build_spec(checker.by_target())
+
+
+class _Checker:
+    """The values read so far, by key, and the rules between them."""
+
+    def __init__(
+        self, entries: Mapping[str, Entry], surroundings: Surroundings, report: Report
+    ) -> None:
+        self._entries = entries
+        self._surroundings = surroundings
+        self._report = report
+        self._values: dict[str, Any] = {}
+
+    def by_target(self) -> dict[str, Any]:
+        """Return the values under their names in the specification."""
+        return {
+            target: value
+            for key, value in self._values.items()
+            if (target := FIELDS[key].target) is not None
+        }
+
+    def read_values(self) -> None:
+        """Read each value by its field; require the required."""
+        for key, field in FIELDS.items():
+            entry = self._entries.get(key)
+            if entry is None:
+                if field.is_required:
+                    self._missing(key)
+                continue
+            try:
+                self._values[key] = _read(field, entry.value, self._surroundings.environment)
+            except Flawed as error:
+                for flaw in error.flaws:
+                    self._report.error(entry.path, flaw)
+
+    def check_kind(self) -> None:
+        """A configured agent has a prompt and no handler, a Python agent the reverse."""
+        if "kind" in self._entries and "kind" not in self._values:
+            return
+        if self._values.get("kind") == "python":
+            if "handler" not in self._entries:
+                self._missing("handler")
+            for key in _PROMPTS:
+                self._unwanted(key, 'has no use in an agent of kind "python"', "Remove it")
+            return
+        if "system_prompt" not in self._entries:
+            self._missing("system_prompt")
+        self._unwanted(
+            "handler", 'is for agents of kind "python"', 'Add kind "python" or remove it'
+        )
+
+    def check_tools(self) -> None:
+        """Tools exist, and what is said of a tool is said of one that the agent has."""
+        tools = self._values.get("tools", ())
+        known = self._surroundings.known_tools
+        for index, tool in enumerate(tools):
+            if known is None or tool in known:
+                continue
+            near = nearest(tool, known)
+            fix = f'Did you mean "{near}"?' if near else f"There are: {', '.join(sorted(known))}"
+            flaw = Flaw(f'names no tool: "{shorten(tool)}"', "unknown_tool", fix, (index,))
+            self._report.error(self._entries["tools"].path, flaw)
+        if "tools" in self._entries and "tools" not in self._values:
+            return
+        for key in ("tool_config", "permissions.approvals"):
+            for index, tool in enumerate(self._values.get(key, ())):
+                if tool not in tools:
+                    within = (tool,) if key == "tool_config" else (index,)
+                    message = f"has no effect: {shorten(tool)} is not among the agent's tools"
+                    flaw = Flaw(message, "unused", f'Add "{shorten(tool)}" to tools', within)
+                    self._report.warn(self._entries[key].path, flaw)
+
+    def check_prompts(self) -> None:
+        """Placeholders are well formed and name something."""
+        parameters = self._values.get("parameters", {})
+        for name in parameters:
+            if name in PLACEHOLDERS:
+                message = f"redefines the placeholder {{{{{name}}}}}, which every agent has"
+                flaw = Flaw(message, "reserved_name", "Rename the parameter", (name,))
+                self._report.error(self._entries["parameters"].path, flaw)
+        if "parameters" in self._entries and "parameters" not in self._values:
+            return
+        known = {*PLACEHOLDERS, *parameters}
+        for key in _PROMPTS:
+            prompt = self._values.get(key, "")
+            for wrong in template_flaws(prompt, known):
+                flaw = Flaw(wrong.message, wrong.rule, wrong.fix)
+                self._report.error(self._entries[key].path, flaw, needle=wrong.text)
+        template = self._values.get("user_prompt_template")
+        if template is not None and "message" not in placeholder_names(template):
+            flaw = Flaw(
+                "has no {{message}}: the model never sees what was asked",
+                "no_message",
+                "Add {{message}}",
+            )
+            self._report.warn(self._entries["user_prompt_template"].path, flaw)
+
+    def check_schedule(self) -> None:
+        """A schedule says when."""
+        if "schedule.timezone" in self._entries and "schedule.cron" not in self._entries:
+            self._missing("schedule.cron")
+
+    def warn_of_the_inert(self) -> None:
+        """Say what the file asks for and this version does not do."""
+        for key, message in NOT_ACTED_UPON.items():
+            if key in self._values and self._values[key] != default_of(FIELDS[key]):
+                self._report.warn(self._entries[key].path, Flaw(message, "not_acted_upon"))
+
+    def _missing(self, key: str) -> None:
+        table, _, name = key.rpartition(".")
+        line = self._surroundings.assignment.format(key=name, value=_EXAMPLES[key])
+        fix = f"Add {line}" + (f" to [{table}]" if table else "")
+        if key == "system_prompt" and self._surroundings.has_body:
+            fix += " to the front matter; the text below it is documentation"
+        path = tuple(key.split("."))
+        self._report.error(path, Flaw("is missing", "required", fix))
+
+    def _unwanted(self, key: str, message: str, fix: str) -> None:
+        if key in self._entries:
+            self._report.error(self._entries[key].path, Flaw(message, "not_allowed", fix))
+
+
+def _read(field: Field, value: Any, environment: Mapping[str, str]) -> Any:
+    unfit = tuple(plain_flaws(value))
+    if unfit:
+        raise Flawed(*unfit)
+    if not field.is_expanded:
+        return field.reader.read(value)
+    if field.key == "llm.api_key":
+        field.reader.read(value)
+    expanded, flaws = expand_all(value, environment)
+    if flaws:
+        raise Flawed(*flaws)
+    if field.key == "llm.api_key":
+        return expanded or None
+    try:
+        return field.reader.read(expanded)
+    except Flawed as error:
+        if expanded == value:
+            raise
+        # What came from the environment may be secret, so that it is not repeated.
+        message = f"must be {field.reader.wanted}; with its variables replaced it is not"
+        raise Flawed(*(Flaw(message, one.rule, None, one.within) for one in error.flaws)) from None
