@@ -4,19 +4,18 @@ It builds the prompt, calls the model, runs the tools, and records each step, so
 taken again after a crash repeats no model call and no effect.
 """
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import assert_never
+from typing import Any, Final, assert_never
 
 from caxton_node.domain.agent import AgentSpec
 from caxton_node.domain.delivery import DeliveryMode
 from caxton_node.domain.errors import CaxtonError, Failed
 from caxton_node.domain.message import Message
 from caxton_node.domain.tool import ToolCall, ToolResult
-from caxton_node.llm.budget import Decision
+from caxton_node.llm.budget import BudgetDecision, Summarize
 from caxton_node.llm.model import Model, ModelReply, ModelRequest
 from caxton_node.routing.clock import Clock
 from caxton_node.runtime.agent import Reply, TurnContext
@@ -32,6 +31,7 @@ from caxton_node.runtime.steps import (
 from caxton_node.runtime.turn import CallModel, CallTools, Fail, Say, Turn
 from caxton_node.store.protocol import LogLine, StepState, Store, UsageTotal
 from caxton_node.telemetry.counts import Counts
+from caxton_node.tools.arguments import check_arguments
 from caxton_node.tools.artifacts import open_artifacts
 from caxton_node.tools.permissions import Refused, decide_permission
 from caxton_node.tools.registry import ToolRegistry
@@ -39,7 +39,7 @@ from caxton_node.tools.tool import Artifacts, ToolContext
 
 __all__ = ["LlmAgent", "LlmParts"]
 
-_log = logging.getLogger("caxton.runtime")
+LOG_TEXT_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +152,12 @@ class _Run:
             match action:
                 case CallModel(request):
                     action = turn.on_model(await self._call_model(request))
-                case CallTools(calls):
-                    action = turn.on_tools([(call, await self._call_tool(call)) for call in calls])
+                case CallTools(calls, malformed):
+                    results = [
+                        (call, await self._call_tool(call, malformed.get(call.id)))
+                        for call in calls
+                    ]
+                    action = turn.on_tools(results)
                 case Say(reply):
                     await self._log_turn("info", f"answered {self._message.performative.value}")
                     return reply
@@ -174,8 +178,11 @@ class _Run:
             earlier.append(one.message)
         return earlier
 
-    def _check_budget(self, messages: object) -> Decision:
-        return self._spending.check(messages)
+    def _check_budget(self, request: ModelRequest) -> BudgetDecision:
+        decision = self._spending.check(request)
+        if isinstance(decision, Summarize):
+            self._spending.note_summary()
+        return decision
 
     # The model.
 
@@ -217,12 +224,12 @@ class _Run:
 
     # Tools.
 
-    async def _call_tool(self, call: ToolCall) -> ToolResult:
+    async def _call_tool(self, call: ToolCall, malformed: str | None) -> ToolResult:
         number = self._recorder.take_number()
         before = self._recorder.before(number)
         if before is not None and before.state is StepState.DONE:
             return decode_result(before.data)
-        prepared = self._prepare(call)
+        prepared = self._prepare(call, malformed)
         if isinstance(prepared, ToolResult):
             return await self._keep_result(number, call, prepared)
         tool = self._parts.tools.get(call.name)
@@ -249,9 +256,11 @@ class _Run:
             )
         return await self._keep_result(number, call, result)
 
-    def _prepare(self, call: ToolCall) -> dict[str, object] | ToolResult:
+    def _prepare(self, call: ToolCall, malformed: str | None) -> Mapping[str, Any] | ToolResult:
         """Return checked arguments, or the result that tells the model what is wrong."""
         spec = self._agent.spec
+        if malformed is not None:
+            return ToolResult(content={"error": malformed}, is_error=True)
         if call.name not in spec.tools:
             known = ", ".join(spec.tools) or "none"
             return ToolResult(
@@ -259,21 +268,20 @@ class _Run:
                 is_error=True,
             )
         decision = decide_permission(
-            call.name, allowed_tools=spec.tools, permissions=spec.permissions
+            call.name, agent=spec.name, listed=spec.tools, permissions=spec.permissions
         )
         if isinstance(decision, Refused):
             return ToolResult(content={"error": decision.error().detail}, is_error=True)
-        checked = self._parts.tools.check(call.name, call.arguments)
+        schema = self._parts.tools.get(call.name).spec.parameters
+        checked = check_arguments(schema, call.arguments)
         if checked.places:
+            problems = [str(place) for place in checked.places]
             return ToolResult(
-                content={"error": "the arguments are wrong", "errors": [str(p) for p in checked.places]},
-                is_error=True,
+                content={"error": "the arguments are wrong", "errors": problems}, is_error=True
             )
-        return dict(checked.arguments)
+        return checked.values
 
-    async def _keep_result(
-        self, number: int, call: ToolCall, result: ToolResult
-    ) -> ToolResult:
+    async def _keep_result(self, number: int, call: ToolCall, result: ToolResult) -> ToolResult:
         counts = self._parts.counts
         counts.tool_calls += 1
         counts.tool_errors += result.is_error
@@ -312,7 +320,9 @@ class _Run:
                 LogLine(
                     at=self._parts.clock.now_ms(),
                     level=level,
-                    text=f"{text} of {self._message.sender} (attempt {self._context.attempt})"[:1000],
+                    text=f"{text} of {self._message.sender} (attempt {self._context.attempt})"[
+                        :1000
+                    ],
                     conversation_id=self._message.conversation_id,
                 )
             ],

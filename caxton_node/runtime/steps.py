@@ -62,9 +62,7 @@ def encode_result(result: ToolResult, arguments: dict[str, Any]) -> bytes:
             "arguments": arguments,
             "content": result.content,
             "is_error": result.is_error,
-            "artifacts": [
-                [a.handle, a.name, a.media_type, a.size_bytes] for a in result.artifacts
-            ],
+            "artifacts": [[a.handle, a.name, a.media_type, a.size_bytes] for a in result.artifacts],
         }
     )
 

@@ -9,16 +9,22 @@ the number of rounds at each; a turn cannot run away between two checks.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from caxton_node.domain.agent import AgentSpec
+from caxton_node.domain.agent import EMPTY, AgentSpec
 from caxton_node.domain.errors import CaxtonError, Failed
 from caxton_node.domain.tool import ToolCall, ToolResult, ToolSpec
-from caxton_node.llm.budget import Decision, Exhausted, Proceed, ProceedWithWarning, Summarize
+from caxton_node.llm.budget import (
+    BudgetDecision,
+    Exhausted,
+    Proceed,
+    ProceedWithWarning,
+    Summarize,
+)
 from caxton_node.llm.model import ChatMessage, ModelReply, ModelRequest
 from caxton_node.runtime.agent import Reply
 from caxton_node.runtime.reply import read_reply
@@ -48,6 +54,8 @@ class CallTools:
     """Call the tools in order, then `on_tools`."""
 
     calls: tuple[ToolCall, ...]
+    malformed: Mapping[str, str] = EMPTY
+    """Calls not to be made: id of the call → what to tell the model instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,8 @@ class Fail:
 
 Action = CallModel | CallTools | Say | Fail
 
-CheckBudget = Callable[[Sequence[ChatMessage]], Decision]
-"""Takes the context of the next model call."""
+CheckBudget = Callable[[ModelRequest], BudgetDecision]
+"""Takes the next call of the model."""
 
 
 class Turn:
@@ -101,29 +109,38 @@ class Turn:
         return self._next_call()
 
     def _next_call(self) -> Action:
-        match self._check_budget(self._messages):
+        request = self._request()
+        match self._check_budget(request):
             case Proceed():
-                pass
-            case ProceedWithWarning(warning):
-                if warning not in self._warnings:
-                    self._warnings.append(warning)
+                return CallModel(request)
+            case ProceedWithWarning(warnings):
+                texts = [str(warning) for warning in warnings]
+                self._warnings += [text for text in texts if text not in self._warnings]
+                return CallModel(request)
             case Summarize(limit):
-                if self._is_last:
-                    return Fail(_exhausted(limit))
+                self._warnings.append(f"The budget {limit} is reached; this is a summary.")
                 self._make_last()
-            case Exhausted(limit):
-                return Fail(_exhausted(limit))
+                return CallModel(self._request())
+            case Exhausted(limit=limit, allowed=allowed, needed=needed):
+                return Fail(
+                    Failed(
+                        "budget_exhausted",
+                        f"{limit} allows {allowed:g}; this call would make it {needed:g}",
+                        hint="`[budget]` in the agent's file sets what it may spend.",
+                        facts={"limit": limit, "allowed": allowed, "needed": needed},
+                    )
+                )
+
+    def _request(self) -> ModelRequest:
         llm = self._spec.llm
-        return CallModel(
-            ModelRequest(
-                messages=tuple(self._messages),
-                tools=() if self._is_last else self._tools,
-                model=llm.model,
-                temperature=llm.temperature,
-                max_tokens=llm.max_tokens,
-                timeout_s=llm.timeout_s,
-                question=self._question,
-            )
+        return ModelRequest(
+            messages=tuple(self._messages),
+            tools=() if self._is_last else self._tools,
+            model=llm.model,
+            temperature=llm.temperature,
+            max_tokens=llm.max_tokens,
+            timeout_s=llm.timeout_s,
+            question=self._question,
         )
 
     def _make_last(self) -> None:
@@ -162,7 +179,7 @@ class Turn:
                         "arguments",
                     )
                 )
-        return CallTools(reply.tool_calls[:CALLS_IN_A_ROUND_MAX])
+        return CallTools(reply.tool_calls[:CALLS_IN_A_ROUND_MAX], malformed=reply.malformed_calls)
 
     def on_tools(self, results: Sequence[tuple[ToolCall, ToolResult]]) -> Action:
         """Return what follows the results of the tools."""
@@ -198,14 +215,6 @@ class Turn:
         if self._warnings:
             metadata["warnings"] = list(self._warnings)
         return metadata | dict(reply.metadata)
-
-
-def _exhausted(limit: str) -> Failed:
-    return Failed(
-        "budget_exhausted",
-        f"the agent's budget is spent: {limit}",
-        hint="`[budget]` in the agent's file sets what it may spend.",
-    )
 
 
 def _as_message(call: ToolCall, result: ToolResult) -> ChatMessage:
