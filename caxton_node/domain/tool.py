@@ -29,6 +29,8 @@ class ToolSpec:
     """It may delete or overwrite. A provider that only guesses never calls it."""
     produces: tuple[str, ...] = ()
     """Media types of the artifacts it may yield."""
+    config_schema: Mapping[str, Any] = EMPTY
+    """JSON Schema of the agent's `[tool_config.<name>]`; empty when there is nothing to set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,89 @@
+"""The tools of a node by name. Built once where the node is put together; never changed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from caxton_node.documents.nearest import nearest
+from caxton_node.domain.errors import Place, Rejected
+from caxton_node.domain.tool import ToolSpec
+from caxton_node.tools.arguments import CheckArguments, check_arguments
+from caxton_node.tools.tool import Tool
+
+__all__ = ["ToolRegistry"]
+
+_NO_CONFIG: Final[Mapping[str, Any]] = MappingProxyType(
+    {"type": "object", "properties": {}, "additionalProperties": False}
+)
+
+
+class ToolRegistry:
+    """An immutable mapping from names to tools.
+
+    Args:
+        tools: Each under a name of its own.
+    """
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        by_name: dict[str, Tool] = {}
+        for tool in tools:
+            assert tool.spec.name not in by_name, f"two tools are called {tool.spec.name!r}"
+            by_name[tool.spec.name] = tool
+        self._tools: Mapping[str, Tool] = MappingProxyType(dict(sorted(by_name.items())))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, in alphabetical order."""
+        return tuple(self._tools)
+
+    def get(self, name: str) -> Tool:
+        """Return the tool called `name`.
+
+        Raises:
+            Rejected: `tool_not_found`, with the nearest name if one is near.
+        """
+        tool = self._tools.get(name)
+        if tool is None:
+            near = nearest(name, self._tools)
+            raise Rejected(
+                "tool_not_found",
+                f"There is no tool called {name[:64]!r}.",
+                hint=f"Did you mean {near!r}?" if near else f"There are: {', '.join(self.names)}.",
+                facts={"tool": name[:64], "nearest": near},
+            )
+        return tool
+
+    def specs(self, names: Iterable[str]) -> tuple[ToolSpec, ...]:
+        """Return what a model is told of the tools `names`, in that order.
+
+        Raises:
+            Rejected: `tool_not_found`.
+        """
+        return tuple(self.get(name).spec for name in names)
+
+    def config_places(
+        self,
+        tool_config: Mapping[str, Mapping[str, Any]],
+        *,
+        check: CheckArguments = check_arguments,
+    ) -> tuple[Place, ...]:
+        """Return what is wrong with an agent's `[tool_config]`, for whoever deploys it."""
+        places: list[Place] = []
+        for name, config in tool_config.items():
+            if name not in self._tools:
+                near = nearest(name, self._tools)
+                places.append(
+                    Place(
+                        f"`tool_config.{name}` configures a tool that does not exist.",
+                        field=f"tool_config.{name}",
+                        rule="tool_not_found",
+                        fix=f"Did you mean `{near}`?" if near else None,
+                    )
+                )
+                continue
+            schema = self._tools[name].spec.config_schema or _NO_CONFIG
+            for place in check(schema, config).places:
+                path = ["tool_config", name, *([place.field] if place.field else [])]
+                places.append(replace(place, field=".".join(path)))
+        return tuple(places)
