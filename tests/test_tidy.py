@@ -20,6 +20,8 @@ PACKAGES = ("caxton", "caxton_cluster", "caxton_node")
 GENERATED = re.compile(r"^caxton/v1/\w+_pb2(_grpc)?\.pyi?$")
 FILE_BYTES_MAX = 1_000_000
 """A repository is cloned whole, for ever. Larger data are made, or fetched under a checksum."""
+WHOLE = {"caxton_node/api/__init__.py", "caxton_node/app.py", "caxton_node/cli/main.py"}
+"""The outermost rings. What nobody uses once they are there, nobody needs."""
 DATA_SUFFIXES = frozenset({".csv", ".hex", ".jsonl"})
 """Invented input and recorded output: what they say is nobody's statement."""
 DOCUMENTS = ("*.md", "docs/**/*.md", "examples/**/*.md", "deploy/**/*.md")
@@ -162,8 +164,8 @@ def config_sources(shipped) -> Iterator[tuple[str, str]]:
 
 def test_every_setting_is_read(shipped):
     settings = dict(config_sources(shipped))
-    if not settings or "caxton_node/app.py" not in shipped:
-        pytest.skip("the settings, or the composition root that reads them, are still to come")
+    if not settings or not WHOLE <= set(shipped):
+        pytest.skip("the settings, or those who read them, are still to come")
     read = set().union(
         *(tidy.attributes_read(text) for path, text in shipped.items() if path not in settings)
     )
@@ -177,8 +179,8 @@ def reference() -> str:
 
 
 def test_every_error_code_is_used_or_documented(shipped):
-    if "caxton_node/app.py" not in shipped:
-        pytest.skip("the composition root, and with it some of the callers, is still to come")
+    if not WHOLE <= set(shipped):
+        pytest.skip("some of those who raise errors are still to come")
     used = set().union(
         *(
             tidy.strings(text)
@@ -264,36 +266,38 @@ def test_what_needs_no_docstring_is_not_found(source):
 @pytest.mark.parametrize(
     ("comment", "is_found"),
     [
-        ("# no" + "qa", True),
-        ("# no" + "qa: S101", True),
-        ("# type" + ": ignore[misc]", True),
-        ("# type" + ": ignore[misc]  # why", True),
-        ("# no" + "qa: S101, D100  # the rule is about passwords", False),
-        ("# ruff: no" + "qa: INP001 -- a script, not a package", False),
-        ("# type" + ": ignore[misc]  # the stub lacks this overload", False),
+        ("# no|qa", True),
+        ("# no|qa: S101", True),
+        ("# type|: ignore[misc]", True),
+        ("# type|: ignore[misc]  # why", True),
+        ("# no|qa: S101, D100  # the rule is about passwords", False),
+        ("# ruff: no|qa: INP001 -- a script, not a package", False),
+        ("# type|: ignore[misc]  # the stub lacks this overload", False),
         ("# a comment about types", False),
     ],
 )
 def test_a_directive_needs_a_reason(comment, is_found):
-    assert bool(list(tidy.directives_without_reason(f"x = 1  {comment}\n"))) is is_found
+    source = f"x = 1  {comment.replace('|', '')}\n"
+    assert bool(list(tidy.directives_without_reason(source))) is is_found
 
 
 @pytest.mark.parametrize(
     ("rule", "text", "is_found"),
     [
-        (tidy.unfinished_work, "# TODO: later", True),
+        (tidy.unfinished_work, "# TO|DO: later", True),
         (tidy.unfinished_work, "the mastodon", False),
-        (tidy.machine_paths, "cd /work/main", True),
-        (tidy.machine_paths, "/home/ada/caxton", True),
+        (tidy.machine_paths, "cd /wo|rk/main", True),
+        (tidy.machine_paths, "/ho|me/ada/caxton", True),
         (tidy.machine_paths, "~/.config/caxton", False),
         (tidy.machine_paths, "agents/home/index, work/life", False),
-        (tidy.registry_hosts, "https://pypi.org/simple", True),
-        (tidy.registry_hosts, 'index-url = "https://mirror.example/simple"', True),
+        (tidy.registry_hosts, "https://py|pi.org/simple", True),
+        (tidy.registry_hosts, 'index-|url = "https://mirror.example/simple"', True),
         (tidy.registry_hosts, "the agent registry is at https://example.org", False),
     ],
 )
 def test_a_text_that_does_not_belong_is_found(rule, text, is_found):
-    assert bool(list(rule(text))) is is_found
+    # The stroke keeps this file from being a finding itself.
+    assert bool(list(rule(text.replace("|", "")))) is is_found
 
 
 @pytest.mark.parametrize(
