@@ -18,9 +18,9 @@ from caxton_node.agentfile.schema import (
     TABLES,
     VALUE_ALIASES,
 )
-from caxton_node.documents.document import Flaw, Path
+from caxton_node.documents.document import Flaw, Path, dotted, shorten
 from caxton_node.documents.nearest import nearest
-from caxton_node.documents.readers import found, shorten
+from caxton_node.documents.readers import found
 
 __all__ = ["Entry", "arrange"]
 
@@ -67,7 +67,8 @@ class _Arrangement:
             type(first.value) is type(entry.value) and first.value == entry.value
         )
         if not is_same:
-            flaw = Flaw(f"contradicts another `{key}`", "contradiction", "Keep one of the two")
+            message = f"contradicts `{dotted(first.path)}`"
+            flaw = Flaw(message, "contradiction", "Keep one of the two")
             self._report.error(entry.path, flaw)
 
     def table(self, name: str, value: Any) -> None:

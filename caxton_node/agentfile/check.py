@@ -12,11 +12,11 @@ from caxton_node.agentfile.build import build_spec, default_of
 from caxton_node.agentfile.report import Report
 from caxton_node.agentfile.schema import FIELDS, NOT_ACTED_UPON, Field
 from caxton_node.agentfile.template import PLACEHOLDERS, placeholder_names, template_flaws
-from caxton_node.documents.document import Document, Flaw
+from caxton_node.documents.document import Document, Flaw, shorten
 from caxton_node.documents.expand import expand_all
 from caxton_node.documents.nearest import nearest
 from caxton_node.documents.plain import plain_flaws
-from caxton_node.documents.readers import Flawed, shorten
+from caxton_node.documents.readers import Flawed
 from caxton_node.domain.agent import AgentSpec
 
 __all__ = ["Surroundings", "check_agent"]

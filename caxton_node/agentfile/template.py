@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from caxton_node.documents.document import shorten
 from caxton_node.documents.nearest import nearest
 
 __all__ = [
@@ -102,14 +103,16 @@ def _flaw_of(match: re.Match[str], known: Collection[str]) -> TemplateFlaw | Non
     if match["half"]:
         # In a sketch of JSON `{x}}` is right; only with a known name it looks like a slip.
         name = match["half_name"]
-        message = f"has the unbalanced placeholder {text}"
+        message = f"has the unbalanced placeholder {shorten(text)}"
         fix = f"Write {{{{{name}}}}}"
         return TemplateFlaw(text, message, "unbalanced_placeholder", fix) if name in known else None
     if match["open"]:
         fix = "Write {{name}}; for two literal braces write \\{{"
         if match["close"] != "}}":
             return TemplateFlaw(text, "has {{ without }}", "unbalanced_placeholder", fix)
-        message = f"has the placeholder {text}, but only a name may stand between the braces"
+        message = (
+            f"has the placeholder {shorten(text)}, but only a name may stand between the braces"
+        )
         return TemplateFlaw(text, message, "malformed_placeholder", fix)
     return None
 

@@ -15,6 +15,7 @@ __all__ = [
     "Unreadable",
     "dotted",
     "line_and_column",
+    "shorten",
 ]
 
 NESTING_MAX: Final = 32
@@ -23,10 +24,20 @@ NESTING_MAX: Final = 32
 VALUES_MAX: Final = 10_000
 """Keys and list items in one document."""
 
+SHOWN_LENGTH_MAX: Final = 60
+"""Characters of the user's own text that an error repeats."""
+
 Path = tuple[str | int, ...]
 """From the top of the document to a value: keys of tables and indexes of lists."""
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def shorten(text: str, *, length_max: int = SHOWN_LENGTH_MAX) -> str:
+    """Return `text` on one line, printable, and no longer than an error message can bear."""
+    text = " ".join(text[: 2 * length_max].split())
+    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return text if len(text) <= length_max else f"{text[:length_max]}…"
 
 
 def dotted(path: Path) -> str:
@@ -35,10 +46,9 @@ def dotted(path: Path) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-            continue
-        if not _BARE_KEY.fullmatch(part):
-            part = f'"{part[:60]}"'  # noqa: PLW2901 - the spelling of the same part
-        text += f".{part}" if text else part
+        else:
+            shown = shorten(part) if _BARE_KEY.fullmatch(part) else f'"{shorten(part)}"'
+            text += f".{shown}" if text else shown
     return text
 
 

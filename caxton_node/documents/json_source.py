@@ -9,6 +9,7 @@ from caxton_node.documents.document import (
     Document,
     Flaw,
     Unreadable,
+    shorten,
 )
 
 __all__ = ["read_json"]
@@ -44,7 +45,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise Unreadable(Flaw(f"The key `{key[:60]}` is written twice", "key_repeated"))
+                raise Unreadable(Flaw(f"The key `{shorten(key)}` is written twice", "key_repeated"))
             seen.add(key)
     return table
 

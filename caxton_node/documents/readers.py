@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from caxton_node.documents.document import Flaw
+from caxton_node.documents.document import Flaw, shorten
 from caxton_node.documents.nearest import nearest
 from caxton_node.domain.agent import EMPTY
 from caxton_node.domain.quantities import (
@@ -37,10 +37,8 @@ __all__ = [
     "Text",
     "Url",
     "found",
-    "shorten",
 ]
 
-_FOUND_LENGTH_MAX: Final = 40
 _INTEGER_MAX: Final = 2**63 - 1
 
 
@@ -78,12 +76,6 @@ class Reader(Protocol):
         What it does not understand it returns as it is, for `read` to refuse.
         """
         ...
-
-
-def shorten(text: str) -> str:
-    """Return `text` on one line and no longer than an error message can bear."""
-    text = " ".join(text.split())
-    return text if len(text) <= _FOUND_LENGTH_MAX else f"{text[:_FOUND_LENGTH_MAX]}…"
 
 
 def found(value: Any) -> str:
@@ -163,7 +155,8 @@ class Choice(_FromPlainText):
     @property
     def wanted(self) -> str:
         """What a value must be."""
-        return " or ".join(f'"{option}"' for option in self.options)
+        *others, last = (f'"{option}"' for option in self.options)
+        return f"{', '.join(others)} or {last}" if others else last
 
     def read(self, value: Any) -> str:
         """Return the word."""
@@ -179,8 +172,12 @@ class Choice(_FromPlainText):
 
 def _bounds(low: float, high: float | None, *, is_above: bool) -> str:
     if high is not None:
-        return f" from {low:,g} to {high:,g}".replace(",", "_")
-    return f" above {low:g}" if is_above else f" of at least {low:g}"
+        return f" from {_spelled(low)} to {_spelled(high)}"
+    return f" above {_spelled(low)}" if is_above else f" of at least {_spelled(low)}"
+
+
+def _spelled(number: float) -> str:
+    return f"{number:_}" if isinstance(number, int) else f"{number:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

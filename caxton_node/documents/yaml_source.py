@@ -32,6 +32,7 @@ from caxton_node.documents.document import (
     Path,
     Unreadable,
     line_and_column,
+    shorten,
 )
 
 __all__ = ["YAML_CHARS_MAX", "read_yaml"]
@@ -109,9 +110,11 @@ class _Builder:
         key = event.value
         path = (*top.path, key)
         if event.style is None and not isinstance(_resolve(key), str):
-            raise self._error(event, f"The key `{key[:60]}` is not text", "wrong_type", "Quote it")
+            raise self._error(
+                event, f"The key `{shorten(key)}` is not text", "wrong_type", "Quote it"
+            )
         if key in top.value:
-            raise self._error(event, f"The key `{key[:60]}` is written twice", "key_repeated")
+            raise self._error(event, f"The key `{shorten(key)}` is written twice", "key_repeated")
         if event.anchor is not None:
             raise self._error(event, "A key cannot have an anchor", "syntax")
         self.offsets[path] = self._start(event)
@@ -139,7 +142,7 @@ class _Builder:
     def _alias(self, event: AliasEvent) -> None:
         anchor = event.anchor or ""
         if anchor not in self._anchors:
-            raise self._error(event, f"*{anchor[:60]} refers to nothing above", "syntax")
+            raise self._error(event, f"*{shorten(anchor)} refers to nothing above", "syntax")
         self._path_of_next(event)
         value, size, depth = self._anchors[anchor]
         self._count += size - 1
@@ -184,7 +187,9 @@ class _Builder:
 
     def _refuse_tag(self, event: Event, tag: str | None) -> None:
         if tag is not None and tag not in {"!", _TEXT_TAG}:
-            raise self._error(event, f"The tag {tag[:60]} is not supported", "syntax", "Remove it")
+            raise self._error(
+                event, f"The tag {shorten(tag)} is not supported", "syntax", "Remove it"
+            )
 
     def _too_many(self, event: Event) -> Unreadable:
         return self._error(
@@ -289,4 +294,8 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, start: int) -> Unreada
     line, column = line_and_column(text, start + mark.index) if mark else (None, None)
     problem = error.problem or error.context or "it cannot be read"
     fix = "Indent with spaces, not tabs" if "'\\t'" in problem else None
-    return Unreadable(Flaw(f"Not YAML: {problem}", "syntax", fix), line=line, column=column)
+    return Unreadable(
+        Flaw(f"Not YAML: {shorten(problem, length_max=200)}", "syntax", fix),
+        line=line,
+        column=column,
+    )

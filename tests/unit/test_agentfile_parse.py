@@ -474,3 +474,16 @@ def test_the_digest_is_that_of_the_source():
     text = HEAD + PROMPT
     assert toml(text).digest == source_digest(text.encode())
     assert source_digest("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_half_a_surrogate_pair_is_refused():
+    body = r'{"name": "a", "capabilities": ["c"], "system_prompt": "\ud800"}'
+    with pytest.raises(Rejected) as caught:
+        parse_agent(body, format=AgentFormat.JSON)
+    (place,) = caught.value.places
+    assert (place.field, place.rule) == ("system_prompt", "not_text")
+
+
+def test_an_error_carries_no_control_characters_to_the_terminal():
+    place = only_place(HEAD + PROMPT + r'"\u001b[31m" = 1' + "\n")
+    assert place.field == r'"\x1b[31m"'
