@@ -193,7 +193,8 @@ class LinkHello(_message.Message):
     """Name of the sender's numbering. It outlives restarts, and is new with a new data folder."""
     acked_outbox_id: _builtins.str
     """The other side's numbering that the ack of this frame counts; empty when this node has
-    committed nothing of it. Another numbering than the other side's own means: begin at 1.
+    committed nothing of it. Where it is not the other side's own, the other side sends all that
+    it still keeps, and this node takes the first number it sees as the beginning.
     """
     def __init__(
         self,
@@ -223,7 +224,7 @@ class LinkMessages(_message.Message):
     FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
     BODIES_FIELD_NUMBER: _builtins.int
     first_sequence: _builtins.int
-    """Sequence number of the first body; the others follow one by one. The numbering begins at 1."""
+    """Sequence number of the first body; the others follow one by one. The first of all is 1."""
     @_builtins.property
     def bodies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Packed messages, as the journal keeps them."""
