@@ -1,0 +1,32 @@
+"""What the parts of one machine have in common. Plumbing only."""
+
+from dataclasses import dataclass, field
+from itertools import count
+
+from caxton_cluster.config import SwimConfig
+from caxton_cluster.swim.awareness import Awareness
+from caxton_cluster.swim.members import MemberTable
+from caxton_cluster.swim.outbox import Outbox
+from caxton_cluster.swim.timers import Timers
+from caxton_cluster.types import Randomness
+
+__all__ = ["Context"]
+
+_SEQUENCE_MASK = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Handed to every part by the machine that owns them all."""
+
+    config: SwimConfig
+    table: MemberTable
+    random: Randomness
+    awareness: Awareness
+    timers: Timers = field(default_factory=Timers)
+    outbox: Outbox = field(default_factory=Outbox)
+    sequences: "count[int]" = field(default_factory=count)
+
+    def next_sequence(self) -> int:
+        """Return a number for a ping of ours; they wrap after four billion."""
+        return next(self.sequences) & _SEQUENCE_MASK

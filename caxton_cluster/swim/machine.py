@@ -1,0 +1,567 @@
+"""The membership machine: bytes and times go in, bytes and events come out.
+
+It is driven by four kinds of sources: datagrams (`receive`), streams (`serve`,
+`exchange_answered`, `exchange_failed`), time (`tick`, when `wakeup_at` says so), and the
+application (`join`, `leave`, `update_meta`, `broadcast`). After every call the shell takes what
+has collected: `take_datagrams`, `take_exchanges`, `take_events`.
+
+This module wires the parts together and routes; each part decides its own:
+`probe` whom to ask and whom to accuse, `relay` how to help others ask, `beliefs` what to think
+of an accusation, `courier` what to spread, `peerbook` whom to look for.
+
+Time that we did not run does not count: after a stall (an overloaded loop, a stopped process)
+the machine's clock goes on from where it stood, so that no timer fires in a bunch and nobody is
+buried for our own absence. The health score rises instead.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from math import ceil, log2
+from typing import Final, assert_never
+
+from caxton_cluster.config import SwimConfig
+from caxton_cluster.errors import MalformedPacket, MetadataTooLarge, NotForUs
+from caxton_cluster.swim.awareness import Awareness
+from caxton_cluster.swim.beliefs import Beliefs
+from caxton_cluster.swim.context import Context
+from caxton_cluster.swim.courier import Courier
+from caxton_cluster.swim.events import (
+    Event,
+    LeaveFinished,
+    SeedAnswered,
+    SeedSilent,
+    UserMessage,
+    UserState,
+)
+from caxton_cluster.swim.members import MemberTable
+from caxton_cluster.swim.outbox import Datagram, Exchange
+from caxton_cluster.swim.peerbook import PeerBook
+from caxton_cluster.swim.probe import Prober
+from caxton_cluster.swim.relay import Relay
+from caxton_cluster.swim.timers import (
+    AckOverdue,
+    EarlySyncDue,
+    GossipDue,
+    HealthDue,
+    LeaveOver,
+    NackDue,
+    ProbeDue,
+    RejoinDue,
+    RelayOver,
+    RoundOver,
+    SuspicionOver,
+    SyncDue,
+    Timer,
+)
+from caxton_cluster.swim.wire import compound
+from caxton_cluster.swim.wire.codec import encode
+from caxton_cluster.swim.wire.messages import (
+    Ack,
+    Alive,
+    Dead,
+    ErrorReply,
+    IndirectPing,
+    Message,
+    Nack,
+    Ping,
+    PushPull,
+    Record,
+    Suspect,
+    User,
+)
+from caxton_cluster.swim.wire.stream import StreamDecoder
+from caxton_cluster.swim.wire.wire import Wire
+from caxton_cluster.types import META_SIZE_BYTES_MAX, Address, Member, MemberState, Randomness
+
+__all__ = ["Machine", "Statistics"]
+
+EXCHANGES_MAX: Final = 64
+"""Most streams of ours under way at once; more are not dialled and counted."""
+
+_SYNC_SCALE_FROM: Final = 32
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counters since the start."""
+
+    datagrams_received: int = 0
+    malformed: int = 0
+    """Datagrams, parts and streams that made no sense."""
+    not_for_us: int = 0
+    """Of another cluster: label or key."""
+    exchanges_refused: int = 0
+    """Streams not dialled because too many were under way."""
+    lags: int = 0
+    """Times that we found ourselves stalled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Purpose:
+    """Why a stream was dialled."""
+
+    target: Address
+    is_join: bool = False
+    ping_sequence: int | None = None
+
+
+class Machine:
+    """One member.
+
+    Args:
+        config: Timings and limits; the same in the whole ring.
+        own: Our row: name, address as others reach it, metadata, versions, first incarnation.
+            The incarnation must be higher than any of an earlier life: use the clock.
+        random: Source of all chance.
+        now: The time, in seconds on any steady clock.
+        wire: The cluster's label and keys.
+        user_state: Gives the application's state for a push/pull (`True` when it is a join).
+        ack_payload: Gives what rides on each ack.
+    """
+
+    def __init__(
+        self,
+        config: SwimConfig,
+        own: Member,
+        *,
+        random: Randomness,
+        now: float,
+        wire: Wire,
+        user_state: Callable[[bool], bytes] = lambda _: b"",
+        ack_payload: Callable[[], bytes] = lambda: b"",
+    ) -> None:
+        _check_meta(own.meta)
+        self.config = config
+        self.statistics = Statistics()
+        self.awareness = Awareness(config.awareness_max)
+        self.table = MemberTable(own, random)
+        self.book = PeerBook()
+        self._context = context = Context(
+            config,
+            self.table,
+            random,
+            self.awareness,
+            sequences=count(random.randrange(2**31)),
+        )
+        self._random = random
+        self._user_state = user_state
+        self._ack_payload = ack_payload
+        self._now = now
+        self._stalled_s = 0.0
+        self._outbox = context.outbox
+        self._timers = context.timers
+        self._exchange_ids = count(1)
+        self._exchanges: dict[int, _Purpose] = {}
+        self._early_syncs_due = 0
+        self._has_left = False
+        self._strangers_at = now - config.probe_interval_s
+        self._packets = wire.packets
+        self._streams = wire.streams
+        self._courier = Courier(context, wire.packets)
+        self.beliefs = Beliefs(context, self._courier)
+        self._prober = Prober(context, self.beliefs, self._courier, self._dial_ping)
+        self._relay = Relay(context, self._courier)
+        self._start_timers()
+
+    def _start_timers(self) -> None:
+        now, config, chance = self._now, self.config, self._random.random
+        # A random phase each, so that members that start together do not march in step.
+        self._timers.set(now + chance() * config.probe_interval_s, ProbeDue())
+        self._timers.set(now + chance() * config.push_pull_interval_s, SyncDue())
+        self._timers.set(now + chance() * config.rejoin_interval_s, RejoinDue())
+
+    # What the shell asks.
+
+    def wakeup_at(self) -> float | None:
+        """Return when `tick` is due next, on the caller's clock, or None."""
+        at = self._timers.next_at()
+        return None if at is None else at + self._stalled_s
+
+    def take_datagrams(self) -> list[Datagram]:
+        """Return the datagrams to send and forget them."""
+        return self._outbox.take_datagrams()
+
+    def take_exchanges(self) -> list[Exchange]:
+        """Return the streams to dial and forget them; each must be answered or failed."""
+        return self._outbox.take_exchanges()
+
+    def take_events(self) -> list[Event]:
+        """Return the events to publish and forget them."""
+        return self._outbox.take_events()
+
+    def round_trip_s(self, name: str) -> float | None:
+        """Return the last direct round trip to `name` in seconds, or None."""
+        return self._prober.round_trip_s(name)
+
+    @property
+    def rumour_count(self) -> int:
+        """Rumours waiting to be sent."""
+        return len(self._courier.queue)
+
+    @property
+    def timer_count(self) -> int:
+        """Timers set, the void ones included."""
+        return len(self._timers)
+
+    @property
+    def user_rumour_count(self) -> int:
+        """Application rumours waiting to be sent."""
+        return self._courier.queue.user_count
+
+    # Time.
+
+    def tick(self, now: float) -> None:
+        """Do everything that is due."""
+        now = self._advance(now)
+        while (timer := self._timers.pop_due(now)) is not None:
+            self._fire(timer, now)
+
+    def _advance(self, now: float) -> float:
+        """Move our clock to `now`, leaving out the time that we did not run."""
+        local = max(self._now, now - self._stalled_s)
+        due_at = self._timers.next_at()
+        if due_at is not None and local - due_at > self.config.lag_limit_s:
+            lag_s = local - max(due_at, self._now)
+            if lag_s > self.config.lag_limit_s:
+                self._stalled_s += lag_s
+                local -= lag_s
+                self.statistics.lags += 1
+                self.awareness.apply(1)
+        self._now = local
+        return local
+
+    def _fire(self, timer: Timer, now: float) -> None:  # noqa: C901 - one arm a timer
+        match timer:
+            case ProbeDue():
+                if not self.beliefs.is_leaving:
+                    self._prober.begin(now)
+            case AckOverdue(sequence):
+                self._prober.ack_overdue(sequence, now)
+            case RoundOver(sequence):
+                self._prober.round_over(sequence, now)
+            case HealthDue(sequence):
+                self._prober.health_due(sequence)
+            case NackDue(sequence):
+                self._relay.nack_due(sequence)
+            case RelayOver(sequence):
+                self._relay.relay_over(sequence)
+            case SuspicionOver():
+                self.beliefs.suspicion_over(timer, now)
+            case GossipDue():
+                self._courier.gossip(now)
+                self._check_leave()
+            case SyncDue():
+                self._sync(now)
+            case EarlySyncDue():
+                self._early_syncs_due -= 1
+                self._sync_with_somebody()
+            case RejoinDue():
+                self._rejoin(now)
+            case LeaveOver():
+                self._finish_leave(is_announced=False)
+            case _:
+                assert_never(timer)
+
+    # Datagrams.
+
+    def receive(self, data: bytes, sender: Address, now: float) -> None:
+        """Take in a datagram. Whatever it holds, nothing is raised: it is counted."""
+        now = self._advance(now)
+        self.statistics.datagrams_received += 1
+        try:
+            decoded = self._packets.decode(data)
+        except NotForUs:
+            self.statistics.not_for_us += 1
+            return
+        except MalformedPacket:
+            self.statistics.malformed += 1
+            return
+        self.statistics.malformed += decoded.malformed_count
+        for message in decoded.messages:
+            self._hear(message, sender, now)
+
+    def _hear(self, message: Message, sender: Address, now: float) -> None:
+        match message:
+            case Ping():
+                self._answer(message, sender)
+            case IndirectPing():
+                self._relay.hear_request(message, sender, self.table.own, now)
+            case Ack(sequence):
+                if not self._prober.hear_ack(sequence, now):
+                    self._relay.hear_ack(sequence)
+            case Nack(sequence):
+                self._prober.hear_nack(sequence, now)
+            case Alive():
+                self.beliefs.hear_alive(message, now)
+            case Suspect():
+                self.beliefs.hear_suspect(message, now, sender)
+            case Dead():
+                self.beliefs.hear_dead(message, now)
+            case User(payload):
+                self._outbox.publish(UserMessage(payload))
+            case PushPull() | ErrorReply():
+                self.statistics.malformed += 1
+            case _:
+                assert_never(message)
+
+    def _answer(self, ping: Ping, sender: Address) -> None:
+        own = self.table.own
+        if ping.node not in {"", own.name}:
+            return  # meant for somebody who was here before us
+        target = ping.source or sender
+        ack = Ack(ping.sequence, self._ack_payload())
+        charge = self.beliefs.accusation(ping.source_node, target)
+        if charge is None:
+            self._courier.send(target, ack)
+        else:
+            self._courier.send(target, ack, charge)
+        if ping.source_node:
+            self._notice_stranger(ping.source_node, target)
+
+    def _notice_stranger(self, name: str, address: Address) -> None:
+        """Get to know somebody who knows us, and whom we do not know, or not there."""
+        known = self.table.get(name)
+        is_stranger = known is None or (known.state.is_gone and known.address != address)
+        if not is_stranger or self._now - self._strangers_at < self.config.probe_interval_s:
+            return
+        self._strangers_at = self._now
+        self._dial_sync(address)
+
+    # Streams that others dial.
+
+    def request_decoder(self) -> StreamDecoder:
+        """Return a decoder for what a peer that dialled us sends."""
+        return self._streams.request_decoder()
+
+    def serve(self, request: Message, now: float) -> bytes | None:
+        """Take in a request and return the bytes of the reply, or None when there is none."""
+        now = self._advance(now)
+        match request:
+            case Ping(sequence, node):
+                is_for_us = node in {"", self.table.own_name}
+                return self._streams.encode_reply(Ack(sequence)) if is_for_us else None
+            case PushPull():
+                # Our table goes out as it was before the request: the joiner knows itself.
+                reply = self._streams.encode_reply(self._own_table(is_join=False))
+                self._merge(request, now)
+                return reply
+            case User(payload):
+                self._outbox.publish(UserMessage(payload))
+                return None
+            case _:
+                self.statistics.malformed += 1
+                return None
+
+    def refuse(self, error: MalformedPacket) -> bytes:
+        """Count a request that could not be read, and return what to reply."""
+        self._count(error)
+        return self._streams.encode_reply(ErrorReply(str(error)))
+
+    # Streams that we dial.
+
+    def reply_decoder(self) -> StreamDecoder:
+        """Return a decoder for the reply on a stream that we dialled."""
+        return self._streams.reply_decoder()
+
+    def exchange_answered(self, exchange_id: int, reply: Message | None, now: float) -> None:
+        """Take in the reply to an exchange; None for one that wants none."""
+        purpose = self._exchanges.pop(exchange_id)
+        now = self._advance(now)
+        if purpose.ping_sequence is not None:
+            if reply == Ack(purpose.ping_sequence):
+                self._prober.hear_ack(purpose.ping_sequence, now)
+            else:
+                self._prober.stream_failed(purpose.ping_sequence, now, is_refused=False)
+            return
+        if not isinstance(reply, PushPull):
+            reason = reply.text if isinstance(reply, ErrorReply) else "an answer out of place"
+            self._seed_failed(purpose, reason)
+            return
+        has_news = self._merge(reply, now)
+        if purpose.is_join:
+            self._outbox.publish(SeedAnswered(purpose.target))
+            self._plan_early_syncs(now, 2)
+        elif has_news:
+            self._plan_early_syncs(now, 1)
+
+    def exchange_failed(
+        self, exchange_id: int, reason: str, now: float, *, is_refused: bool = False
+    ) -> None:
+        """Take in that an exchange failed; `is_refused` if the host said nobody listens."""
+        purpose = self._exchanges.pop(exchange_id)
+        now = self._advance(now)
+        if purpose.ping_sequence is not None:
+            self._prober.stream_failed(purpose.ping_sequence, now, is_refused=is_refused)
+        else:
+            self._seed_failed(purpose, reason)
+
+    def exchange_malformed(self, exchange_id: int, error: MalformedPacket, now: float) -> None:
+        """Take in that the reply to an exchange made no sense."""
+        self._count(error)
+        self.exchange_failed(exchange_id, str(error), now)
+
+    def _seed_failed(self, purpose: _Purpose, reason: str) -> None:
+        if purpose.is_join:
+            self._outbox.publish(SeedSilent(purpose.target, reason))
+
+    def _count(self, error: MalformedPacket) -> None:
+        if isinstance(error, NotForUs):
+            self.statistics.not_for_us += 1
+        else:
+            self.statistics.malformed += 1
+
+    # What the application asks.
+
+    def join(self, seeds: Iterable[Address], now: float) -> None:
+        """Exchange tables with each of `seeds`; each ends as `SeedAnswered` or `SeedSilent`."""
+        self._advance(now)
+        for address in seeds:
+            if not self._dial_sync(address, is_join=True):
+                self._outbox.publish(SeedSilent(address, "too many exchanges are under way"))
+
+    def leave(self, now: float) -> None:
+        """Say goodbye; `LeaveFinished` follows. Keep serving until then."""
+        now = self._advance(now)
+        if self.beliefs.is_leaving:
+            return
+        self.beliefs.leave(now)
+        # At once and to several, not at the next gossip interval: it may be our last.
+        self._courier.gossip(now)
+        self._timers.set(now + self.config.leave_timeout_s, LeaveOver())
+        self._check_leave()
+
+    def update_meta(self, meta: bytes, now: float) -> None:
+        """Change our metadata everywhere.
+
+        Raises:
+            MetadataTooLarge: It has more than 512 bytes.
+        """
+        _check_meta(meta)
+        self.beliefs.update_meta(meta, self._advance(now))
+
+    def broadcast(self, payload: bytes, now: float) -> None:
+        """Spread an application message as a rumour: to most members, without a promise.
+
+        Raises:
+            MetadataTooLarge: It does not fit a datagram.
+        """
+        self._check_user(payload)
+        self._courier.spread_user(User(payload), self._advance(now))
+
+    def send_user(self, payload: bytes, target: Address, now: float) -> None:
+        """Send an application message to one address, without a promise.
+
+        Raises:
+            MetadataTooLarge: It does not fit a datagram.
+        """
+        self._check_user(payload)
+        self._advance(now)
+        self._courier.send_parts(target, [encode(User(payload))])
+
+    def _check_user(self, payload: bytes) -> None:
+        overhead = compound.HEADER_SIZE_BYTES + compound.PART_OVERHEAD_SIZE_BYTES + 1
+        limit = self._courier.room_bytes - overhead
+        if len(payload) > limit:
+            raise MetadataTooLarge("a user message", len(payload), limit)
+
+    # Anti-entropy.
+
+    def _own_table(self, *, is_join: bool) -> PushPull:
+        records = tuple(
+            Record(row.name, row.address, row.incarnation, row.state, row.meta, row.versions)
+            for row in self.table
+        )
+        return PushPull(records, is_join, self._user_state(is_join))
+
+    def _merge(self, theirs: PushPull, now: float) -> bool:
+        has_news = self.beliefs.hear_table(theirs.records, now)
+        if theirs.user_state:
+            self._outbox.publish(UserState(theirs.user_state, theirs.is_join))
+        return has_news
+
+    def _sync(self, now: float) -> None:
+        if self.beliefs.is_leaving:
+            return
+        member_count = self.table.live_count
+        # The larger the ring, the more exchanges there are; the reference's scale keeps them in
+        # proportion.
+        scale = ceil(log2(member_count) - 5) + 1 if member_count > _SYNC_SCALE_FROM else 1
+        self._timers.set(now + scale * self.config.push_pull_interval_s, SyncDue())
+        self._remember_peers()
+        self._sync_with_somebody()
+
+    def _sync_with_somebody(self) -> None:
+        own_name = self.table.own_name
+        alive = [
+            member
+            for member in self.table
+            if member.state == MemberState.ALIVE and member.name != own_name
+        ]
+        if alive and not self.beliefs.is_leaving:
+            self._dial_sync(alive[self._random.randrange(len(alive))].address)
+
+    def _plan_early_syncs(self, now: float, wanted: int) -> None:
+        """Plan up to two exchanges soon after a join: whoever missed a rumour hears of it."""
+        unit_s = 2.5 * self.config.gossip_interval_s
+        for number in range(self._early_syncs_due, wanted):
+            self._early_syncs_due += 1
+            wait_s = unit_s * (number + 1) * (1 + self._random.random())
+            self._timers.set(now + wait_s, EarlySyncDue())
+
+    def _rejoin(self, now: float) -> None:
+        if self.beliefs.is_leaving:
+            return
+        self._timers.set(now + self.config.rejoin_interval_s, RejoinDue())
+        self._remember_peers()
+        present = frozenset(
+            row.address
+            for row in self.table
+            if not row.state.is_gone or row.name == self.table.own_name
+        )
+        missing = self.book.choose_missing(present, self.table.live_count, self._random)
+        if missing is not None:
+            self._dial_sync(missing)
+
+    def _remember_peers(self) -> None:
+        for row in self.table:
+            if row.state == MemberState.LEFT:
+                self.book.forget(row.name)
+            elif row.name != self.table.own_name:
+                self.book.remember(row.name, row.address)
+
+    def _dial_sync(self, target: Address, *, is_join: bool = False) -> bool:
+        request = self._streams.encode_request(self._own_table(is_join=is_join))
+        purpose = _Purpose(target, is_join=is_join)
+        return self._dial(purpose, request, self.config.stream_timeout_s)
+
+    def _dial_ping(self, target: Member, ping: Ping, timeout_s: float) -> None:
+        request = self._streams.encode_request(ping)
+        purpose = _Purpose(target.address, ping_sequence=ping.sequence)
+        self._dial(purpose, request, timeout_s)
+
+    def _dial(self, purpose: _Purpose, request: bytes, timeout_s: float) -> bool:
+        if len(self._exchanges) >= EXCHANGES_MAX:
+            self.statistics.exchanges_refused += 1
+            return False
+        exchange_id = next(self._exchange_ids)
+        self._exchanges[exchange_id] = purpose
+        self._outbox.dial(Exchange(exchange_id, purpose.target, request, timeout_s))
+        return True
+
+    # Leaving.
+
+    def _check_leave(self) -> None:
+        is_told = self.table.own_name not in self._courier.queue
+        if self.beliefs.is_leaving and (is_told or self.table.live_count <= 1):
+            self._finish_leave(is_announced=is_told)
+
+    def _finish_leave(self, *, is_announced: bool) -> None:
+        if not self._has_left:
+            self._has_left = True
+            self._outbox.publish(LeaveFinished(is_announced))
+
+
+def _check_meta(meta: bytes) -> None:
+    if len(meta) > META_SIZE_BYTES_MAX:
+        raise MetadataTooLarge("metadata", len(meta), META_SIZE_BYTES_MAX)

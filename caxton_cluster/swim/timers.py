@@ -1,0 +1,140 @@
+"""Timers as values: what falls due, and when.
+
+A timer carries what identifies its purpose (a sequence number, an incarnation), so that one
+whose purpose has passed is recognised and ignored instead of being cancelled.
+"""
+
+import heapq
+from dataclasses import dataclass
+from itertools import count
+
+__all__ = [
+    "AckOverdue",
+    "EarlySyncDue",
+    "GossipDue",
+    "HealthDue",
+    "LeaveOver",
+    "NackDue",
+    "ProbeDue",
+    "RejoinDue",
+    "RelayOver",
+    "RoundOver",
+    "SuspicionOver",
+    "SyncDue",
+    "Timer",
+    "Timers",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDue:
+    """Probe the next member."""
+
+
+@dataclass(frozen=True, slots=True)
+class AckOverdue:
+    """The direct ping was not answered in time: ask helpers."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOver:
+    """Neither ping nor helpers brought an answer: suspect."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthDue:
+    """Late nacks had their chance: draw the conclusion for our own health."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class NackDue:
+    """As a helper: say that the target has not answered."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class RelayOver:
+    """As a helper: stop waiting for the target."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuspicionOver:
+    """A suspicion may have run out; it is void if the incarnation moved on."""
+
+    name: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class GossipDue:
+    """Send rumours."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDue:
+    """Exchange the whole table with somebody."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlySyncDue:
+    """One of the extra exchanges after a join."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejoinDue:
+    """Try an address that should be a member and is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOver:
+    """The longest wait for the news of our leaving ends."""
+
+
+Timer = (
+    ProbeDue
+    | AckOverdue
+    | RoundOver
+    | HealthDue
+    | NackDue
+    | RelayOver
+    | SuspicionOver
+    | GossipDue
+    | SyncDue
+    | EarlySyncDue
+    | RejoinDue
+    | LeaveOver
+)
+
+
+class Timers:
+    """A heap of timers. Equal times fall due in the order they were set."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def set(self, at: float, timer: Timer) -> None:
+        """Let `timer` fall due at `at`, in seconds on the machine's clock."""
+        heapq.heappush(self._heap, (at, next(self._order), timer))
+
+    def next_at(self) -> float | None:
+        """Return when the earliest falls due, or None."""
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now: float) -> Timer | None:
+        """Remove and return the earliest timer that is due, or None."""
+        if not self._heap or self._heap[0][0] > now:
+            return None
+        return heapq.heappop(self._heap)[2]
