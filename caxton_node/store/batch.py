@@ -1,0 +1,202 @@
+"""What waits for the next commit: journal entries and ordinary writes, and their encoding.
+
+A batch is gathered on the event loop, one cheap `add` a call, and turned into the four values
+of ONE statement by `journal_parameters` whoever writes it. Statements are what must be few: each
+step of SQLite releases and re-takes the interpreter lock, and next to a busy event loop that is
+milliseconds, not microseconds. See `migrations/0001_store.sql`, view `journal`.
+
+State and encoding only: no thread, no loop, no file.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Final
+
+import orjson
+
+from caxton_node.domain.message import Message, encode_message
+from caxton_node.store.protocol import Committed, Settlement
+
+__all__ = [
+    "BATCH_BYTES_MAX",
+    "BATCH_ENTRIES_MAX",
+    "Batch",
+    "JournalCall",
+    "RowKind",
+    "RowsWrite",
+    "SingleWrite",
+    "Write",
+    "storable_text",
+]
+
+BATCH_ENTRIES_MAX: Final = 8_192
+"""A fuller batch is closed and the next one begun. One call is never split."""
+
+BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Likewise, for the packed messages of a batch."""
+
+
+class RowKind(Enum):
+    """Ordinary writes that commute, so that all of a kind in a batch are one statement."""
+
+    STEP = auto()
+    USAGE = auto()
+    LOG = auto()
+
+
+@dataclass(slots=True)
+class RowsWrite:
+    """Rows for one table, written together with others of their kind."""
+
+    kind: RowKind
+    rows: Sequence[tuple[Any, ...]]
+    blob: bytes = b""
+    """For a step: the data of its only row."""
+    done: asyncio.Future[Any] | None = None
+
+
+@dataclass(slots=True)
+class SingleWrite:
+    """A write that stands alone, in order among the others.
+
+    `apply` runs in the writer's thread, inside the batch's transaction. When it raises, it must
+    have changed nothing.
+    """
+
+    apply: Callable[[sqlite3.Connection], Any]
+    done: asyncio.Future[Any] | None = None
+
+
+Write = RowsWrite | SingleWrite
+
+
+@dataclass(frozen=True, slots=True)
+class JournalCall:
+    """One `append` that nobody will be told the end of; kept to be tried again."""
+
+    accepted: tuple[tuple[int, Message], ...]
+    settled: tuple[Settlement, ...]
+
+    @property
+    def entry_count(self) -> int:
+        """How many messages and settlements it has."""
+        return len(self.accepted) + len(self.settled)
+
+
+AcceptedRow = tuple[int, str, str, int, str, str, int, int]
+SettledRow = tuple[int, str, int, str | None, int | None, int, str | None]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Entries that are committed together."""
+
+    accepted: list[AcceptedRow] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    size_bytes: int = 0
+    settled: list[SettledRow] = field(default_factory=list)
+    callbacks: list[Committed] = field(default_factory=list)
+    silent: list[JournalCall] = field(default_factory=list)
+    """The calls that came without a callback."""
+    writes: list[Write] = field(default_factory=list)
+
+    @property
+    def entry_count(self) -> int:
+        """How many messages, settlements and ordinary writes it holds."""
+        return len(self.accepted) + len(self.settled) + len(self.writes)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next entry belongs to another batch."""
+        return self.entry_count >= BATCH_ENTRIES_MAX or self.size_bytes >= BATCH_BYTES_MAX
+
+    def add(
+        self,
+        accepted: Sequence[tuple[int, Message]],
+        settled: Sequence[Settlement],
+        committed: Committed | None,
+    ) -> None:
+        """Add one call of `append`.
+
+        Raises:
+            TypeError | ValueError: A message cannot be packed (a bug of whoever built it);
+                nothing was added.
+        """
+        if accepted:
+            # Packing here, not in the writer, keeps a bad message from failing all the others.
+            packed = [encode_message(message) for _, message in accepted]
+            offset = self.size_bytes + 1
+            rows = self.accepted
+            for (seq, message), body in zip(accepted, packed, strict=True):
+                size = len(body)
+                rows.append(
+                    (
+                        seq,
+                        message.id,
+                        message.conversation_id,
+                        message.created_at,
+                        message.sender,
+                        message.receiver,
+                        offset,
+                        size,
+                    )
+                )
+                offset += size
+            self.bodies += packed
+            self.size_bytes = offset - 1
+        for end in settled:
+            reason = end.reason
+            self.settled.append(
+                (
+                    end.seq,
+                    end.status,
+                    end.settled_at,
+                    end.agent,
+                    end.started_at,
+                    end.attempts,
+                    reason if reason is None else storable_text(reason),
+                )
+            )
+        if committed is not None:
+            self.callbacks.append(committed)
+        else:
+            self.silent.append(JournalCall(tuple(accepted), tuple(settled)))
+
+    def extend(self, later: "Batch") -> None:
+        """Add everything of `later`, after what is here."""
+        shift = self.size_bytes
+        self.accepted += [(*row[:6], row[6] + shift, row[7]) for row in later.accepted]
+        self.bodies += later.bodies
+        self.size_bytes += later.size_bytes
+        self.settled += later.settled
+        self.callbacks += later.callbacks
+        self.silent += later.silent
+        self.writes += later.writes
+
+    def journal_parameters(self, mark: int) -> tuple[str, bytes, str, str]:
+        """Return the parameters of `accept_and_settle`.
+
+        Args:
+            mark: The low-water mark; settlements below it also leave the list of stragglers.
+        """
+        late = [row[0] for row in self.settled if row[0] < mark]
+        return (
+            orjson.dumps(self.accepted).decode(),
+            b"".join(self.bodies),
+            orjson.dumps(self.settled).decode(),
+            orjson.dumps(late).decode(),
+        )
+
+
+def storable_text(text: str) -> str:
+    """Return `text` with what SQLite's JSON cannot carry (NUL, lone surrogates) replaced by `�`.
+
+    Meant for text that people read. Names and ids are checked at the edge instead.
+    """
+    if text.isascii():
+        return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    clean = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return clean.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,192 @@
+"""The connection that writes: opens the file, commits batches, keeps the books behind them.
+
+Plain blocking code for one thread. A batch without ordinary writes is one statement outside any
+transaction: its step inserts, updates, commits and syncs with the interpreter lock released
+throughout. The books (the low-water mark, the checkpoint) are kept after a batch was reported,
+so that nobody's commit waits for them.
+
+Reference: https://sqlite.org/wal.html
+"""
+
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from caxton_node.domain.errors import CaxtonError, Conflict, Rejected, Unavailable
+from caxton_node.store.batch import Batch
+from caxton_node.store.migrations import load_migrations, migrate
+from caxton_node.store.writes import run_writes
+
+__all__ = ["MARK_LAG", "MARK_STEP", "SQLITE_VERSION_MIN", "Committer"]
+
+SQLITE_VERSION_MIN: Final = (3, 38, 0)
+"""The first with `->>`; `UPDATE … FROM` is older."""
+
+MARK_LAG: Final = 32_768
+"""How far the low-water mark trails the newest message. A start reads about so many rows; a
+message that waits longer costs one row among the stragglers."""
+
+MARK_STEP: Final = 4_096
+"""How far the mark moves at a time: small, because the next batch waits for it."""
+
+_CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
+"""About how much is journaled between two checkpoints."""
+
+_ROW_COST_BYTES: Final = 600
+"""What a message costs the log besides its body: its row and its index entries, written on
+acceptance and again on settlement. Only paces the checkpoints."""
+
+_BUSY_TIMEOUT_MS: Final = 5_000
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Committer:
+    """Owns the writing connection and the lock that keeps other processes out."""
+
+    def __init__(self, path: Path, *, is_synced: bool, queries: Mapping[str, str]) -> None:
+        self._path = path
+        self._is_synced = is_synced
+        self._queries = queries
+        self._connection: sqlite3.Connection | None = None
+        self._lock_fd: int | None = None
+        self._unchecked_bytes = 0
+        self._highest_seq = 0
+        self.mark = 1
+        self.last_seq = 0
+
+    def open(self) -> None:
+        """Lock, open or create, and migrate the file.
+
+        Raises:
+            Conflict: `state_conflict`: another process has it open.
+            Rejected: `invalid_settings`: written by a newer version, or SQLite is too old.
+            Unavailable: `storage_unavailable`: it cannot be opened or read.
+        """
+        if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
+            raise Rejected(
+                "invalid_settings",
+                f"SQLite {sqlite3.sqlite_version} is too old.",
+                hint="Use a Python whose sqlite3 module has SQLite 3.38 or newer.",
+            )
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock()
+            self._connection = self._connect()
+            applied = migrate(self._connection, load_migrations())
+            self.mark, self.last_seq = self._connection.execute(
+                self._queries["positions"]
+            ).fetchone()
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise Unavailable(
+                "storage_unavailable",
+                f"The store {self._path} cannot be opened: {error}",
+                hint="Check that the data directory exists, is writable and has free space.",
+            ) from error
+        except CaxtonError:
+            self.close()
+            raise
+        self._highest_seq = self.last_seq
+        if applied:
+            _LOG.info("store migrated", extra={"path": str(self._path), "migrations": applied})
+
+    def close(self) -> None:
+        """Close the connection, which checkpoints the log, and let go of the lock."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def commit(self, batch: Batch) -> Sequence[Any]:
+        """Write a batch, all or nothing; return the results of its ordinary writes, in order.
+
+        The result of an ordinary write that failed alone is its exception.
+
+        Raises:
+            sqlite3.Error: Nothing of the batch was kept.
+        """
+        connection = self._open_connection()
+        parameters = batch.journal_parameters(self.mark)
+        results: Sequence[Any] = ()
+        if not batch.writes:
+            connection.execute(self._queries["accept_and_settle"], parameters)
+        else:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                if batch.accepted or batch.settled:
+                    connection.execute(self._queries["accept_and_settle"], parameters)
+                results = run_writes(connection, self._queries, batch.writes)
+                connection.execute("COMMIT")
+            except BaseException:
+                # A full disk has rolled back by itself; then there is nothing left to undo.
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+        if batch.accepted:
+            self._highest_seq = max(self._highest_seq, batch.accepted[-1][0])
+        self._unchecked_bytes += batch.size_bytes + _ROW_COST_BYTES * batch.entry_count
+        return results
+
+    def keep_books(self) -> None:
+        """Move the low-water mark and checkpoint the log, if either is due.
+
+        Raises:
+            sqlite3.Error: The file cannot be written; both will be tried after the next batch.
+        """
+        connection = self._open_connection()
+        if self._highest_seq - self.mark >= MARK_LAG + MARK_STEP:
+            mark = self.mark + MARK_STEP
+            connection.execute(self._queries["advance_mark"], (mark,))
+            self.mark = mark
+        if self._unchecked_bytes >= _CHECKPOINT_BYTES:
+            # Passive: readers are never waited for. What one of them holds back is copied later.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._unchecked_bytes = 0
+
+    def _open_connection(self) -> sqlite3.Connection:
+        assert self._connection is not None, "the committer is open"
+        return self._connection
+
+    def _lock(self) -> None:
+        """Take the lock file beside the database; the system lets go of it when we die."""
+        lock_path = self._path.with_name(self._path.name + ".lock")
+        self._lock_fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(
+                "state_conflict",
+                f"The store {self._path} is in use by another process.",
+                hint="Stop the other node, or give this one its own data directory.",
+            ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path,
+            timeout=_BUSY_TIMEOUT_MS / 1_000,
+            isolation_level=None,
+            check_same_thread=False,  # opened by one thread, then used by the writer's only
+        )
+        for setting in (
+            "journal_mode = WAL",
+            f"synchronous = {'FULL' if self._is_synced else 'NORMAL'}",
+            "foreign_keys = ON",
+            # We checkpoint between batches, not within a commit that somebody waits for. This
+            # is the net under that, in pages of 4 KiB.
+            "wal_autocheckpoint = 16384",
+            # After a surge the log file shrinks back.
+            "journal_size_limit = 67108864",
+            # No mmap: an I/O error under it kills the process instead of raising.
+            "cache_size = -32768",
+            "temp_store = MEMORY",
+        ):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+        return connection
