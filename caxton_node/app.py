@@ -1,33 +1,27 @@
-"""The composition root: builds every part, connects them by constructor, and runs the node.
+"""The composition root: builds every part and connects them by constructor.
 
-Nothing else in the server builds parts. `open_node` is the whole node without its edges; `serve`
-adds the edges and runs until told to stop; `run` is the process.
+Nothing else in the server builds parts. The result is a `Node`, without its edges; `process` adds
+them and runs it.
 """
 
 import asyncio
 import functools
-import gc
 import logging
-import os
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from random import Random, SystemRandom
 from typing import Final
 
-import uvloop
-from aiohttp import web
-
 from caxton import __version__
-from caxton_node.api.server import build_application
 from caxton_node.config import LoadedSettings, Settings
 from caxton_node.domain.agent import AgentKind, AgentSpec
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.ids import boot_token, id_factory
-from caxton_node.llm.choose import ModelChooser
+from caxton_node.llm.choose import ModelDefaults, choose_model
+from caxton_node.llm.openai_clients import OpenAiClients
+from caxton_node.llm.prices import PriceTable
 from caxton_node.routing.directory import Directory
 from caxton_node.routing.journal import Journal
 from caxton_node.routing.pipeline import Pipeline
@@ -42,20 +36,14 @@ from caxton_node.runtime.python_agent import PythonAgent, load_handler
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.spending import Spending
 from caxton_node.runtime.supervisor import Supervisor
-from caxton_node.sd_notify import notify
 from caxton_node.store.protocol import Store, UsageTotal
 from caxton_node.store.sqlite import SqliteStore
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
-from caxton_node.telemetry.logging import configure_logging
 from caxton_node.tools.builtin import builtin_tools
 from caxton_node.tools.registry import ToolRegistry
 
-__all__ = ["SystemClock", "open_node", "run", "serve"]
-
-SWITCH_INTERVAL_S: Final = 0.0005
-"""How long the event loop may keep the writer's thread waiting for the interpreter. Python's
-default of 5 ms is longer than a whole commit."""
+__all__ = ["SystemClock", "open_node"]
 
 RECOVERY_PAGE: Final = 1_000
 
@@ -92,69 +80,109 @@ async def open_node(
     Args:
         loaded: The settings in force.
         environment: What agent files may refer to as `${VAR}`.
-        store: Another store than the one on disk, for tests.
+        store: Another store than the one on disk.
 
     Raises:
         CaxtonError: A part cannot be built: the data directory, the store, a setting.
     """
     settings = loaded.settings
-    data_dir = Path(settings.node.data_dir)
     async with AsyncExitStack() as stack:
         if store is None:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            store = SqliteStore(data_dir / "caxton.db", is_synced=settings.node.is_synced)
+            path = settings.node.data_dir / "caxton.db"
+            store = SqliteStore(path, is_synced=settings.node.is_synced)
         await store.open()
         stack.push_async_callback(store.close)
         tools = await stack.enter_async_context(
             builtin_tools(allowed_private_hosts=settings.tools.allowed_private_hosts)
         )
-        models = ModelChooser(
-            default_provider=settings.llm.provider,
-            default_model=settings.llm.model,
-            default_base_url=settings.llm.base_url,
-            default_api_key=settings.llm.secret(),
-        )
-        stack.push_async_callback(models.close)
+        clients = OpenAiClients()
+        stack.push_async_callback(clients.close)
         async with asyncio.TaskGroup() as tasks:
-            node = _connect(
-                loaded, environment, store=store, tools=tools, models=models, tasks=tasks
-            )
+            node = _connect(loaded, environment, _Resources(store, tools, clients, tasks))
             await node.deployments.restore()
             await _recover(node)
-            housekeeping = tasks.create_task(
-                _housekeeping(node, retention_s=settings.limits.retention_s)
-            )
-            sweeping = tasks.create_task(node.supervisor.sweep())
+            chores = [
+                tasks.create_task(node.supervisor.sweep()),
+                tasks.create_task(_forget_old(node, settings.limits.retention_s)),
+            ]
             try:
                 yield node
             finally:
                 node.pipeline.is_draining = True
                 await node.supervisor.drain(node.roster, settings.limits.drain_timeout_s)
-                housekeeping.cancel()
-                sweeping.cancel()
+                for chore in chores:
+                    chore.cancel()
 
 
-def _connect(
-    loaded: LoadedSettings,
-    environment: Mapping[str, str],
-    *,
-    store: Store,
-    tools: ToolRegistry,
-    models: ModelChooser,
-    tasks: asyncio.TaskGroup,
-) -> Node:
-    settings = loaded.settings
+@dataclass(frozen=True, slots=True)
+class _Resources:
+    """What was opened for a node and is closed after it."""
+
+    store: Store
+    tools: ToolRegistry
+    clients: OpenAiClients
+    tasks: asyncio.TaskGroup
+
+
+def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: _Resources) -> Node:
+    """Connect routing, runtime and capabilities into a node."""
+    settings, store = loaded.settings, resources.store
     clock = SystemClock(asyncio.get_running_loop())
+    counts, directory = Counts(), Directory()
+    speech = _speech(settings, store, clock, counts, directory)
+    supervisor = Supervisor(tasks=resources.tasks, speech=speech, counts=counts)
+    roster = Roster(directory)
+    parts = LlmParts(
+        tools=resources.tools,
+        store=store,
+        clock=clock,
+        counts=counts,
+        agents_folder=settings.node.data_dir / "agents",
+    )
+    build = functools.partial(
+        build_agent, settings=settings, clients=resources.clients, parts=parts
+    )
+    return Node(
+        name=settings.node.name,
+        version=__version__,
+        started_at=clock.now_ms(),
+        store=store,
+        pipeline=speech.pipeline,
+        directory=directory,
+        answers=speech.answers,
+        roster=roster,
+        deployments=Deployments(
+            roster=roster,
+            supervisor=supervisor,
+            speech=speech,
+            build=build,
+            environment=environment,
+            known_tools=resources.tools.names,
+        ),
+        supervisor=supervisor,
+        tools=resources.tools,
+        events=speech.events,
+        counts=counts,
+        clock=clock,
+        new_id=speech.new_id,
+        settings_in_force=loaded.sources,
+        components=dict,
+    )
+
+
+def _speech(
+    settings: Settings, store: Store, clock: SystemClock, counts: Counts, directory: Directory
+) -> Speech:
+    """Build the pipeline and what speaks through it."""
+    events, answers = Events(clock.now_ms), Answers()
     new_id = id_factory(boot_token(clock.now_ms(), SystemRandom()))
-    counts, events = Counts(), Events(clock.now_ms)
-    directory, answers = Directory(), Answers()
     retry = RetrySettings(
         attempts_max=settings.retry.attempts,
         initial_s=settings.retry.initial_s,
         factor=settings.retry.factor,
         delay_max_s=settings.retry.max_s,
     )
-    jitter = Random()  # noqa: S311 - spreads retries; nothing secret hangs on it
+    jitter = Random()  # noqa: S311 - it spreads retries; nothing secret hangs on it
     pipeline = Pipeline(
         journal=Journal(store),
         directory=directory,
@@ -167,54 +195,18 @@ def _connect(
             error, attempts=attempts, settings=retry, random=jitter
         ),
     )
-    speech = Speech(
+    return Speech(
         pipeline=pipeline,
         answers=answers,
         store=store,
         events=events,
         clock=clock,
         new_id=new_id,
-    )
-    supervisor = Supervisor(tasks=tasks, speech=speech, counts=counts)
-    roster = Roster(directory)
-    parts = LlmParts(
-        tools=tools,
-        store=store,
-        clock=clock,
-        counts=counts,
-        agents_folder=Path(settings.node.data_dir) / "agents",
-    )
-    deployments = Deployments(
-        roster=roster,
-        supervisor=supervisor,
-        speech=speech,
-        build=functools.partial(build_agent, settings=settings, models=models, parts=parts),
-        environment=environment,
-        known_tools=tools.names,
-    )
-    return Node(
-        name=settings.node.name,
-        version=__version__,
-        started_at=clock.now_ms(),
-        store=store,
-        pipeline=pipeline,
-        directory=directory,
-        answers=answers,
-        roster=roster,
-        deployments=deployments,
-        supervisor=supervisor,
-        tools=tools,
-        events=events,
-        counts=counts,
-        clock=clock,
-        new_id=new_id,
-        settings_in_force=loaded.sources,
-        components=lambda: {"store": "ready", "model": models.describe()},
     )
 
 
 def build_agent(
-    spec: AgentSpec, *, settings: Settings, models: ModelChooser, parts: LlmParts
+    spec: AgentSpec, *, settings: Settings, clients: OpenAiClients, parts: LlmParts
 ) -> Agent:
     """Build what takes the turns of a definition.
 
@@ -225,8 +217,14 @@ def build_agent(
         case AgentKind.PYTHON:
             return PythonAgent(load_handler(spec.handler, settings.python.allow), spec.parameters)
         case AgentKind.LLM:
-            model = models.choose(spec.llm)
-            prices = settings.llm.price_table()
+            defaults = ModelDefaults(
+                provider=settings.llm.provider,
+                model=settings.llm.model,
+                base_url=settings.llm.base_url,
+                api_key=settings.llm.secret(),
+            )
+            model = choose_model(spec.llm, defaults=defaults, clients=clients)
+            prices = PriceTable(settings.llm.prices)
 
             def new_spending(in_conversation: UsageTotal, today: UsageTotal) -> Spending:
                 return Spending(
@@ -237,7 +235,6 @@ def build_agent(
                     today=today,
                 )
 
-            parts.tools.specs(spec.tools)
             return LlmAgent(spec, model=model, parts=parts, new_spending=new_spending)
 
 
@@ -253,97 +250,12 @@ async def _recover(node: Node) -> None:
         _log.info("recovered %d accepted messages", count)
 
 
-async def _housekeeping(node: Node, *, retention_s: float) -> None:
-    """Forget settled messages that are older than the retention, a bounded number at a time."""
+async def _forget_old(node: Node, retention_s: float) -> None:
+    """Delete settled messages older than the retention, a bounded number at a time."""
     while True:
         await asyncio.sleep(JANITOR_EVERY_S)
         before = node.clock.now_ms() - int(retention_s * 1000)
         try:
             await node.store.prune(before=before, limit=JANITOR_ROWS_MAX)
         except CaxtonError as problem:
-            _log.warning("old messages could not be forgotten: %s", problem)
-
-
-async def serve(
-    loaded: LoadedSettings,
-    *,
-    environment: Mapping[str, str],
-    on_ready: Callable[[str], None],
-    stop: asyncio.Event,
-) -> None:
-    """Run a node with its edges until `stop` is set, then drain.
-
-    Args:
-        loaded: The settings in force.
-        environment: What agent files may refer to.
-        on_ready: Told the node's URL once it answers.
-        stop: Set it to stop.
-    """
-    settings = loaded.settings
-    async with open_node(loaded, environment=environment) as node:
-        application = build_application(node, body_bytes_max=settings.http.max_body_bytes)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
-        await runner.setup()
-        try:
-            host, port = settings.http.address
-            site = web.TCPSite(runner, host, port, reuse_address=True)
-            await site.start()
-            # What was built so far stays: no collection needs to look at it again.
-            gc.collect()
-            gc.freeze()
-            on_ready(_url(runner))
-            notify("READY=1", environment)
-            await stop.wait()
-            notify("STOPPING=1", environment)
-            _log.info("stopping: %d turns under way", node.supervisor.turns_under_way)
-            node.pipeline.is_draining = True
-        finally:
-            await runner.cleanup()
-
-
-def _url(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def run(loaded: LoadedSettings) -> int:
-    """Be a node: the body of the `caxton-node` program.
-
-    Returns:
-        The exit code: 0 after a clean stop, 1 when the node could not start.
-    """
-    settings = loaded.settings
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    logs = configure_logging(
-        level=settings.log.level,
-        format=settings.log.format,
-        node=settings.node.name,
-        stream=sys.stderr,
-    )
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_main(loaded))
-    except* CaxtonError as problems:
-        for problem in problems.exceptions:
-            sys.stderr.write(f"caxton-node: {problem}\n")
-        return 1
-    except* OSError as problems:
-        for problem in problems.exceptions:
-            sys.stderr.write(f"caxton-node: {problem}\n")
-        return 1
-    finally:
-        logs.close()
-    return 0
-
-
-async def _main(loaded: LoadedSettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-
-    def on_ready(url: str) -> None:
-        sys.stdout.write(f"caxton-node {loaded.settings.node.name} ready at {url}\n")
-        sys.stdout.flush()
-
-    await serve(loaded, environment=os.environ, on_ready=on_ready, stop=stop)
+            _log.warning("old messages could not be deleted: %s", problem)

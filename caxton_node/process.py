@@ -1,0 +1,123 @@
+"""Being a process: a node with its edges, signals, and a clean end.
+
+`run` is the body of the `caxton-node` program.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import uvloop
+from aiohttp import web
+
+from caxton_node.api.server import build_application
+from caxton_node.app import open_node
+from caxton_node.config import LoadedSettings
+from caxton_node.domain.errors import CaxtonError
+from caxton_node.sd_notify import notify
+from caxton_node.telemetry.logging import configure_logging
+
+__all__ = ["run", "serve"]
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long the event loop may keep the writer's thread waiting for the interpreter. Python's
+default of 5 ms is longer than a whole commit."""
+
+SHUTDOWN_TIMEOUT_S: Final = 5.0
+"""For requests that are being answered when the node stops."""
+
+_log = logging.getLogger("caxton.node")
+
+
+async def serve(
+    loaded: LoadedSettings,
+    *,
+    environment: Mapping[str, str],
+    on_ready: Callable[[str], None],
+    stop: asyncio.Event,
+) -> None:
+    """Run a node with its edges until `stop` is set, then drain.
+
+    Args:
+        loaded: The settings in force.
+        environment: What agent files may refer to.
+        on_ready: Told the node's URL once it answers.
+        stop: Set it to stop.
+    """
+    settings = loaded.settings
+    async with open_node(loaded, environment=environment) as node:
+        application = build_application(node, body_bytes_max=settings.http.max_body_bytes)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+        await runner.setup()
+        try:
+            host, port = settings.http.address
+            await web.TCPSite(runner, host, port).start()
+            # What was built so far stays for good: no collection needs to look at it again.
+            gc.collect()
+            gc.freeze()
+            on_ready(_url(runner))
+            notify("READY=1", environment)
+            await stop.wait()
+            notify("STOPPING=1", environment)
+            _log.info("stopping: %d turns under way", node.supervisor.turns_under_way)
+            node.pipeline.is_draining = True
+        finally:
+            await runner.cleanup()
+
+
+def _url(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(loaded: LoadedSettings) -> int:
+    """Be a node.
+
+    Returns:
+        The exit code: 0 after a clean stop, 1 when the node could not start or broke.
+    """
+    settings = loaded.settings
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    logs = configure_logging(
+        level=settings.log.level,
+        format=settings.log.format,
+        node=settings.node.name,
+        stream=sys.stderr,
+    )
+    failures: list[BaseException] = []
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_main(loaded))
+    except* (CaxtonError, OSError) as problems:
+        # What a person can mend is said in a sentence. Anything else is a bug and shows itself.
+        failures.extend(_leaves(problems))
+    finally:
+        logs.close()
+    for failure in failures:
+        sys.stderr.write(f"caxton-node: {failure}\n")
+    return 1 if failures else 0
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for inner in group.exceptions:
+        leaves += _leaves(inner) if isinstance(inner, BaseExceptionGroup) else [inner]
+    return leaves
+
+
+async def _main(loaded: LoadedSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def on_ready(url: str) -> None:
+        sys.stdout.write(f"caxton-node {loaded.settings.node.name} ready at {url}\n")
+        sys.stdout.flush()
+
+    await serve(loaded, environment=os.environ, on_ready=on_ready, stop=stop)

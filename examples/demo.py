@@ -1,0 +1,248 @@
+"""A node, two agents and a real question, in half a minute: what `make demo` runs.
+
+It makes a CSV file of sales, serves it on loopback, starts a node of its own on free ports with a
+data directory of its own, deploys two agents, asks them, compares the answer with figures
+computed here from the same file, and stops everything again. Every command it runs is printed,
+so that you can type it yourself. Nothing leaves this machine and no API key is needed.
+"""
+
+import csv
+import functools
+import http.server
+import io
+import json
+import math
+import os
+import random
+import shlex
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+HERE = Path(__file__).parent
+ROWS = 1_200
+START_TIMEOUT_S = 15.0
+COMMAND_TIMEOUT_S = 60.0
+REGIONS = ("north", "south", "east", "west")
+PRODUCTS = {"anvil": 49.9, "rocket": 1250.0, "magnet": 12.5, "paint": 7.25}
+
+
+def sales_csv(seed: int = 2026) -> str:
+    """Return a year of invented sales, the same every time."""
+    dice = random.Random(seed)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["date", "region", "product", "units", "revenue"])
+    for _ in range(ROWS):
+        product = dice.choice(sorted(PRODUCTS))
+        units = dice.randint(1, 40)
+        revenue = round(units * PRODUCTS[product] * dice.uniform(0.85, 1.1), 2)
+        day = f"2025-{dice.randint(1, 12):02}-{dice.randint(1, 28):02}"
+        writer.writerow([day, dice.choice(REGIONS), product, units, revenue])
+    return text.getvalue()
+
+
+def figures(text: str) -> dict[str, float]:
+    """Compute from the file itself what the agent is expected to find."""
+    rows = list(csv.DictReader(io.StringIO(text)))
+    revenue = [float(row["revenue"]) for row in rows]
+    return {
+        "count": len(rows),
+        "sum": math.fsum(revenue),
+        "mean": statistics.fmean(revenue),
+        "median": statistics.median(revenue),
+        "min": min(revenue),
+        "max": max(revenue),
+    }
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class says so
+        pass
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[int]:
+    """Serve a folder on loopback; yield the port."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join(5)
+
+
+def free_port() -> int:
+    """Return a port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def node(folder: Path, http_port: int, csv_port: int) -> Iterator[None]:
+    """Run `caxton-node` with a data directory below `folder`."""
+    config = folder / "caxton.toml"
+    config.write_text(
+        "# http_client reaches public hosts only, unless the operator allows others by name.\n"
+        f'[tools]\nallowed_private_hosts = ["127.0.0.1:{csv_port}"]\n'
+    )
+    command = [
+        program("caxton-node"),
+        *("--config", str(config)),
+        *("--data-dir", str(folder / "data")),
+        *("--http", f"127.0.0.1:{http_port}"),
+    ]
+    show(command)
+    log = (folder / "node.log").open("w")
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        wait_until_ready(process, http_port, folder / "node.log")
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        log.close()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Return once the node answers; give up after `START_TIMEOUT_S`."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            sys.exit(f"the node ended with {process.returncode}:\n{log.read_text()}")
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as response:
+                if response.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.05)
+    sys.exit(f"the node did not answer within {START_TIMEOUT_S:g} s:\n{log.read_text()}")
+
+
+def program(name: str) -> str:
+    """Return the path of a program installed beside this Python."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def show(command: list[str]) -> None:
+    """Print a command as one would type it."""
+    words = [Path(command[0]).name, *(word.replace(f"{HERE.parent}/", "") for word in command[1:])]
+    print(
+        f"\n\033[1m$ {shlex.join(words)}\033[0m"
+        if sys.stdout.isatty()
+        else f"\n$ {shlex.join(words)}"
+    )
+
+
+def caxton(*arguments: str, is_shown: bool = True) -> str:
+    """Run the command line, print what it says, and return it."""
+    command = [program("caxton"), *arguments]
+    if is_shown:
+        show(command)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
+    )
+    if is_shown:
+        print(done.stdout, end="", flush=True)
+    if done.returncode != 0:
+        sys.exit(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+def compare(answer: str, expected: dict[str, float]) -> None:
+    """Fail unless the answer's own tool result holds the figures computed here."""
+    trace = json.loads(answer)
+    found = trace["columns"]["revenue"]
+    for name, value in expected.items():
+        if not math.isclose(found[name], value, rel_tol=1e-9):
+            sys.exit(f"{name} of revenue is {found[name]} in the answer, {value} in the file")
+    print(f"✓ {len(expected)} figures agree with an independent computation over {ROWS:,} rows")
+
+
+def main() -> None:
+    """Run the demonstration."""
+    with tempfile.TemporaryDirectory(prefix="caxton-demo-") as name, web_server(Path(name)) as web:
+        folder = Path(name)
+        text = sales_csv()
+        (folder / "sales.csv").write_text(text)
+        port = free_port()
+        with node(folder, port, web):
+            os.environ["CAXTON_SERVER"] = f"http://127.0.0.1:{port}"
+            caxton("deploy", str(HERE / "agents" / "data-analyzer.toml"))
+            caxton("deploy", str(HERE / "agents" / "report-writer.md"))
+            url = f"http://127.0.0.1:{web}/sales.csv"
+            caxton("chat", "DataAnalyzer", f"Analyze the sales data at {url}")
+            compare_with_file(url, text)
+            ask_by_capability()
+            caxton("status")
+        print("\n✓ done; everything was stopped and removed again")
+
+
+def compare_with_file(url: str, text: str) -> None:
+    """Ask once more, for a program to read, and compare with the file."""
+    answer = json.loads(
+        caxton(
+            *("--output", "json", "chat", "DataAnalyzer"),
+            f"Analyze the sales data at {url}",
+            is_shown=False,
+        )
+    )
+    trace = json.loads(
+        caxton(*("--output", "json", "message", "trace", answer["message_id"]), is_shown=False)
+    )
+    statistics_steps = [
+        step
+        for step in trace["steps"]
+        if step["kind"] == "tool" and step["name"] == "statistics_engine"
+    ]
+    if not statistics_steps:
+        sys.exit("the agent did not use its statistics")
+    expected = figures(text)
+    compare(json.dumps(statistics_steps[-1]["result"]["content"]), expected)
+    for name in ("mean", "sum"):
+        if not mentions(answer["text"], expected[name]):
+            sys.exit(f"the answer does not mention the {name} {expected[name]}")
+
+
+def mentions(text: str, value: float) -> bool:
+    """Whether a number in the text is `value`, as far as its digits go."""
+    for word in text.replace(",", "").replace("=", " ").split():
+        try:
+            if math.isclose(float(word.strip(".;:()")), value, rel_tol=1e-4):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def ask_by_capability() -> None:
+    """Ask whoever offers `report-writing`, without knowing who that is."""
+    caxton(
+        *("message", "send", "--capability", "report-writing", "--performative", "request"),
+        *(
+            "--content",
+            '"Count the words in \\"nobody knows who answers, and it does not matter\\""',
+        ),
+        *("--wait", "30"),
+    )
+
+
+if __name__ == "__main__":
+    main()
