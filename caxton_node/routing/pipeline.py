@@ -74,8 +74,19 @@ class Pipeline:
 
     # In.
 
-    def submit(self, message: Message, on_accepted: OnAccepted | None = None) -> Envelope:
+    def submit(
+        self,
+        message: Message,
+        on_accepted: OnAccepted | None = None,
+        *,
+        is_internal: bool = False,
+    ) -> Envelope:
         """Take a message in. Returns at once; `on_accepted` tells when it is on disk.
+
+        Args:
+            message: New; its id was never used.
+            on_accepted: Told when the message is on disk, or could not be put there.
+            is_internal: From an agent's turn, which a stopping node lets finish.
 
         Raises:
             Rejected: `invalid_message`.
@@ -85,12 +96,16 @@ class Pipeline:
             TimedOut: `expired`.
         """
         try:
+            if self.is_draining and not is_internal:
+                raise Unavailable(
+                    "node_draining", "this node is stopping", hint="Ask another node."
+                )
             return self._submit(message, on_accepted)
         except CaxtonError:
             self._counts.messages_refused += 1
             raise
 
-    async def send(self, message: Message) -> Envelope:
+    async def send(self, message: Message, *, is_internal: bool = False) -> Envelope:
         """Take a message in and return once it is on disk.
 
         Raises:
@@ -106,7 +121,7 @@ class Pipeline:
             else:
                 accepted.set_exception(error)
 
-        envelope = self.submit(message, on_accepted)
+        envelope = self.submit(message, on_accepted, is_internal=is_internal)
         try:
             async with asyncio.timeout(ACCEPT_TIMEOUT_S):
                 await accepted
@@ -119,8 +134,6 @@ class Pipeline:
         return envelope
 
     def _submit(self, message: Message, on_accepted: OnAccepted | None) -> Envelope:
-        if self.is_draining:
-            raise Unavailable("node_draining", "this node is stopping", hint="Ask another node.")
         validate(message, now_ms=self._clock_ms())
         is_journaled = message.delivery is not DeliveryMode.AT_MOST_ONCE
         if is_journaled:

@@ -147,7 +147,7 @@ class Context:
         """Tell under a given number within the turn."""
         message = self._message(number, receiver, capability, performative, content)
         if not (self.is_resumed and await self._speech.store.message(message.id)):
-            await self._speech.pipeline.send(message)
+            await self._speech.pipeline.send(message, is_internal=True)
         return message.id
 
     async def ask_as(
@@ -169,7 +169,7 @@ class Context:
                 if found is not None:
                     return found
             else:
-                await self._speech.pipeline.send(question)
+                await self._speech.pipeline.send(question, is_internal=True)
             return await answer_within(answer, min(timeout_s, left_s))
 
     def _message(

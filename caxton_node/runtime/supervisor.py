@@ -319,6 +319,8 @@ class Supervisor:
         broken_off = len(self._turns)
         if broken_off:
             _log.warning("%d turns did not end in %g s; broken off", broken_off, timeout_s)
+            for turn in list(self._turns.values()):
+                turn.task.cancel()
         for seat in seats:
             seat.wake_all()
         return broken_off
