@@ -222,7 +222,7 @@ def _parse(text: str) -> URL:
         raise UrlRefused(f"This is no address of a page: {error}") from error
     if scheme not in {"http", "https"}:
         raise UrlRefused("The address must begin with http:// or https://.")
-    if user is not None or password is not None or "@" in url.authority:
+    if user is not None or password is not None:
         raise UrlRefused("Leave user name and password out of the address.")
     if not host:
         raise UrlRefused("The address names no host.")
