@@ -436,8 +436,13 @@ class Url(_FromPlainText):
             parts = urlsplit(value)
             is_url = parts.scheme in {"http", "https"} and bool(parts.hostname)
             is_url = is_url and (parts.port is None or parts.port > 0)
+            has_login = "@" in parts.netloc
         except ValueError:
-            is_url = False
+            is_url = has_login = False
+        if has_login:
+            # What stands there is not repeated: it is a password.
+            flaw = Flaw("must not contain a user or a password", "secret_in_file", "Remove it")
+            raise Flawed(flaw)
         if not is_url or len(value) > 2_000 or re.search(r"\s", value):
             raise Flawed(Flaw(f"must be {self.wanted}, not {found(value)}", "url"))
         return value.rstrip("/")

@@ -1,0 +1,255 @@
+"""The tree of settings. The text below a field is its documentation, here and in the reference.
+
+A field's name ends with its unit; the key in the file does not, because the value carries it:
+`drain_timeout_s` is written `drain_timeout = "30s"`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from caxton_node.config.kinds import (
+    Folder,
+    ListenAddress,
+    ModelPrice,
+    PriceOfModel,
+    Reads,
+    Secret,
+)
+from caxton_node.documents.readers import (
+    Boolean,
+    Choice,
+    Duration,
+    Integer,
+    ListOf,
+    Number,
+    Reader,
+    Size,
+    Table,
+    Text,
+    Url,
+)
+
+__all__ = [
+    "HttpSettings",
+    "LimitSettings",
+    "LlmSettings",
+    "LogSettings",
+    "NodeSettings",
+    "PythonSettings",
+    "RetrySettings",
+    "Setting",
+    "Settings",
+    "ToolSettings",
+    "all_settings",
+]
+
+_DAY_S: Final = 86_400.0
+
+_NODE_NAME: Final = Text(
+    length_max=64,
+    pattern=re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"),
+    form="a name of letters, digits and . _ -",
+)
+_HOST: Final = Text(
+    length_max=262,
+    pattern=re.compile(
+        r"(?:(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    ),
+    form='a host such as "localhost:8000", "*.internal" or "[::1]", without http://',
+)
+_HANDLER: Final = Text(
+    length_max=200,
+    pattern=re.compile(r"[A-Za-z_*][\w.*]*(?::[\w*]+)?", re.ASCII),
+    form='a class or a pattern of classes, such as "agents.billing:Clerk" or "agents.*"',
+)
+_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def _key(name: str) -> str:
+    return name.removeprefix("is_").removesuffix("_s").removesuffix("_bytes")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=_key,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class NodeSettings(_Section):
+    """`[node]`: who this node is, and where it keeps what it must not lose."""
+
+    name: Annotated[str, Reads(_NODE_NAME)] = "node-1"
+    """What the node is called in logs, traces and answers."""
+    data_dir: Annotated[Path, Reads(Folder())]
+    """The folder for messages, definitions and agents' files. Relative paths begin at the
+    working directory; `~` is the home directory."""
+    is_synced: Annotated[bool, Reads(Boolean())] = True
+    """Whether an accepted message has reached the disk before its sender is told so. Without
+    it, a power failure may lose the last moments; a crash of the process alone does not."""
+
+
+class HttpSettings(_Section):
+    """`[http]`: the REST API."""
+
+    bind: Annotated[str, Reads(ListenAddress())] = "127.0.0.1:8080"
+    """Host and port to listen on. Port 0 takes a free one. There is no login yet: whoever
+    reaches this address may do everything."""
+    max_body_bytes: Annotated[int, Reads(Size(minimum_bytes=1_000, maximum_bytes=100_000_000))] = (
+        2_000_000
+    )
+    """The largest body of a request."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host, without brackets, and port."""
+        host, _, port = self.bind.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+class LogSettings(_Section):
+    """`[log]`: what the node writes to its standard error."""
+
+    level: Annotated[
+        str,
+        Reads(
+            Choice(
+                _LEVELS,
+                synonyms={level.upper(): level for level in _LEVELS}
+                | {"warn": "warning", "WARN": "warning"},
+            )
+        ),
+    ] = "info"
+    """The least important lines that are written."""
+    format: Annotated[str, Reads(Choice(("text", "json")))] = "text"
+    """`text` for people, `json` for collectors: one object a line."""
+
+
+class LlmSettings(_Section):
+    """`[llm]`: the model for agents that name none of their own."""
+
+    provider: Annotated[str | None, Reads(Choice(("openai", "offline")))] = None
+    """`openai` is any OpenAI-compatible endpoint; `offline` answers without a model. Without
+    it: `openai` when an address or a key is set, else `offline`."""
+    model: Annotated[str | None, Reads(Text(length_max=200))] = None
+    """The model's name at the provider."""
+    base_url: Annotated[str | None, Reads(Url())] = None
+    """Address of the endpoint, such as `http://localhost:11434/v1`."""
+    api_key: Annotated[SecretStr | None, Reads(Secret())] = None
+    """Key for the endpoint. Better not written here: use `"${OPENAI_API_KEY}"`, or
+    `api_key_file` with the path of a file that holds it."""
+    prices: Annotated[
+        Mapping[str, ModelPrice],
+        Reads(Table(key=Text(length_max=200), item=PriceOfModel(), name="a table of prices")),
+    ] = Field(default_factory=dict)
+    """US dollars for a million tokens, by model or `provider/model`:
+    `"gpt-4o" = { input = 2.5, output = 10 }`. A model without a price has an unknown cost."""
+
+    def secret(self) -> str | None:
+        """Return the key itself, for the one part that sends it."""
+        return None if self.api_key is None else self.api_key.get_secret_value()
+
+
+class ToolSettings(_Section):
+    """`[tools]`: what the node's operator allows tools to reach."""
+
+    allowed_private_hosts: Annotated[
+        tuple[str, ...], Reads(ListOf(item=_HOST, count_max=100, name="a list of hosts"))
+    ] = ()
+    """Hosts inside your own network that `http_client` may reach: `host`, `host:port` or
+    `*.host`. Public hosts need no permission; link-local and metadata addresses get none."""
+
+
+class PythonSettings(_Section):
+    """`[python]`: agents of kind `python`."""
+
+    allow: Annotated[
+        tuple[str, ...],
+        Reads(ListOf(item=_HANDLER, count_max=100, name="a list of classes or patterns")),
+    ] = ()
+    """The classes that agents may name as their `handler`; `*` matches anything. Empty allows
+    none: a class runs with all the rights of the node."""
+
+
+class LimitSettings(_Section):
+    """`[limits]`: how long things may last."""
+
+    drain_timeout_s: Annotated[float, Reads(Duration(minimum_s=0.0, maximum_s=3_600.0))] = 30.0
+    """How long turns under way may take to finish when the node stops. What does not finish is
+    taken up again after the start."""
+    retention_s: Annotated[float, Reads(Duration(minimum_s=60.0))] = 30 * _DAY_S
+    """How long settled messages are kept."""
+
+
+class RetrySettings(_Section):
+    """`[retry]`: what happens after a delivery failed for a reason that may pass."""
+
+    attempts: Annotated[int, Reads(Integer(minimum=1, maximum=100))] = 5
+    """Attempts, the first included, before a message becomes a dead letter."""
+    initial_s: Annotated[float, Reads(Duration())] = 0.1
+    """The wait after the first attempt, before jitter."""
+    factor: Annotated[float, Reads(Number(minimum=1.0, maximum=10.0))] = 2.0
+    """How much longer each wait is than the one before."""
+    max_s: Annotated[float, Reads(Duration())] = 10.0
+    """The longest wait."""
+
+
+class Settings(_Section):
+    """All settings of a node."""
+
+    node: NodeSettings
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    llm: LlmSettings = LlmSettings()
+    tools: ToolSettings = ToolSettings()
+    python: PythonSettings = PythonSettings()
+    limits: LimitSettings = LimitSettings()
+    retry: RetrySettings = RetrySettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting, as users know it."""
+
+    key: str
+    """As in the file: `limits.drain_timeout`."""
+    section: str
+    name: str
+    """Of the field in the section."""
+    reader: Reader
+    default: Any
+    """None where the loader finds one."""
+    doc: str
+
+    @property
+    def is_secret(self) -> bool:
+        """It is never shown, and may come from a file: `<key>_file`."""
+        return isinstance(self.reader, Secret)
+
+
+def all_settings() -> Iterator[Setting]:
+    """Yield every setting there is, in the order of the reference."""
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type), "every section is a model"
+        assert issubclass(model, BaseModel), "every section is a model"
+        for name, leaf in model.model_fields.items():
+            reader = next(one.reader for one in leaf.metadata if isinstance(one, Reads))
+            yield Setting(
+                key=f"{section}.{leaf.alias}",
+                section=section,
+                name=name,
+                reader=reader,
+                default=leaf.get_default(call_default_factory=True)
+                if not leaf.is_required()
+                else None,
+                doc=" ".join((leaf.description or "").split()),
+            )
