@@ -21,7 +21,7 @@ from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.ids import boot_token, id_factory
 from caxton_node.llm.choose import ModelDefaults, choose_model
 from caxton_node.llm.openai_clients import OpenAiClients
-from caxton_node.llm.prices import PriceTable
+from caxton_node.llm.prices import Price, PriceTable
 from caxton_node.routing.directory import Directory
 from caxton_node.routing.journal import Journal
 from caxton_node.routing.pipeline import Pipeline
@@ -88,8 +88,9 @@ async def open_node(
     settings = loaded.settings
     async with AsyncExitStack() as stack:
         if store is None:
-            path = settings.node.data_dir / "caxton.db"
-            store = SqliteStore(path, is_synced=settings.node.is_synced)
+            store = SqliteStore(
+                settings.node.data_dir / "caxton.db", is_synced=settings.node.is_synced
+            )
         await store.open()
         stack.push_async_callback(store.close)
         tools = await stack.enter_async_context(
@@ -98,7 +99,8 @@ async def open_node(
         clients = OpenAiClients()
         stack.push_async_callback(clients.close)
         async with asyncio.TaskGroup() as tasks:
-            node = _connect(loaded, environment, _Resources(store, tools, clients, tasks))
+            resources = _Resources(store, ToolRegistry(tools), clients, tasks)
+            node = _connect(loaded, environment, resources)
             await node.deployments.restore()
             await _recover(node)
             chores = [
@@ -224,7 +226,15 @@ def build_agent(
                 api_key=settings.llm.secret(),
             )
             model = choose_model(spec.llm, defaults=defaults, clients=clients)
-            prices = PriceTable(settings.llm.prices)
+            prices = PriceTable(
+                {
+                    name: Price(
+                        input_usd_per_million=price.input_usd_per_million,
+                        output_usd_per_million=price.output_usd_per_million,
+                    )
+                    for name, price in settings.llm.prices.items()
+                }
+            )
 
             def new_spending(in_conversation: UsageTotal, today: UsageTotal) -> Spending:
                 return Spending(

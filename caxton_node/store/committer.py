@@ -176,12 +176,16 @@ class Committer:
             check_same_thread=False,  # opened by one thread, then used by the writer's only
         )
         for setting in (
+            # Fewer, fuller pages: measured 10 % cheaper a message than 4 KiB. New files only.
+            "page_size = 8192",
+            # Some builds zero what they free; the log below keeps the old bytes anyway.
+            "secure_delete = OFF",
             "journal_mode = WAL",
             f"synchronous = {'FULL' if self._is_synced else 'NORMAL'}",
             "foreign_keys = ON",
             # We checkpoint between batches, not within a commit that somebody waits for. This
-            # is the net under that, in pages of 4 KiB.
-            "wal_autocheckpoint = 16384",
+            # is the net under that, in pages.
+            "wal_autocheckpoint = 8192",
             # After a surge the log file shrinks back.
             "journal_size_limit = 67108864",
             # No mmap: an I/O error under it kills the process instead of raising.

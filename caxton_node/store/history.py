@@ -117,6 +117,22 @@ class History:
             next_cursor = None if scanned_to is None else str(scanned_to)
         return Page(tuple(items), next_cursor)
 
+    async def recent_messages(self, conversation_id: str, *, limit: int) -> Sequence[StoredMessage]:
+        """See `Store.recent_messages`."""
+        (rows,) = await self._readers.row(
+            "recent_keys", {"conversation_id": conversation_id, "limit": clamp_limit(limit)}
+        )
+        newest_first = next(_portions(orjson.loads(rows)), [])
+        return await self._by_seq(newest_first[::-1])
+
+    async def subconversations(self, conversation_id: str, *, limit: int) -> Sequence[str]:
+        """See `Store.subconversations`."""
+        (rows,) = await self._readers.row(
+            "subconversation_ids",
+            {"conversation_id": conversation_id, "limit": clamp_limit(limit)},
+        )
+        return tuple(orjson.loads(rows))
+
     async def conversation(self, conversation_id: str) -> Conversation | None:
         """See `Store.conversation`."""
         found = await self._summaries([conversation_id])

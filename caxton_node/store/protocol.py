@@ -216,6 +216,10 @@ class Store(Protocol):
         """Return the last messages of a conversation, oldest first."""
         ...
 
+    async def subconversations(self, conversation_id: str, *, limit: int = 100) -> Sequence[str]:
+        """Return the ids of conversations that agents began within this one: `<id>.…`."""
+        ...
+
     async def conversation(self, conversation_id: str) -> Conversation | None:
         """Return one conversation, or None."""
         ...

@@ -45,6 +45,19 @@ SELECT json_group_array(json_array(seq, size)) FROM (
     ORDER BY seq LIMIT :limit
 )
 
+-- name: recent_keys
+SELECT json_group_array(json_array(seq, size)) FROM (
+    SELECT seq, length(body) AS size FROM messages
+    WHERE conversation_id = :conversation_id ORDER BY seq DESC LIMIT :limit
+)
+
+-- name: subconversation_ids
+SELECT json_group_array(conversation_id) FROM (
+    SELECT DISTINCT conversation_id FROM messages
+    WHERE conversation_id > :conversation_id || '.' AND conversation_id < :conversation_id || '/'
+    ORDER BY conversation_id LIMIT :limit
+)
+
 -- name: newest_keys
 SELECT json_group_array(json_array(seq, size)) FROM (
     SELECT seq, length(body) AS size FROM messages

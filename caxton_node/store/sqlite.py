@@ -140,6 +140,14 @@ class SqliteStore:
             conversation_id=conversation_id, status=status, cursor=cursor, limit=limit
         )
 
+    async def recent_messages(self, conversation_id: str, *, limit: int) -> Sequence[StoredMessage]:
+        """See `Store.recent_messages`."""
+        return await self._history.recent_messages(conversation_id, limit=limit)
+
+    async def subconversations(self, conversation_id: str, *, limit: int = 100) -> Sequence[str]:
+        """See `Store.subconversations`."""
+        return await self._history.subconversations(conversation_id, limit=limit)
+
     async def conversation(self, conversation_id: str) -> Conversation | None:
         """Return one conversation, or None."""
         return await self._history.conversation(conversation_id)
