@@ -235,9 +235,10 @@ def _read(folder: int, name: str, path: str, size_max: int) -> bytes:
         raise _Absent(f"There is no file {path!r}.") from None
     except OSError as error:
         raise FileError(f"{path!r} is no plain file.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileError(f"{path!r} is no plain file.")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FileError(f"{path!r} is no plain file.")
         data = file.read(size_max + 1)
     if len(data) > size_max:
         raise FileError(f"{path!r} is larger than {size_max:,} bytes.")
