@@ -259,11 +259,18 @@ _CLASS_OF_CODE: Final[dict[str, type[CaxtonError]]] = {
 }
 
 
-def error_from_code(code: str, detail: str, *, hint: str | None = None) -> CaxtonError:
+def error_from_code(
+    code: str,
+    detail: str,
+    *,
+    hint: str | None = None,
+    places: Iterable[Place] = (),
+    facts: dict[str, object] | None = None,
+) -> CaxtonError:
     """Return the error for `code`, as read from a reply or a stored row.
 
     A code that this version does not know (a newer peer's) becomes `agent_failed`.
     """
     if code not in ERRORS:
-        return Failed("agent_failed", f"{code}: {detail}", hint=hint)
-    return _CLASS_OF_CODE[code](code, detail, hint=hint)
+        code, detail = "agent_failed", f"{code}: {detail}"
+    return _CLASS_OF_CODE[code](code, detail, hint=hint, places=places, facts=facts)
