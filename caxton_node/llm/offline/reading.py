@@ -1,0 +1,128 @@
+"""A request as the offline provider reads it: what it names, which words carry it, what it is.
+
+Also what it is not: small talk and questions about concepts call for a model, not for a tool,
+and what somebody says not to do is not asked for.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from caxton_node.llm.offline.entities import Entity, extract, is_directory
+from caxton_node.llm.offline.words import content_stems, stem, stems, terms
+
+__all__ = ["Reading", "read"]
+
+_NEGATED: Final = re.compile(
+    r"\b(?:don['’]?t|do not|never|without|rather than|instead of)\s[^.;!?\n]{0,300}?"
+    r"(?=[.;!?\n,]|\bbut\b|\band then\b|$)",
+    re.IGNORECASE,
+)
+_CONCEPTUAL: Final = re.compile(
+    r"^\W*(?:(?:please|can you|could you|hi|hello|hey)[\s,]+)*"
+    r"(?:how (?:do|does|did|can|could|should|would|come|is|are|was)\b(?! many| much)|why\b"
+    r"|explain\b|define\b|describe (?:how|why|what)\b|who (?:is|was|are|were|wrote|invented|made)\b"
+    r"|what (?:is|are|was|were|'s) (?:an? |the (?:capital|meaning|point|purpose|concept)\b)"
+    r"|what['’]?s an? |what does\b.{1,60}\b(?:do|mean)\b|what do you (?:think|mean)\b"
+    r"|should i\b|would you\b|do you\b|are you\b|have you\b|tell me (?:a|about) "
+    r"|what (?:can|could|would|will) you\b|who are you|what are you|what['’]?s your\b"
+    r"|what is your\b)",
+    re.IGNORECASE,
+)
+_SMALL_TALK: Final = frozenset(
+    stem(word)
+    for word in (
+        "morning afternoon evening night day today tonight tomorrow weekend nice great good cool "
+        "awesome perfect lovely bye goodbye cheers welcome sorry appreciate appreciated joke poem "
+        "story sing song feel feeling bored fun funny well wonderful amazing sure fine right "
+        "favourite favorite think opinion love hate happy sad much really later soon see meet "
+        "there lot very job work doing bot robot assistant human never mind worry problem yes no"
+    ).split()
+)
+_CLAUSE: Final = re.compile(r"[.;!?\n]|\b(?:and|then|after that|afterwards)\b", re.IGNORECASE)
+_LEADING: Final = frozenset(
+    "please can could would you kindly i want need to like d ll let s us me now just go ahead "
+    "then first next finally also we should help the a an my".split()
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One request, read once."""
+
+    text: str
+    entities: tuple[Entity, ...]
+    prose: str
+    """The text with what it names literally, and what it says not to do, blanked out."""
+
+    @cached_property
+    def content(self) -> tuple[str, ...]:
+        """Stems that carry the request, in order."""
+        return tuple(content_stems(self.prose))
+
+    @cached_property
+    def query(self) -> tuple[str, ...]:
+        """Terms to rank tools by: words, their concepts, and the kinds of what is named."""
+        hints = [word for entity in self.entities for word in _kind_words(entity)]
+        return tuple(dict.fromkeys(terms(self.prose) + terms(" ".join(hints))))
+
+    @cached_property
+    def verbs(self) -> frozenset[str]:
+        """Stems with which a clause begins: what is asked for in so many words."""
+        found: set[str] = set()
+        for clause in _CLAUSE.split(self.prose):
+            words = stems(clause)
+            while words and words[0] in _LEADING:
+                del words[0]
+            found.update(words[:1])
+        return frozenset(found)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """There is no word in it."""
+        return not any(char.isalnum() for char in self.text)
+
+    @cached_property
+    def is_small_talk(self) -> bool:
+        """It asks for company, an opinion or an explanation, which no tool gives."""
+        if any(entity.kind not in {"name", "identifier"} for entity in self.entities):
+            return False
+        if _CONCEPTUAL.match(self.text):
+            return True
+        return all(part in _SMALL_TALK for part in self.content)
+
+    def names(self, word: str) -> bool:
+        """Tell whether `word`, such as the name of a tool, stands in the text literally."""
+        pattern = rf"(?<![\w-]){re.escape(word)}(?![\w-])"
+        return re.search(pattern, self.text) is not None
+
+
+def read(text: str) -> Reading:
+    """Read a request. Never raises."""
+    entities = extract(text)
+    prose = list(text)
+    for entity in entities:
+        # Names and quoted words may be part of what is said; addresses and data never are.
+        if entity.kind not in {"name", "identifier", "number"}:
+            prose[entity.start : entity.end] = " " * (entity.end - entity.start)
+    spoken = _NEGATED.sub(lambda match: " " * len(match[0]), "".join(prose))
+    return Reading(text=text, entities=entities, prose=spoken)
+
+
+def _kind_words(entity: Entity) -> tuple[str, ...]:
+    suffix = ""
+    if entity.kind in {"url", "path"}:
+        last = str(entity.value).split("?")[0].rpartition("/")[2]
+        suffix = last.rpartition(".")[2] if "." in last and len(last) < 100 else ""
+    match entity.kind:
+        case "url":
+            return ("url", suffix)
+        case "path":
+            return ("directory",) if is_directory(str(entity.value)) else ("file", "path", suffix)
+        case "csv" | "json" | "sql" | "timezone" | "email" | "time" | "date":
+            return (entity.kind,)
+        case "glob":
+            return ("pattern",)
+        case _:
+            return ()
