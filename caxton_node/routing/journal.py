@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from caxton_node.domain.errors import Unavailable
 from caxton_node.domain.message import Message
-from caxton_node.store.protocol import Settlement, Store
+from caxton_node.store.protocol import Settlement, Store, StoredMessage
 
 __all__ = ["BACKLOG_MAX", "Journal", "OnCommit"]
 
@@ -58,3 +58,7 @@ class Journal:
     def settle(self, settlement: Settlement) -> None:
         """Write the end of a message. The store keeps trying while the process lives."""
         self._store.append((), (settlement,), None)
+
+    async def revive(self, message_id: str) -> StoredMessage | None:
+        """Write that a dead message is accepted again; None when it is not dead."""
+        return await self._store.revive(message_id, seq=self.next_seq())

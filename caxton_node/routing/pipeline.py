@@ -397,7 +397,24 @@ class Pipeline:
 
         self._clock.call_later(max(0.0, (reply_by - self._clock_ms()) / 1000), too_late)
 
-    # After a restart.
+    # Again, after a restart or at an operator's wish.
+
+    async def revive(self, message_id: str) -> StoredMessage | None:
+        """Give a dead letter another try, as if it had just been accepted.
+
+        Returns:
+            The message under its new number; None when it is not dead.
+
+        Raises:
+            Unavailable: `node_busy`, `node_draining`, `storage_unavailable`.
+        """
+        if self.is_draining:
+            raise Unavailable("node_draining", "this node is stopping", hint="Ask another node.")
+        self._journal.check_room()
+        stored = await self._journal.revive(message_id)
+        if stored is not None:
+            self.recover(stored)
+        return stored
 
     def recover(self, stored: StoredMessage) -> None:
         """Take a message that was accepted before a restart to its agent again."""

@@ -1,0 +1,167 @@
+"""Metrics for Prometheus: what is counted anyway, read when somebody asks.
+
+The hot path counts with plain integers (`Counts`). Only requests over HTTP are observed as they
+happen, since only they are distributed over routes. Each node has a registry of its own: two
+nodes in one process, as in tests, do not meet.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from resource import RUSAGE_SELF, getpagesize, getrusage
+from sys import platform
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from caxton_node.telemetry.counts import Counts
+from caxton_node.telemetry.names import HTTP_BUCKETS_S, METRICS
+
+__all__ = [
+    "EXPOSITION_MEDIA_TYPE",
+    "HttpMetrics",
+    "NodeSnapshot",
+    "expose",
+    "resident_bytes",
+]
+
+EXPOSITION_MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_BY_NAME: Final = {metric.name: metric for metric in METRICS}
+_STATM: Final = Path("/proc/self/statm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSnapshot:
+    """What a node is doing at the moment of a scrape."""
+
+    node: str
+    version: str
+    uptime_s: float
+    counts: Counts
+    agents_by_state: Mapping[str, int]
+    queued: int
+    fullest_mailbox_ratio: float
+    turns_under_way: int
+    store_backlog: int
+    answers_awaited: int
+    loop_lag_s: float
+    resident_bytes: int
+
+
+class HttpMetrics:
+    """Counts and times requests. One per application."""
+
+    def __init__(self) -> None:
+        requests = _BY_NAME["caxton_http_requests_total"]
+        duration = _BY_NAME["caxton_http_request_duration_seconds"]
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._requests = Counter(
+            requests.name, requests.description, requests.labels, registry=self.registry
+        )
+        self._durations = Histogram(
+            duration.name,
+            duration.description,
+            duration.labels,
+            buckets=HTTP_BUCKETS_S,
+            registry=self.registry,
+        )
+        # Looking a child up by its labels costs more than counting.
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._timers: dict[str, Histogram] = {}
+
+    def observe(self, route: str, method: str, status: int, duration_s: float | None) -> None:
+        """Count a request.
+
+        Args:
+            route: Template of its address, never the address itself.
+            method: One of the methods that the server knows, or `other`.
+            status: Of the response.
+            duration_s: Until the response was ready; None for a stream.
+        """
+        key = (route, method, status)
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self._requests.labels(route, method, str(status))
+        counter.inc()
+        if duration_s is None:
+            return
+        timer = self._timers.get(route)
+        if timer is None:
+            timer = self._timers[route] = self._durations.labels(route)
+        timer.observe(duration_s)
+
+
+class _NodeCollector(Collector):
+    """Turns a snapshot into metric families."""
+
+    def __init__(self, snapshot: NodeSnapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        now, counts = self._snapshot, self._snapshot.counts
+        yield _gauge("caxton_node", {(now.node, now.version): 1})
+        yield _gauge("caxton_uptime_seconds", {(): now.uptime_s})
+        outcomes = ("accepted", "delivered", "dead", "expired", "cancelled")
+        outcomes += ("refused", "retried", "duplicate")
+        yield _counter(
+            "caxton_messages_total",
+            {(outcome,): getattr(counts, f"messages_{outcome}") for outcome in outcomes},
+        )
+        yield _counter(
+            "caxton_turns_total",
+            {("finished",): counts.turns_finished, ("failed",): counts.turns_failed},
+        )
+        yield _gauge("caxton_turns_under_way", {(): now.turns_under_way})
+        yield _counter("caxton_model_calls_total", {(): counts.model_calls})
+        yield _counter(
+            "caxton_model_tokens_total",
+            {("input",): counts.model_input_tokens, ("output",): counts.model_output_tokens},
+        )
+        succeeded = counts.tool_calls - counts.tool_errors
+        yield _counter(
+            "caxton_tool_calls_total", {("ok",): succeeded, ("error",): counts.tool_errors}
+        )
+        yield _gauge(
+            "caxton_agents", {(state,): number for state, number in now.agents_by_state.items()}
+        )
+        yield _gauge("caxton_queued_messages", {(): now.queued})
+        yield _gauge("caxton_mailbox_fullest_ratio", {(): now.fullest_mailbox_ratio})
+        yield _gauge("caxton_store_backlog", {(): now.store_backlog})
+        yield _gauge("caxton_answers_awaited", {(): now.answers_awaited})
+        yield _gauge("caxton_event_loop_lag_seconds", {(): now.loop_lag_s})
+        yield _gauge("caxton_process_resident_memory_bytes", {(): now.resident_bytes})
+
+
+def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
+    metric = _BY_NAME[name]
+    family = GaugeMetricFamily(name, metric.description, labels=metric.labels)
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _counter(name: str, values: Mapping[tuple[str, ...], float]) -> CounterMetricFamily:
+    metric = _BY_NAME[name]
+    family = CounterMetricFamily(name, metric.description, labels=metric.labels)
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def expose(snapshot: NodeSnapshot, http: HttpMetrics) -> bytes:
+    """Return everything in the text format of Prometheus. Safe to run in a thread."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_NodeCollector(snapshot))
+    return generate_latest(registry) + generate_latest(http.registry)
+
+
+def resident_bytes(read: Callable[[], str] = _STATM.read_text) -> int:
+    """Return the memory that this process holds: now on Linux, at most so far elsewhere."""
+    try:
+        return int(read().split()[1]) * getpagesize()
+    except (OSError, ValueError, IndexError):
+        peak = getrusage(RUSAGE_SELF).ru_maxrss
+        return peak if platform == "darwin" else peak * 1024

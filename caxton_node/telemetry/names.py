@@ -1,0 +1,103 @@
+"""Every name that monitoring may rely on: metrics, events, fields of log lines. One table.
+
+A name, once released, keeps its meaning. `docs/reference/telemetry.md` shows this table.
+Labels are few and their values come from short closed lists: a label for every conversation
+would fill a time-series database.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["EVENTS", "HTTP_BUCKETS_S", "LOG_FIELDS", "METRICS", "Metric"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One family of time series."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    description: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric("caxton_node", "gauge", "Always 1; tells which node and version.", ("node", "version")),
+    Metric("caxton_uptime_seconds", "gauge", "Time since the node started."),
+    Metric(
+        "caxton_messages_total",
+        "counter",
+        "Messages by what became of them since the node started: accepted, delivered, dead, "
+        "expired, cancelled, refused, retried, duplicate.",
+        ("outcome",),
+    ),
+    Metric(
+        "caxton_turns_total", "counter", "Turns of agents that ended: finished, failed.", ("result",)
+    ),
+    Metric("caxton_turns_under_way", "gauge", "Turns that run now."),
+    Metric("caxton_model_calls_total", "counter", "Calls of models."),
+    Metric(
+        "caxton_model_tokens_total",
+        "counter",
+        "Tokens that models read and wrote: input, output.",
+        ("direction",),
+    ),
+    Metric("caxton_tool_calls_total", "counter", "Calls of tools by result: ok, error.", ("result",)),
+    Metric("caxton_agents", "gauge", "Agents on this node by state.", ("state",)),
+    Metric("caxton_queued_messages", "gauge", "Messages that wait in mailboxes, all agents."),
+    Metric(
+        "caxton_mailbox_fullest_ratio",
+        "gauge",
+        "How full the fullest mailbox is. At 1 its agent answers that it is busy.",
+    ),
+    Metric("caxton_store_backlog", "gauge", "Journal entries that wait for the writer."),
+    Metric("caxton_answers_awaited", "gauge", "Requests and turns that wait for an answer."),
+    Metric(
+        "caxton_event_loop_lag_seconds",
+        "gauge",
+        "How long a callback waited for its turn on the event loop when this was scraped.",
+    ),
+    Metric("caxton_process_resident_memory_bytes", "gauge", "Memory that the process holds."),
+    Metric(
+        "caxton_http_requests_total",
+        "counter",
+        "HTTP requests by route template, method and status.",
+        ("route", "method", "status"),
+    ),
+    Metric(
+        "caxton_http_request_duration_seconds",
+        "histogram",
+        "Time to answer HTTP requests by route template; event streams are left out.",
+        ("route",),
+    ),
+)
+
+HTTP_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
+
+EVENTS: Final[dict[str, str]] = {
+    "message.accepted": "A message is journaled and waits in a mailbox.",
+    "message.delivered": "A turn ended well, or a client can read its answer.",
+    "message.dead": "A message was given up; it is among the dead letters.",
+    "message.expired": "`reply_by` passed before the turn was done.",
+    "message.cancelled": "A message was called off.",
+    "turn.model_call": "A turn calls a model.",
+    "turn.delta": "A piece of a model's text, as it arrives.",
+    "turn.tool_call": "A turn calls a tool.",
+    "turn.tool_result": "The tool answered.",
+    "agent.deployed": "A definition came into force.",
+    "agent.rolled_back": "An earlier version came into force again.",
+    "agent.state": "An agent was restarted, suspended, resumed or stopped.",
+    "agent.failed": "An agent crashed too often and was given up.",
+    "agent.deleted": "An agent is gone.",
+    "agent.log": "A line was added to an agent's log.",
+}
+"""Kind → what happened. Watched at `/api/v1/events`."""
+
+LOG_FIELDS: Final[dict[str, str]] = {
+    "trace_id": "W3C trace id of the request that led here; problem documents carry it too.",
+    "conversation_id": "The conversation that the line is about.",
+    "message_id": "The message.",
+    "agent": "The agent.",
+    "node": "The node's name.",
+}
+"""Field of a log line in JSON → what it holds."""
