@@ -314,16 +314,16 @@ class _Run:
         )
 
     async def _log_turn(self, level: str, text: str) -> None:
+        text = f"{text} of {self._message.sender} (attempt {self._context.attempt})"[:LOG_TEXT_MAX]
         await self._parts.store.put_log(
             self._agent.spec.name,
             [
                 LogLine(
                     at=self._parts.clock.now_ms(),
                     level=level,
-                    text=f"{text} of {self._message.sender} (attempt {self._context.attempt})"[
-                        :1000
-                    ],
+                    text=text,
                     conversation_id=self._message.conversation_id,
                 )
             ],
         )
+        self._context.show("agent.log", level=level, text=text)
