@@ -16,14 +16,18 @@ import jmespath.parser
 import jmespath.visitor
 import orjson
 
-__all__ = ["EXPRESSION_LENGTH_MAX", "QueryError", "load_json", "search"]
+__all__ = ["EXPRESSION_LENGTH_MAX", "QueryError", "check_extent", "load_json", "search"]
 
 EXPRESSION_LENGTH_MAX: Final = 1_000
 DEPTH_MAX: Final = 64
 """Of the data. Deeper data is hostile or a mistake, and recursion would meet its end in it."""
 
-SIZE_MAX: Final = 5_000_000
-"""Of any intermediate result, in values and characters, each counted as often as it occurs."""
+VALUE_COUNT_MAX: Final = 1_000_000
+"""Of the data."""
+
+GROWTH_MAX: Final = 1_000_000
+"""How much larger than four times the data an intermediate result may be, in values and
+characters, each counted as often as it occurs."""
 
 DURATION_MAX_S: Final = 5.0
 
@@ -36,23 +40,23 @@ def load_json(data: bytes) -> Any:
     """Return the value of JSON text.
 
     Raises:
-        QueryError: It is no JSON, or nested too deeply.
+        QueryError: It is no JSON, nested too deeply, or holds too many values.
     """
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise QueryError(f"This is no JSON: {error}") from error
-    check_depth(value)
+    check_extent(value)
     return value
 
 
-def check_depth(value: Any) -> None:
-    """Refuse what is nested more than `DEPTH_MAX` deep, without recursion.
+def check_extent(value: Any) -> None:
+    """Refuse what is nested too deeply or holds too many values, without recursion.
 
     Raises:
-        QueryError: It is.
+        QueryError: It is more than `DEPTH_MAX` deep, or more than `VALUE_COUNT_MAX` values.
     """
-    level = [value]
+    level, count = [value], 1
     for _ in range(DEPTH_MAX + 1):
         below: list[Any] = []
         for item in level:
@@ -60,6 +64,9 @@ def check_depth(value: Any) -> None:
                 below.extend(item.values())
             elif isinstance(item, list):
                 below.extend(item)
+        count += len(below)
+        if count > VALUE_COUNT_MAX:
+            raise QueryError(f"The data holds more than {VALUE_COUNT_MAX:,} values.")
         if not below:
             return
         level = below
@@ -76,7 +83,7 @@ def search(expression: str, value: Any, *, clock: Callable[[], float] = time.mon
         raise QueryError(f"The expression is longer than {EXPRESSION_LENGTH_MAX} characters.")
     try:
         parsed = jmespath.parser.Parser().parse(expression)
-        return _BoundedInterpreter(clock).visit(parsed.parsed, value)
+        return _BoundedInterpreter(clock, value).visit(parsed.parsed, value)
     except jmespath.exceptions.JMESPathError as error:
         text = str(error).strip().split("\n", 1)[0]
         raise QueryError(f"The expression cannot be evaluated: {text}") from error
@@ -91,18 +98,19 @@ def search(expression: str, value: Any, *, clock: Callable[[], float] = time.mon
 class _BoundedInterpreter(jmespath.visitor.TreeInterpreter):
     """Counts what every step yields, and stops when it is too much or takes too long."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], data: Any) -> None:
         super().__init__()
         self._clock = clock
         self._deadline = clock() + DURATION_MAX_S
         # Containers are kept beside their size, so that no other can take their identity.
         self._sizes: dict[int, tuple[Any, int]] = {}
+        self._size_max = GROWTH_MAX + 4 * self._size(data)
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         if self._clock() > self._deadline:
             raise QueryError(f"The expression takes longer than {DURATION_MAX_S:g} s.")
         result = super().visit(node, *args, **kwargs)
-        if self._size(result) > SIZE_MAX:
+        if self._size(result) > self._size_max:
             raise QueryError("The expression yields too much data.")
         return result
 

@@ -1,8 +1,8 @@
 """A chart is well-formed SVG with as many marks as it has points, and stands for itself."""
 
 import re
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -27,9 +27,13 @@ async def draw(tmp_path, **arguments):
     return result, svg
 
 
+def context_file(result):
+    return Path(result.content["path"]).read_bytes()
+
+
 def mark_count(svg, kind):
     """How many shapes of the kind's own form react to a pointer, as every data point does."""
-    shapes = ElementTree.fromstring(svg).iter(f"{SVG}{MARKS[kind]}")
+    shapes = ET.fromstring(svg).iter(f"{SVG}{MARKS[kind]}")
     return sum("reactive" in shape.get("class", "").split() for shape in shapes)
 
 
@@ -53,7 +57,7 @@ async def test_the_picture_names_nothing_outside_itself(tmp_path, kind):
 async def test_names_in_the_data_are_text_and_not_markup(tmp_path):
     data = {"<script>alert(1)</script>": 1, '"><a href="http://x/">': 2}
     _, svg = await draw(tmp_path, data=data, title="</svg><script/>")
-    tags = {element.tag.removeprefix(SVG) for element in ElementTree.fromstring(svg).iter()}
+    tags = {element.tag.removeprefix(SVG) for element in ET.fromstring(svg).iter()}
     assert not tags & {"script", "a"}
 
 
@@ -67,7 +71,7 @@ async def test_the_same_table_gives_the_same_picture(tmp_path):
 
 async def test_the_path_leads_to_the_file(tmp_path):
     result, svg = await draw(tmp_path, data=SALES)
-    assert Path(result.content["path"]).read_bytes() == svg
+    assert context_file(result) == svg
     assert result.content["media_type"] == "image/svg+xml"
 
 
@@ -76,7 +80,7 @@ async def test_the_path_leads_to_the_file(tmp_path):
 )
 async def test_rows_of_one_category_become_one_number(tmp_path, aggregate, expected):
     _, svg = await draw(tmp_path, data=SALES[:1] + SALES[2:3], aggregate=aggregate)
-    values = {e.text for e in ElementTree.fromstring(svg).iter(f"{SVG}desc") if e.text}
+    values = {e.text for e in ET.fromstring(svg).iter(f"{SVG}desc") if e.text}
     assert expected <= values
 
 

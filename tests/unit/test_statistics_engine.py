@@ -50,7 +50,7 @@ def test_numbers_agree_with_exact_fractions(values):
     assert facts["sum"] == pytest.approx(float(sum(exact)), rel=1e-15, abs=1e-300)
     assert facts["mean"] == pytest.approx(float(mean), rel=1e-14, abs=1e-300)
     assert facts["stdev"] == pytest.approx(deviation, rel=1e-12, abs=1e-150)
-    scale = max(1.0, max(abs(float(value)) for value in exact))
+    scale = max(1.0, *(abs(float(value)) for value in exact))
     for name, share in (("q1", 1), ("median", 2), ("q3", 3)):
         expected = quartile(values, Fraction(share, 4))
         assert facts[name] == pytest.approx(expected, rel=1e-12, abs=1e-15 * scale)

@@ -111,7 +111,10 @@ json_values = st.recursive(
 )
 
 
-@given(json_values | st.fixed_dictionaries({}, optional={k: json_values for k in SCHEMA["properties"]}))
+@given(
+    json_values
+    | st.fixed_dictionaries({}, optional=dict.fromkeys(SCHEMA["properties"], json_values))
+)
 def test_no_arguments_make_the_checker_raise(value):
     checked = check_arguments(SCHEMA, value)
     assert all(place.message and place.rule for place in checked.places)
@@ -130,7 +133,9 @@ STANDARD = SCHEMA | {
 }
 
 
-@given(st.fixed_dictionaries({}, optional={k: finite_values for k in [*STANDARD["properties"], "x"]}))
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys([*STANDARD["properties"], "x"], finite_values))
+)
 def test_the_verdict_is_that_of_a_full_validator(arguments):
     validator = pytest.importorskip("jsonschema_rs").Draft202012Validator(STANDARD)
     assert (not check_arguments(STANDARD, arguments).places) == validator.is_valid(arguments)

@@ -13,7 +13,7 @@ from caxton_node.tools.outcome import Mistake, kept, reports_mistakes
 from caxton_node.tools.query import (
     EXPRESSION_LENGTH_MAX,
     QueryError,
-    check_depth,
+    check_extent,
     load_json,
     search,
 )
@@ -71,7 +71,7 @@ class JsonProcessor:
                 value = load_json(data)
             else:
                 value = arguments["data"]
-                check_depth(value)
+                check_extent(value)
             found = search(expression, value)
             return found, msgspec.json.encode(found)
 
