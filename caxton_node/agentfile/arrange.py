@@ -10,14 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from caxton_node.agentfile.aliases import ALIASES, VALUE_ALIASES
 from caxton_node.agentfile.report import Report
-from caxton_node.agentfile.schema import (
-    ALIASES,
-    FIELDS,
-    FREE_TABLES,
-    TABLES,
-    VALUE_ALIASES,
-)
+from caxton_node.agentfile.schema import FIELDS, FREE_TABLES, TABLES
 from caxton_node.documents.document import Flaw, Path, dotted, shorten
 from caxton_node.documents.nearest import nearest
 from caxton_node.documents.readers import found

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from caxton_node.agentfile.arrange import Entry, arrange
 from caxton_node.agentfile.build import build_spec, default_of
+from caxton_node.agentfile.inert import NOT_ACTED_UPON
 from caxton_node.agentfile.report import Report
-from caxton_node.agentfile.schema import FIELDS, NOT_ACTED_UPON, Field
+from caxton_node.agentfile.schema import FIELDS, Field
 from caxton_node.agentfile.template import PLACEHOLDERS, placeholder_names, template_flaws
 from caxton_node.documents.document import Document, Flaw, shorten
 from caxton_node.documents.expand import expand_all

@@ -1,8 +1,7 @@
 """Every key of an agent file: what it wants, where its value goes, what it is for.
 
 The reader of files, the errors' suggestions and `docs/reference/agent-file.md` follow this
-table. A key that is accepted before the server acts upon it stands in `NOT_ACTED_UPON` too;
-whoever makes the server act upon it deletes the row.
+table. A key that is accepted before the server acts upon it stands in `inert` too.
 """
 
 import re
@@ -19,6 +18,7 @@ from caxton_node.agentfile.rules import (
     Version,
 )
 from caxton_node.agentfile.template import PLACEHOLDER_NAME
+from caxton_node.documents.hosts import HOST
 from caxton_node.documents.readers import (
     Boolean,
     Choice,
@@ -33,16 +33,7 @@ from caxton_node.documents.readers import (
     Url,
 )
 
-__all__ = [
-    "ALIASES",
-    "FIELDS",
-    "FREE_TABLES",
-    "NOT_ACTED_UPON",
-    "TABLES",
-    "VALUE_ALIASES",
-    "Alias",
-    "Field",
-]
+__all__ = ["FIELDS", "FREE_TABLES", "TABLES", "Field"]
 
 CAPABILITY_COUNT_MAX: Final = 20
 TOOL_COUNT_MAX: Final = 100
@@ -53,13 +44,6 @@ DOCUMENTATION_LENGTH_MAX: Final = 1_000_000
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}")
 _TOOL: Final = Text(
     length_max=100, pattern=_WORD, form="a tool's name, of letters, digits and _ . : -"
-)
-_HOST: Final = Text(
-    length_max=260,
-    pattern=re.compile(
-        r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-    ),
-    form='a host such as "localhost" or "10.0.0.5:8000", without http://',
 )
 _SENDER: Final = Text(
     length_max=100,
@@ -343,8 +327,9 @@ _ROWS: Final = (
     _field(
         "permissions.network_hosts",
         "permissions.network_hosts",
-        ListOf(item=_HOST, count_max=100, name="a list of hosts"),
-        "Hosts that `http_client` may reach besides the public ones, as `host` or `host:port`.",
+        ListOf(item=HOST, count_max=100, name="a list of hosts"),
+        "The only hosts that `http_client` may reach, as `host`, `host:port` or `*.host`; all that "
+        "the node allows when empty.",
     ),
     _field(
         "permissions.files",
@@ -393,54 +378,3 @@ TABLES: Final = tuple(dict.fromkeys(key.partition(".")[0] for key in FIELDS if "
 
 FREE_TABLES: Final = frozenset({"parameters", "tool_config"})
 """The tables whose keys are the author's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """Another spelling of a key."""
-
-    key: str
-    """The proper one."""
-    has_warning: bool = True
-    """Whether the author is told of the proper one."""
-
-
-ALIASES: Final[Mapping[str, Alias]] = MappingProxyType(
-    {
-        "memory_enabled": Alias("memory.enabled", has_warning=False),
-        "memory_scope": Alias("memory.scope", has_warning=False),
-        "requires": Alias("depends_on"),
-        "llm.timeout_seconds": Alias("llm.timeout"),
-        "llm.retry_attempts": Alias("llm.retries"),
-    }
-)
-"""Spellings that authors bring along."""
-
-VALUE_ALIASES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
-    {("memory.scope", "agent-only"): "agent"}
-)
-"""The same for values of a key."""
-
-_UNUSED: Final = "is kept in the file, but the server does not use it"
-
-NOT_ACTED_UPON: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "author": _UNUSED,
-        "license": _UNUSED,
-        "tags": _UNUSED,
-        "memory.enabled": "is accepted, but this version has no memory: the agent remembers "
-        "nothing beyond the conversation",
-        "permissions.approvals": "is accepted, but this version cannot ask for approval: these "
-        "tools are refused",
-        "limits.memory": "is accepted, but this version has no sandboxed guests to limit",
-        "limits.fuel": "is accepted, but this version has no sandboxed guests to limit",
-        "deployment.replicas": "is accepted, but this version runs one of each agent",
-        "deployment.placement": "is accepted, but this version runs on one node: there is nothing "
-        "to place",
-        "schedule.cron": "is accepted, but this version does not wake agents by the clock",
-    }
-)
-"""Keys that this version accepts and keeps but does not act upon, and what it says of them.
-
-Said where a value differs from doing nothing: `memory.enabled = false` is what happens anyway.
-"""

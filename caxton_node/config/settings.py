@@ -20,6 +20,7 @@ from caxton_node.config.kinds import (
     Reads,
     Secret,
 )
+from caxton_node.documents.hosts import HOST
 from caxton_node.documents.readers import (
     Boolean,
     Choice,
@@ -54,13 +55,6 @@ _NODE_NAME: Final = Text(
     length_max=64,
     pattern=re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"),
     form="a name of letters, digits and . _ -",
-)
-_HOST: Final = Text(
-    length_max=262,
-    pattern=re.compile(
-        r"(?:(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-    ),
-    form='a host such as "localhost:8000", "*.internal" or "[::1]", without http://',
 )
 _HANDLER: Final = Text(
     length_max=200,
@@ -162,7 +156,7 @@ class ToolSettings(_Section):
     """`[tools]`: what the node's operator allows tools to reach."""
 
     allowed_private_hosts: Annotated[
-        tuple[str, ...], Reads(ListOf(item=_HOST, count_max=100, name="a list of hosts"))
+        tuple[str, ...], Reads(ListOf(item=HOST, count_max=100, name="a list of hosts"))
     ] = ()
     """Hosts inside your own network that `http_client` may reach: `host`, `host:port` or
     `*.host`. Public hosts need no permission; link-local and metadata addresses get none."""

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from caxton_node.agentfile import AgentFormat, ParsedAgent, parse_agent
-from caxton_node.agentfile.schema import ALIASES, FIELDS, TABLES
+from caxton_node.agentfile.aliases import ALIASES
+from caxton_node.agentfile.schema import FIELDS, TABLES
 from caxton_node.documents.decode import SOURCE_BYTES_MAX
 from caxton_node.domain.errors import Rejected
 

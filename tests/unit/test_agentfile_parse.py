@@ -5,7 +5,8 @@ import json
 import pytest
 
 from caxton_node.agentfile import AgentFormat, detect_format, parse_agent, source_digest
-from caxton_node.agentfile.schema import FIELDS, NOT_ACTED_UPON
+from caxton_node.agentfile.inert import NOT_ACTED_UPON
+from caxton_node.agentfile.schema import FIELDS
 from caxton_node.domain.agent import AgentKind
 from caxton_node.domain.capability import Capability
 from caxton_node.domain.errors import Rejected

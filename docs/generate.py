@@ -1,0 +1,25 @@
+# ruff: noqa: INP001 -- a script beside the pages, not part of a package
+"""Writes the reference pages that the code itself knows best: `python docs/generate.py`.
+
+A test compares the pages with the code, so that neither goes its own way.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from caxton_node.agentfile.reference import agent_file_page
+from caxton_node.config.reference import settings_page
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Yield the path and the text of each generated page."""
+    yield REFERENCE / "agent-file.md", agent_file_page()
+    yield REFERENCE / "settings.md", settings_page()
+
+
+if __name__ == "__main__":
+    REFERENCE.mkdir(exist_ok=True)
+    for path, text in pages():
+        path.write_text(text, encoding="utf-8")
