@@ -178,7 +178,8 @@ class PermissionSettings:
     """`[permissions]`: what the agent may reach, and who may talk to it."""
 
     network_hosts: tuple[str, ...] = ()
-    """Hosts or `host:port` that `http_client` may reach besides the public ones."""
+    """Hosts or `host:port` that this agent may reach; empty is all that the node allows. It only
+    narrows: what lies inside the node's network is opened by the node's own settings."""
     files: str = "own"
     """`own` (the agent's folder) or `none`."""
     senders: tuple[str, ...] = ()

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from caxton_node.tools.table import ColumnType, Table
-from caxton_node.tools.table_facts import mean_of, total_of
+from caxton_node.tools.table import Column, ColumnType, Table
+from caxton_node.tools.table_facts import default_breakdown, is_measure, mean_of, total_of
 
 __all__ = ["Aggregate", "ChartData", "ChartError", "ChartKind", "choose_data", "draw_svg"]
 
@@ -100,9 +100,9 @@ def choose_data(
         return _histogram(table, y if y is not None else x, title, bin_count)
     if kind is ChartKind.SCATTER:
         return _scatter(table, x, y, title)
-    x = _first(table, _is_category, avoiding=y) if x is None else x
+    x = _category_column(table, kind, avoiding=y) if x is None else x
     if y is None and aggregate is not Aggregate.COUNT:
-        y = _first(table, _is_number, avoiding=x)
+        y = _number_column(table, avoiding=x)
         if y is None:
             raise ChartError("The table has no numeric column to draw; use aggregate `count`.")
     if y is not None and aggregate is not Aggregate.COUNT:
@@ -161,8 +161,8 @@ def _categories(
 
 
 def _scatter(table: Table, x: int | None, y: int | None, title: str) -> ChartData:
-    x = _first(table, _is_number, avoiding=y) if x is None else x
-    y = _first(table, _is_number, avoiding=x) if y is None else y
+    x = _number_column(table, avoiding=y) if x is None else x
+    y = _number_column(table, avoiding=x) if y is None else y
     if x is None or y is None:
         raise ChartError("A scatter chart needs two numeric columns.")
     _need_number(table, x)
@@ -187,7 +187,7 @@ def _scatter(table: Table, x: int | None, y: int | None, title: str) -> ChartDat
 
 
 def _histogram(table: Table, column: int | None, title: str, bin_count: int | None) -> ChartData:
-    column = _first(table, _is_number, avoiding=None) if column is None else column
+    column = _number_column(table, avoiding=None) if column is None else column
     if column is None:
         raise ChartError("A histogram needs a numeric column.")
     _need_number(table, column)
@@ -298,19 +298,29 @@ def _label(value: Any) -> str:
     return text if len(text) <= LABEL_LENGTH_MAX else text[: LABEL_LENGTH_MAX - 1] + "…"
 
 
-def _is_category(kind: ColumnType) -> bool:
-    return not kind.is_numeric
+def _category_column(table: Table, kind: ChartKind, *, avoiding: int | None) -> int | None:
+    """Choose what runs along the bottom: time for a line, what repeats for bars and slices."""
+    if kind is ChartKind.LINE:
+        found = _first(table, lambda column: column.type is ColumnType.DATE, avoiding=avoiding)
+        if found is not None:
+            return found
+    breakdown = default_breakdown(table)
+    if breakdown is not None and breakdown[0] != avoiding:
+        return breakdown[0]
+    return _first(table, lambda column: not column.type.is_numeric, avoiding=avoiding)
 
 
-def _is_number(kind: ColumnType) -> bool:
-    return kind.is_numeric
+def _number_column(table: Table, *, avoiding: int | None) -> int | None:
+    """Choose what is measured, rather than a number that only names a row."""
+    found = _first(table, is_measure, avoiding=avoiding)
+    if found is not None:
+        return found
+    return _first(table, lambda column: column.type.is_numeric, avoiding=avoiding)
 
 
-def _first(
-    table: Table, wanted: Callable[[ColumnType], bool], *, avoiding: int | None
-) -> int | None:
+def _first(table: Table, wanted: Callable[[Column], bool], *, avoiding: int | None) -> int | None:
     for index, column in enumerate(table.columns):
-        if index != avoiding and wanted(column.type):
+        if index != avoiding and wanted(column):
             return index
     return None
 

@@ -171,6 +171,11 @@ class Fetcher:
         try:
             async with asyncio.timeout(request.timeout_s):
                 return await self._follow(request)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise FetchFailed(
+                f"{request.url[:200]} could not be connected to within "
+                f"{request.connect_timeout_s:g} s."
+            ) from error
         except TimeoutError as error:
             raise FetchFailed(
                 f"{request.url[:200]} did not answer in full within {request.timeout_s:g} s."

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from caxton_node.tools.table import ColumnType, Table
+from caxton_node.tools.table import Column, ColumnType, Table
 
-__all__ = ["QUARTILE_METHOD", "default_breakdown", "describe_column", "group"]
+__all__ = ["QUARTILE_METHOD", "default_breakdown", "describe_column", "group", "is_measure"]
 
 QUARTILE_METHOD: Final = "inclusive (linear interpolation, QUARTILE.INC)"
 TOP_VALUES_MAX: Final = 5
@@ -108,15 +108,10 @@ def group(table: Table, by: int, measures: Sequence[int]) -> tuple[list[dict[str
 
 
 def default_breakdown(table: Table) -> tuple[int, list[int]] | None:
-    """Choose how to group when nobody said: a text column that repeats, and what to add up.
-
-    Identifiers and years are numbers that nobody adds.
-    """
-    measures = [
-        index
-        for index, column in enumerate(table.columns)
-        if column.type.is_numeric and not _is_label(column.name)
-    ][:MEASURES_MAX]
+    """Choose how to group when nobody said: a text column that repeats, and what to add up."""
+    measures = [index for index, column in enumerate(table.columns) if is_measure(column)][
+        :MEASURES_MAX
+    ]
     if not measures:
         return None
     for index, column in enumerate(table.columns):
@@ -158,8 +153,11 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _is_label(name: str) -> bool:
-    plain = name.strip().casefold()
-    return plain in {"id", "index", "year", "month", "day", "no", "nr"} or plain.endswith(
-        ("_id", " id", "zip", "postcode")
+def is_measure(column: Column) -> bool:
+    """Whether a column holds numbers that one would add up, as far as its name tells."""
+    plain = column.name.strip().casefold()
+    return (
+        column.type.is_numeric
+        and plain not in {"id", "index", "year", "month", "day", "no", "nr"}
+        and not plain.endswith(("_id", " id", "zip", "postcode"))
     )

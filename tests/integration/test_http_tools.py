@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -318,6 +319,22 @@ async def test_a_server_that_dawdles_is_left(tmp_path, server, path):
 async def test_the_turns_own_time_bounds_a_fetch(tmp_path, server):
     result = await fetch(tmp_path, server, "/silent", timeout_s=0.1)
     assert "within 0.1 s" in result.content["error"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse instead of waiting")
+async def test_a_server_that_accepts_nobody_is_left(tmp_path):
+    with contextlib.ExitStack() as sockets:
+        full = sockets.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        # The queue of the system is full after a connection or two; later ones get no answer.
+        for _ in range(4):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        config = {"connect_timeout": "50ms"}
+        result = await fetch(tmp_path, full.getsockname()[1], "/", config=config)
+    assert "could not be connected to within 0.05 s" in result.content["error"]
 
 
 async def test_a_closed_port_is_an_error_result(tmp_path):

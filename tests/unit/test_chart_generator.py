@@ -89,6 +89,22 @@ async def test_columns_are_chosen_by_name(tmp_path):
     assert (result.content["x"], result.content["y"]) == ("cost", "amount")
 
 
+ORDERS = [
+    {"id": 1, "note": "first", "region": "north", "sold_on": "2026-01-02", "amount": 5},
+    {"id": 2, "note": "second", "region": "north", "sold_on": "2026-01-01", "amount": 6},
+    {"id": 3, "note": "third", "region": "south", "sold_on": "2026-01-03", "amount": 7},
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "x", "y"),
+    [("bar", "region", "amount"), ("line", "sold_on", "amount"), ("histogram", "amount", "count")],
+)
+async def test_columns_that_nobody_named_are_chosen_with_sense(tmp_path, kind, x, y):
+    result, _ = await draw(tmp_path, data=ORDERS, kind=kind)
+    assert (result.content["x"], result.content["y"]) == (x, y)
+
+
 async def test_categories_beyond_the_limit_are_counted(tmp_path):
     result, _ = await draw(tmp_path, data={f"k{n}": n for n in range(70)})
     assert (result.content["points"], result.content["omitted"]) == (50, 20)
