@@ -60,7 +60,7 @@ class Writer:
         self._is_scheduled = False
         self._is_busy = False
         self._retry: asyncio.TimerHandle | None = None
-        self._settled_down = asyncio.Event()
+        self._reported = asyncio.Event()
         self.last_seq = 0
         self.backlog = 0
 
@@ -84,11 +84,11 @@ class Writer:
             return
         try:
             async with asyncio.timeout(_CLOSE_DEADLINE_S):
-                while self._is_busy or self._open.entry_count or self._full or self._kept:
-                    self._settled_down.clear()
+                while self.backlog or self._is_busy or self._open.callbacks:
+                    self._reported.clear()
                     had_kept = bool(self._kept)
                     self._hand_over()
-                    await self._settled_down.wait()
+                    await self._reported.wait()
                     if had_kept and self._kept:
                         break  # tried again, and failed again
         except TimeoutError:
@@ -102,6 +102,13 @@ class Writer:
         await asyncio.to_thread(thread.join, _CLOSE_DEADLINE_S)
         if not thread.is_alive():
             await asyncio.to_thread(self._committer.close)
+
+    async def idle(self) -> None:
+        """Wait until nothing waits for the disk: for tests and measurements."""
+        async with asyncio.timeout(_WRITE_DEADLINE_S):
+            while self.backlog or self._is_busy:
+                self._reported.clear()
+                await self._reported.wait()
 
     def append(
         self,
@@ -178,8 +185,6 @@ class Writer:
         if batch.entry_count or batch.callbacks:
             self._is_busy = True
             self._queue.put(batch)
-        else:
-            self._settled_down.set()
 
     def _run(self) -> None:
         """Commit batches until told to stop. Runs in the thread."""
@@ -223,7 +228,7 @@ class Writer:
                 write.done.set_exception(result)
             else:
                 write.done.set_result(result)
-        self._settled_down.set()
+        self._reported.set()
 
     def _failed(self, batch: Batch, failure: Exception) -> Unavailable:
         """Log a failed batch, keep its silent calls, and return what the others are told."""
