@@ -18,7 +18,7 @@ from caxton_node.config.layers import (
 )
 from caxton_node.config.settings import Setting, Settings, all_settings
 from caxton_node.documents.decode import decode_source
-from caxton_node.documents.document import Flaw, Unreadable
+from caxton_node.documents.document import Flaw, Unreadable, dotted
 from caxton_node.documents.readers import Duration, Size
 from caxton_node.documents.toml_source import read_toml
 from caxton_node.domain.errors import Place, Rejected
@@ -235,10 +235,7 @@ def _place(given: Given, setting: Setting, flaw: Flaw) -> Place:
         # What came from the environment may be secret, so that it is not repeated.
         message = f"must be {setting.reader.wanted}; with its variables replaced it is not"
         return given.place(setting.key, Flaw(message, flaw.rule))
-    key = setting.key + "".join(
-        f"[{part}]" if isinstance(part, int) else f'."{part[:60]}"' for part in flaw.within
-    )
-    return given.place(key, flaw)
+    return given.place(dotted((*setting.key.split("."), *flaw.within)), flaw)
 
 
 def _raise(places: list[Place]) -> None:

@@ -177,7 +177,7 @@ def _bounds(low: float, high: float | None, *, is_above: bool) -> str:
 
 
 def _spelled(number: float) -> str:
-    return f"{number:_}" if isinstance(number, int) else f"{number:g}"
+    return f"{number:_.0f}" if number == int(number) else f"{number:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
