@@ -79,6 +79,9 @@ __all__ = ["Machine", "Statistics"]
 EXCHANGES_MAX: Final = 64
 """Most streams of ours under way at once; more are not dialled and counted."""
 
+TIMER_SLACK_S: Final = 0.0011
+"""Timers due so soon are due: event loops wake up to a millisecond early, and would spin."""
+
 _SYNC_SCALE_FROM: Final = 32
 
 
@@ -148,7 +151,7 @@ class Machine:
         self._user_state = user_state
         self._ack_payload = ack_payload
         self._now = now
-        self._stalled_s = 0.0
+        self._behind_s = 0.0  # how far our clock is behind the caller's
         self._outbox = context.outbox
         self._timers = context.timers
         self._exchange_ids = count(1)
@@ -176,7 +179,7 @@ class Machine:
     def wakeup_at(self) -> float | None:
         """Return when `tick` is due next, on the caller's clock, or None."""
         at = self._timers.next_at()
-        return None if at is None else at + self._stalled_s
+        return None if at is None else at + self._behind_s
 
     def take_datagrams(self) -> list[Datagram]:
         """Return the datagrams to send and forget them."""
@@ -214,17 +217,22 @@ class Machine:
     def tick(self, now: float) -> None:
         """Do everything that is due."""
         now = self._advance(now)
-        while (timer := self._timers.pop_due(now)) is not None:
-            self._fire(timer, now)
+        while (due := self._timers.pop_due(now + TIMER_SLACK_S)) is not None:
+            at, timer = due
+            self._fire(timer, max(now, at))
 
     def _advance(self, now: float) -> float:
         """Move our clock to `now`, leaving out the time that we did not run."""
-        local = max(self._now, now - self._stalled_s)
+        local = now - self._behind_s
+        if local < self._now:
+            # The clock went back: ours stands still for this call and goes on from here.
+            self._behind_s = now - self._now
+            local = self._now
         due_at = self._timers.next_at()
-        if due_at is not None and local - due_at > self.config.lag_limit_s:
+        if due_at is not None:
             lag_s = local - max(due_at, self._now)
             if lag_s > self.config.lag_limit_s:
-                self._stalled_s += lag_s
+                self._behind_s += lag_s
                 local -= lag_s
                 self.statistics.lags += 1
                 self.awareness.apply(1)

@@ -133,8 +133,9 @@ class Timers:
         """Return when the earliest falls due, or None."""
         return self._heap[0][0] if self._heap else None
 
-    def pop_due(self, now: float) -> Timer | None:
-        """Remove and return the earliest timer that is due, or None."""
+    def pop_due(self, now: float) -> tuple[float, Timer] | None:
+        """Remove and return the earliest timer that is due, and when it was, or None."""
         if not self._heap or self._heap[0][0] > now:
             return None
-        return heapq.heappop(self._heap)[2]
+        at, _, timer = heapq.heappop(self._heap)
+        return at, timer

@@ -1,0 +1,1 @@
+"""Ways for bytes to get from one member to another."""
