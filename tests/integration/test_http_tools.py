@@ -135,7 +135,7 @@ async def tools(port, *, hosts=("127.0.0.1", "inside.test"), resolver=None):
 async def fetch(tmp_path, port, path, *, hosts=("127.0.0.1", "inside.test"), resolver=None, **more):
     context = await tool_context(tmp_path, **more)
     async with tools(port, hosts=hosts, resolver=resolver) as registry:
-        url = path if "://" in path else f"http://127.0.0.1:{port}{path}"
+        url = f"http://127.0.0.1:{port}{path}" if path.startswith("/") else path
         return await call(registry.get("http_client"), context, url=url)
 
 

@@ -155,7 +155,13 @@ def test_what_the_operator_named_is_reached(url, canonical):
 
 @pytest.mark.parametrize(
     "url",
-    ["https://example.com/", "http://93.184.216.34/", "http://[2606:4700::1111]/", "https://é.fr/"],
+    [
+        "https://example.com/",
+        "http://93.184.216.34/",
+        "http://[2606:4700::1111]/",
+        "http://[64:ff9b::5db8:d822]/",
+        "https://é.fr/",
+    ],
 )
 def test_the_public_internet_is_open(url):
     assert check(url)
