@@ -134,6 +134,19 @@ class MemoryStore:
         ]
         return _page(hits, clamp_limit(limit), lambda stored: stored.seq)
 
+    async def recent_messages(self, conversation_id: str, *, limit: int) -> Sequence[StoredMessage]:
+        """Return the last messages of a conversation, oldest first."""
+        in_order = sorted(self._in_conversation.get(conversation_id, ()))
+        return [self._by_seq[seq] for seq in in_order[-clamp_limit(limit) :]]
+
+    async def subconversations(self, conversation_id: str, *, limit: int = 100) -> Sequence[str]:
+        """Return the ids of conversations that agents began within this one: `<id>.…`."""
+        prefix = f"{conversation_id}."
+        found = sorted(
+            name for name in self._in_conversation if name.startswith(prefix) and name != prefix
+        )
+        return tuple(found[: clamp_limit(limit)])
+
     async def conversation(self, conversation_id: str) -> Conversation | None:
         """Return one conversation, or None."""
         seqs = self._in_conversation.get(conversation_id)

@@ -36,7 +36,7 @@ async def opened(store: Store):
 
 @pytest.fixture(params=["sqlite", "memory"])
 async def store(request, tmp_path):
-    made = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
+    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
     async with opened(made):
         yield made
 
@@ -208,6 +208,22 @@ async def test_messages_of_a_conversation_come_in_order(store):
     page = await store.messages(conversation_id="conv-1", limit=3, cursor=page.next_cursor)
     assert [stored.seq for stored in page.items] == [7]
     assert page.next_cursor is None
+
+
+async def test_the_last_messages_of_a_conversation_come_oldest_first(store):
+    for seq in range(1, 8):
+        await accept(store, seq, conversation_id=f"conv-{seq % 2}")
+    tail = await store.recent_messages("conv-1", limit=2)
+    assert [stored.seq for stored in tail] == [5, 7]
+    assert list(await store.recent_messages("nobody", limit=2)) == []
+
+
+async def test_subconversations_are_those_named_after_their_parent(store):
+    for seq, name in enumerate(["c", "c.2", "c.1", "c.1.1", "c1.1", "c-1", "d.1", "c.2"], 1):
+        await accept(store, seq, conversation_id=name)
+    assert await store.subconversations("c") == ("c.1", "c.1.1", "c.2")
+    assert await store.subconversations("c", limit=1) == ("c.1",)
+    assert await store.subconversations("nobody") == ()
 
 
 async def test_all_messages_come_newest_first(store):
