@@ -124,7 +124,8 @@ class Recorder:
             )
 
     async def finish(self, number: int, kind: str, name: str, data: bytes) -> None:
-        """Record the result of a step."""
+        """Record the result of a step. One that was answered without a start took no time."""
+        now_ms = self._clock.now_ms()
         if self._is_kept:
             await self._store.put_step(
                 Step(
@@ -133,8 +134,8 @@ class Recorder:
                     kind=kind,
                     name=name,
                     state=StepState.DONE,
-                    started_at=self._started_at[number],
-                    finished_at=self._clock.now_ms(),
+                    started_at=self._started_at.get(number, now_ms),
+                    finished_at=now_ms,
                     data=data,
                 )
             )
