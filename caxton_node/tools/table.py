@@ -10,7 +10,7 @@ A missing value is null. A date is text in ISO 8601, so that order is the order 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -150,12 +150,12 @@ def infer_column(cells: Sequence[str]) -> tuple[ColumnType, list[Any]]:
     day and month that differ between countries stay text.
     """
     stripped = [cell.strip() for cell in cells]
-    present = [cell for cell in stripped if cell.casefold() not in _NOT_THERE]
+    # Columns repeat themselves: each different cell is read once.
+    present = [cell for cell in dict.fromkeys(stripped) if cell.casefold() not in _NOT_THERE]
     for kind, read in _READERS:
-        if present and all(read(cell) is not None for cell in present):
-            values = [None if cell.casefold() in _NOT_THERE else read(cell) for cell in stripped]
-            if kind is not ColumnType.DATE or _is_one_kind_of_date(values):
-                return kind, values
+        readings = _read_all(present, read)
+        if readings and (kind is not ColumnType.DATE or _is_one_kind_of_date(readings.values())):
+            return kind, [readings.get(cell) for cell in stripped]
     return ColumnType.TEXT, [cell or None for cell in cells]
 
 
@@ -275,9 +275,20 @@ def _read_date(cell: str) -> str | None:
     return None
 
 
-def _is_one_kind_of_date(values: Iterable[Any]) -> bool:
+def _read_all(cells: Sequence[str], read: Callable[[str], Any]) -> dict[str, Any] | None:
+    """Return what each cell reads as, or None as soon as one does not fit."""
+    readings = {}
+    for cell in cells:
+        value = read(cell)
+        if value is None:
+            return None
+        readings[cell] = value
+    return readings
+
+
+def _is_one_kind_of_date(values: Iterable[str]) -> bool:
     # Days, local times and instants cannot be put in one order.
-    return len({(len(v) > 10, v.endswith("+00:00")) for v in values if v is not None}) == 1
+    return len({(len(value) > 10, value.endswith("+00:00")) for value in values}) == 1
 
 
 _READERS: Final = (
