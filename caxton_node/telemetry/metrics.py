@@ -30,6 +30,16 @@ __all__ = [
 EXPOSITION_MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _BY_NAME: Final = {metric.name: metric for metric in METRICS}
+_OUTCOMES: Final = (
+    "accepted",
+    "delivered",
+    "dead",
+    "expired",
+    "cancelled",
+    "refused",
+    "retried",
+    "duplicate",
+)
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -104,11 +114,9 @@ class _NodeCollector(Collector):
         now, counts = self._snapshot, self._snapshot.counts
         yield _gauge("caxton_node", {(now.node, now.version): 1})
         yield _gauge("caxton_uptime_seconds", {(): now.uptime_s})
-        outcomes = ("accepted", "delivered", "dead", "expired", "cancelled")
-        outcomes += ("refused", "retried", "duplicate")
         yield _counter(
             "caxton_messages_total",
-            {(outcome,): getattr(counts, f"messages_{outcome}") for outcome in outcomes},
+            {(outcome,): getattr(counts, f"messages_{outcome}") for outcome in _OUTCOMES},
         )
         yield _counter(
             "caxton_turns_total",

@@ -32,7 +32,10 @@ METRICS: Final[tuple[Metric, ...]] = (
         ("outcome",),
     ),
     Metric(
-        "caxton_turns_total", "counter", "Turns of agents that ended: finished, failed.", ("result",)
+        "caxton_turns_total",
+        "counter",
+        "Turns of agents that ended: finished, failed.",
+        ("result",),
     ),
     Metric("caxton_turns_under_way", "gauge", "Turns that run now."),
     Metric("caxton_model_calls_total", "counter", "Calls of models."),
@@ -42,7 +45,9 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Tokens that models read and wrote: input, output.",
         ("direction",),
     ),
-    Metric("caxton_tool_calls_total", "counter", "Calls of tools by result: ok, error.", ("result",)),
+    Metric(
+        "caxton_tool_calls_total", "counter", "Calls of tools by result: ok, error.", ("result",)
+    ),
     Metric("caxton_agents", "gauge", "Agents on this node by state.", ("state",)),
     Metric("caxton_queued_messages", "gauge", "Messages that wait in mailboxes, all agents."),
     Metric(

@@ -1,0 +1,67 @@
+"""Metrics in the text format of Prometheus."""
+
+import asyncio
+from typing import Final
+
+from caxton_node.api.table import Document, Endpoint, NoQuery, Request, Shape
+from caxton_node.domain.agent import AgentState
+from caxton_node.runtime.node import Node
+from caxton_node.telemetry.metrics import (
+    EXPOSITION_MEDIA_TYPE,
+    NodeSnapshot,
+    expose,
+    resident_bytes,
+)
+
+__all__ = ["ENDPOINTS"]
+
+
+async def get_metrics(request: Request[NoQuery, None], node: Node) -> Document:
+    """Return all metrics of this node."""
+    snapshot = _snapshot(node, await _loop_lag_s())
+    # Rendering takes milliseconds; turns should not wait for it.
+    body = await asyncio.to_thread(expose, snapshot, request.edge.metrics)
+    return Document(body, EXPOSITION_MEDIA_TYPE)
+
+
+async def _loop_lag_s() -> float:
+    """Return how long a callback waits for its turn right now."""
+    loop = asyncio.get_running_loop()
+    asked_at_s = loop.time()
+    called: asyncio.Future[float] = loop.create_future()
+    loop.call_soon(lambda: called.set_result(loop.time() - asked_at_s))
+    return await called
+
+
+def _snapshot(node: Node, loop_lag_s: float) -> NodeSnapshot:
+    seats = list(node.roster)
+    return NodeSnapshot(
+        node=node.name,
+        version=node.version,
+        uptime_s=max(0, node.clock.now_ms() - node.started_at) / 1000,
+        counts=node.counts,
+        agents_by_state={
+            state.value: sum(seat.state is state for seat in seats) for state in AgentState
+        },
+        queued=sum(len(seat.mailbox) for seat in seats),
+        fullest_mailbox_ratio=max(
+            (len(seat.mailbox) / seat.mailbox.capacity for seat in seats), default=0.0
+        ),
+        turns_under_way=node.supervisor.turns_under_way,
+        store_backlog=node.store.backlog,
+        answers_awaited=len(node.answers),
+        loop_lag_s=loop_lag_s,
+        resident_bytes=resident_bytes(),
+    )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/metrics",
+        summary="Read metrics",
+        tag="node",
+        handle=get_metrics,
+        responses={200: Shape("Metrics for Prometheus.", media_type=EXPOSITION_MEDIA_TYPE)},
+    ),
+)

@@ -1,0 +1,183 @@
+"""From bytes to values: bodies, queries and paths, read within bounds and checked by their models.
+
+JSON is read strictly (RFC 8259: no NaN, no comments, UTF-8 only) and no deeper than
+`NESTING_MAX`, so that nothing later recurses further than it can. A repeated key of an object
+counts once, as its last value says.
+"""
+
+import asyncio
+import re
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import BaseModel, ValidationError
+
+from caxton_node.api.problems import rejected_fields
+from caxton_node.api.table import Endpoint, PathParameter
+from caxton_node.domain.errors import CaxtonError, Place, Rejected, error_from_code
+
+__all__ = ["BODY_TIMEOUT_S", "NESTING_MAX", "decode_json", "read_body", "read_path", "read_query"]
+
+NESTING_MAX: Final = 64
+"""Arrays and objects within each other."""
+
+BODY_TIMEOUT_S: Final = 20.0
+"""A body must have arrived by then."""
+
+QUERY_PARAMETERS_MAX: Final = 50
+
+_PLAIN_ENCODINGS: Final = frozenset({None, "", "identity"})
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+async def read_body(http: web.Request, endpoint: Endpoint) -> tuple[BaseModel | None, bytes]:
+    """Return a request's body, checked, and its bytes.
+
+    Raises:
+        Rejected: `body_too_large`, `unsupported_media_type`, `malformed_body`,
+            `invalid_request`.
+    """
+    model = endpoint.body
+    if model is None:
+        return None, b""
+    data = await _read_bytes(http) if http.can_read_body else b""
+    if not data and endpoint.is_body_optional:
+        return None, b""
+    _check_media_type(http)
+    value = decode_json(data)
+    try:
+        return model.model_validate(value), data
+    except ValidationError as error:
+        tags: frozenset[str] = getattr(model, "UNION_TAGS", frozenset())
+        raise rejected_fields(error, where="body", union_tags=tags) from None
+
+
+async def _read_bytes(http: web.Request) -> bytes:
+    limit = http.client_max_size
+    if http.content_length is not None and http.content_length > limit:
+        raise _too_large(limit)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await http.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large(limit) from None
+    except TimeoutError:
+        raise Rejected(
+            "malformed_body", f"the body did not arrive within {BODY_TIMEOUT_S:g} s"
+        ) from None
+    except (web.RequestPayloadError, aiohttp.ClientError, HttpProcessingError, OSError):
+        raise Rejected("malformed_body", "the body broke off or was badly framed") from None
+
+
+def _too_large(limit: int) -> Rejected:
+    return Rejected(
+        "body_too_large",
+        f"the body is larger than {limit:,} bytes",
+        hint="Store large data elsewhere and send its address.",
+        facts={"bytes_max": limit},
+    )
+
+
+def _check_media_type(http: web.Request) -> None:
+    given = http.headers.get("Content-Type", "")
+    if http.content_type != "application/json" or not given:
+        raise Rejected(
+            "unsupported_media_type",
+            f"the body is {given[:100]!r}" if given else "the body has no Content-Type",
+            hint="Send JSON with `Content-Type: application/json`.",
+        )
+    if (http.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise Rejected("unsupported_media_type", "JSON is sent in UTF-8")
+    if http.headers.get("Content-Encoding", "").lower() not in _PLAIN_ENCODINGS:
+        raise Rejected("unsupported_media_type", "compressed bodies are not taken")
+
+
+def decode_json(data: bytes) -> Any:
+    """Return the value that JSON text stands for.
+
+    Raises:
+        Rejected: `malformed_body`.
+    """
+    try:
+        value = msgspec.json.decode(data)
+    except RecursionError:
+        raise _too_deep() from None
+    except UnicodeDecodeError:
+        raise Rejected("malformed_body", "the body is not valid UTF-8") from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Rejected("malformed_body", f"the body is no JSON: {error}") from None
+    if data.count(b"[") + data.count(b"{") > NESTING_MAX and _is_deep(value):
+        raise _too_deep()
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(NESTING_MAX):
+        level = [
+            child
+            for one in level
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep() -> Rejected:
+    return Rejected("malformed_body", f"the body is nested deeper than {NESTING_MAX} levels")
+
+
+def read_query(http: web.Request, model: type[ModelT]) -> ModelT:
+    """Return a request's query, checked.
+
+    Raises:
+        Rejected: `invalid_request`, also for a parameter that is unknown or given twice.
+    """
+    if not http.query_string:
+        return model()
+    query = http.query
+    values = dict(query)
+    if len(values) < len(query):
+        repeated = sorted({name for name in values if len(query.getall(name)) > 1})
+        raise Rejected(
+            "invalid_request",
+            "the query repeats itself",
+            places=[
+                Place(f"`{name[:100]}` is given more than once", field=name[:100], rule="repeated")
+                for name in repeated[:QUERY_PARAMETERS_MAX]
+            ],
+        )
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise rejected_fields(error, where="query") from None
+
+
+def read_path(http: web.Request, parameters: tuple[PathParameter, ...]) -> dict[str, str]:
+    """Return the variable parts of a request's path.
+
+    Raises:
+        NotFound: With the parameter's code: nothing that exists has such a name.
+    """
+    values = {}
+    for parameter in parameters:
+        value = http.match_info[parameter.name]
+        if not re.fullmatch(parameter.pattern, value, re.ASCII):
+            raise _no_such(parameter, value)
+        values[parameter.name] = value
+    return values
+
+
+def _no_such(parameter: PathParameter, value: str) -> CaxtonError:
+    shown = value[:100].encode("utf-8", "backslashreplace").decode()
+    return error_from_code(
+        parameter.missing_code,
+        f"{shown!r} is no {parameter.name.replace('_', ' ')}",
+        hint=parameter.description,
+    )

@@ -1,0 +1,46 @@
+"""All endpoints: the one table from which everything else follows."""
+
+from typing import Final
+
+from caxton_node.api import (
+    agent_life,
+    agent_logs,
+    agents,
+    capabilities,
+    chat,
+    config,
+    conversations,
+    dead_letters,
+    events,
+    health,
+    messages,
+    metrics,
+    reference,
+    templates,
+    tools,
+    trace,
+    validate,
+)
+from caxton_node.api.table import Endpoint
+
+__all__ = ["ENDPOINTS"]
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *agents.ENDPOINTS,
+    *chat.ENDPOINTS,
+    *agent_life.ENDPOINTS,
+    *agent_logs.ENDPOINTS,
+    *validate.ENDPOINTS,
+    *messages.ENDPOINTS,
+    *trace.ENDPOINTS,
+    *conversations.ENDPOINTS,
+    *dead_letters.ENDPOINTS,
+    *capabilities.ENDPOINTS,
+    *tools.ENDPOINTS,
+    *templates.ENDPOINTS,
+    *events.ENDPOINTS,
+    *health.ENDPOINTS,
+    *config.ENDPOINTS,
+    *metrics.ENDPOINTS,
+    *reference.ENDPOINTS,
+)

@@ -1,0 +1,277 @@
+"""The application: the shell around every handler, and the routes made from the table.
+
+For each request: a trace, the guard against foreign pages, reading within bounds, the handler
+within its deadline, and one shape for whatever goes wrong.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from pydantic import BaseModel
+
+from caxton_node.api.docs_page import render_docs
+from caxton_node.api.edge import HEARTBEAT_S, Edge
+from caxton_node.api.guard import is_loopback, refuse_foreign
+from caxton_node.api.openapi import build_openapi
+from caxton_node.api.problems import PROBLEM_MEDIA_TYPE, problem_of, retry_after
+from caxton_node.api.reading import read_body, read_path, read_query
+from caxton_node.api.routes import ENDPOINTS
+from caxton_node.api.sse import send_events
+from caxton_node.api.table import Answer, Document, Endpoint, EventStream, Request, Result
+from caxton_node.documents.nearest import nearest
+from caxton_node.domain.errors import (
+    Bug,
+    CaxtonError,
+    NotFound,
+    Rejected,
+    TimedOut,
+    Unavailable,
+)
+from caxton_node.runtime.node import Node
+from caxton_node.telemetry.metrics import HttpMetrics
+from caxton_node.telemetry.trace import (
+    CURRENT_TRACE,
+    Trace,
+    child_of,
+    new_trace,
+    parse_traceparent,
+)
+
+__all__ = ["build_application"]
+
+INSTANCE_LENGTH_MAX: Final = 500
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+"""What the method label of a metric may be; anything else is `other`."""
+
+_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Server": "caxton",
+}
+
+_TRACE: Final = web.RequestKey("caxton_trace", Trace)
+
+_log = logging.getLogger("caxton.api")
+
+HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_application(
+    node: Node, *, body_bytes_max: int, heartbeat_s: float = HEARTBEAT_S
+) -> web.Application:
+    """Build the REST edge of a node.
+
+    Args:
+        node: Whose parts the handlers use.
+        body_bytes_max: Larger bodies are refused unread.
+        heartbeat_s: How often a silent stream says that it lives.
+    """
+    edge = Edge(metrics=HttpMetrics(), heartbeat_s=heartbeat_s)
+    document = build_openapi(ENDPOINTS, version=node.version)
+    edge.openapi = msgspec.json.encode(document)
+    edge.docs_page = render_docs(document)
+    application = web.Application(middlewares=[_shell(edge)], client_max_size=body_bytes_max)
+    for endpoint in ENDPOINTS:
+        handler = _http_handler(endpoint, node, edge)
+        if endpoint.method == "GET":
+            application.router.add_get(endpoint.path, handler, allow_head=endpoint.is_head_allowed)
+        else:
+            application.router.add_route(endpoint.method, endpoint.path, handler)
+
+    async def end_streams(_: web.Application) -> None:
+        for task in list(edge.streams):
+            task.cancel()
+
+    application.on_shutdown.append(end_streams)
+    return application
+
+
+def _http_handler(endpoint: Endpoint, node: Node, edge: Edge) -> HttpHandler:
+    """Return the shell of one endpoint: read, call within the deadline, write."""
+    is_change = endpoint.method != "GET" and not endpoint.is_while_draining
+
+    async def handle(http: web.Request) -> web.StreamResponse:
+        trace = http[_TRACE]
+        if is_change and node.pipeline.is_draining:
+            raise Unavailable("node_draining", "this node is stopping", hint="Ask another node.")
+        path = read_path(http, endpoint.parameters)
+        query = read_query(http, endpoint.query)
+        body, raw_body = await read_body(http, endpoint)
+        request: Request[Any, Any] = Request(
+            path=path,
+            query=query,
+            body=body,
+            raw_body=raw_body,
+            wants_events="text/event-stream" in http.headers.get("Accept", ""),
+            trace=trace,
+            instance=_instance(http),
+            edge=edge,
+        )
+        try:
+            async with asyncio.timeout(endpoint.deadline_s) as deadline:
+                result = await endpoint.handle(request, node)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise TimedOut(
+                "timed_out", f"this took longer than {endpoint.deadline_s:g} s"
+            ) from None
+        if isinstance(result, EventStream):
+            return await send_events(
+                http,
+                result,
+                edge,
+                lambda error: problem_of(error, instance=request.instance, trace_id=trace.trace_id),
+                trace.trace_id,
+            )
+        return _render(result)
+
+    return handle
+
+
+def _render(result: Result) -> web.Response:
+    if isinstance(result, BaseModel):
+        return _json(result, 200)
+    if isinstance(result, Answer):
+        response = (
+            web.Response(status=result.status)
+            if result.value is None
+            else _json(result.value, result.status)
+        )
+        response.headers.update(result.headers)
+        return response
+    assert isinstance(result, Document), "streams were sent already"
+    return web.Response(
+        body=result.body, headers={"Content-Type": result.media_type, **result.headers}
+    )
+
+
+def _json(value: BaseModel, status: int) -> web.Response:
+    return web.Response(
+        body=type(value).__pydantic_serializer__.to_json(value, exclude_none=False),
+        status=status,
+        content_type="application/json",
+    )
+
+
+def _instance(http: web.Request) -> str:
+    path = http.path[:INSTANCE_LENGTH_MAX]
+    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
+
+
+def _shell(edge: Edge) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Return what surrounds every request, those to unknown addresses included."""
+
+    @web.middleware
+    async def shell(http: web.Request, handler: HttpHandler) -> web.StreamResponse:
+        started_at_s = http.loop.time()
+        parent = parse_traceparent(http.headers.get("traceparent"))
+        trace = new_trace() if parent is None else child_of(parent)
+        http[_TRACE] = trace
+        CURRENT_TRACE.set(trace)
+        try:
+            refuse_foreign(http.method, http.headers, is_local=_is_local(http))
+            response = await handler(http)
+        except CaxtonError as error:
+            response = _problem(error, http, trace)
+        except web.HTTPException as error:
+            response = _problem_of_framework(error, http, trace)
+        except Exception:
+            _log.exception("%s %s failed", http.method, _route(http))
+            bug = Bug(
+                "internal",
+                "the request met a bug in Caxton",
+                hint="Please report it, with the lines of the log that carry this trace_id.",
+            )
+            response = _problem(bug, http, trace)
+        is_stream = response.prepared
+        if not is_stream:
+            for name, value in _HEADERS.items():
+                response.headers.setdefault(name, value)
+            response.headers["X-Trace-Id"] = trace.trace_id
+        edge.metrics.observe(
+            _route(http),
+            http.method if http.method in _METHODS else "other",
+            response.status,
+            None if is_stream else http.loop.time() - started_at_s,
+        )
+        return response
+
+    return shell
+
+
+def _is_local(http: web.Request) -> bool:
+    transport = http.transport
+    if transport is None:
+        return False
+    address = transport.get_extra_info("sockname")
+    return isinstance(address, tuple) and is_loopback(address[0])
+
+
+def _route(http: web.Request) -> str:
+    resource = http.match_info.route.resource
+    return "unmatched" if resource is None else resource.canonical
+
+
+def _problem(error: CaxtonError, http: web.Request, trace: Trace) -> web.Response:
+    document = problem_of(error, instance=_instance(http), trace_id=trace.trace_id)
+    response = web.Response(
+        body=msgspec.json.encode(document),
+        status=error.kind.http_status,
+        content_type=PROBLEM_MEDIA_TYPE,
+    )
+    wait = retry_after(error)
+    if wait is not None:
+        response.headers["Retry-After"] = wait
+    if error.kind.http_status in {400, 413}:
+        # What is left of the body is of no use, and reading on would help a flood.
+        response.force_close()
+    return response
+
+
+def _problem_of_framework(
+    error: web.HTTPException, http: web.Request, trace: Trace
+) -> web.Response:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        refused = Rejected(
+            "method_not_allowed",
+            f"{http.method[:20]} is not possible here",
+            hint=f"Possible: {allowed}.",
+            facts={"allowed": sorted(error.allowed_methods)},
+        )
+        response = _problem(refused, http, trace)
+        response.headers["Allow"] = allowed
+        return response
+    if isinstance(error, web.HTTPNotFound):
+        near = _nearest_path(http.path)
+        missing = NotFound(
+            "route_not_found",
+            f"there is nothing at {_instance(http)[:100]}",
+            hint=f"Did you mean {near}?" if near else "GET /docs lists all addresses.",
+            facts={"suggestions": [near] if near else []},
+        )
+        return _problem(missing, http, trace)
+    _log.warning("the server library answered %d: %s", error.status, error.reason)
+    return _problem(
+        Rejected("malformed_body", f"the request is unusable: {error.reason}"), http, trace
+    )
+
+
+def _nearest_path(path: str) -> str | None:
+    """Return the address that was probably meant, its variable parts filled in as given."""
+    parts = path.split("/")
+    candidates = {
+        "/".join(
+            parts[place] if part.startswith("{") and place < len(parts) else part
+            for place, part in enumerate(endpoint.path.split("/"))
+        )
+        for endpoint in ENDPOINTS
+    }
+    return nearest(path, candidates)

@@ -1,0 +1,124 @@
+"""The way of one message: where it waited, what its turn did, which questions that asked."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from caxton_node.api.messages import MESSAGE_ID, message_not_found
+from caxton_node.api.sending import find_answer
+from caxton_node.api.table import API_PREFIX, Endpoint, NoQuery, Request, Shape
+from caxton_node.api.types import Instant, View, instant
+from caxton_node.domain.delivery import DeliveryStatus
+from caxton_node.domain.message import Message
+from caxton_node.routing.waiting import ASK_MARK
+from caxton_node.runtime.node import Node
+from caxton_node.store.protocol import Step, StepState, Store, StoredMessage
+
+__all__ = ["ENDPOINTS", "hops_of"]
+
+CHILDREN_MAX: Final = 200
+"""Questions of one turn that a trace names."""
+
+
+class Hop(View):
+    """Something that happened to a message."""
+
+    at: Instant
+    event: Literal[
+        "accepted", "routed", "turn_started", "model_call", "tool_call", "settled", "replied"
+    ]
+    who: str
+    duration_ms: int | None = None
+    detail: str | None = None
+
+
+class MessageTrace(View):
+    """The way of a message through the node."""
+
+    message_id: str
+    conversation_id: str
+    status: DeliveryStatus
+    hops: list[Hop]
+    steps: int = Field(description="Model calls and tool calls of its turn.")
+    children: list[str] = Field(description="Messages that its turn sent or asked.")
+
+
+def hops_of(
+    stored: StoredMessage, steps: Sequence[Step], answer: Message | None
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return what happened to a message, each with its instant, in order of time."""
+    message = stored.message
+    hops: list[tuple[int, dict[str, Any]]] = [
+        (stored.accepted_at, {"event": "accepted", "who": message.sender})
+    ]
+    if stored.agent is not None:
+        how = f"by capability {message.capability}" if message.capability else "by name"
+        hops.append((stored.accepted_at, {"event": "routed", "who": stored.agent, "detail": how}))
+    if stored.started_at is not None:
+        waited_ms = max(0, stored.started_at - stored.accepted_at)
+        attempts = f"attempt {stored.attempts}, " if stored.attempts > 1 else ""
+        detail = f"{attempts}{waited_ms} ms after acceptance"
+        started = {"event": "turn_started", "who": stored.agent or "", "detail": detail}
+        hops.append((stored.started_at, started))
+    for step in steps:
+        hop: dict[str, Any] = {"event": f"{step.kind}_call", "who": step.name}
+        if step.finished_at is not None:
+            hop["duration_ms"] = max(0, step.finished_at - step.started_at)
+        if step.state is StepState.STARTED:
+            hop["detail"] = "no end was recorded"
+        hops.append((step.started_at, hop))
+    if stored.settled_at is not None:
+        settled = {"event": "settled", "who": stored.agent or "caxton", "detail": stored.status}
+        if stored.reason:
+            settled["detail"] = f"{stored.status}: {stored.reason}"
+        hops.append((stored.settled_at, settled))
+    if answer is not None:
+        replied = {"event": "replied", "who": answer.sender, "detail": answer.performative.value}
+        hops.append((answer.created_at, replied))
+    return sorted(hops, key=lambda hop: hop[0])
+
+
+async def get_trace(request: Request[NoQuery, None], node: Node) -> MessageTrace:
+    """Return the way of one message."""
+    message_id = request.path["message_id"]
+    stored = await node.store.message(message_id)
+    if stored is None:
+        raise message_not_found(message_id)
+    steps = await node.store.steps(message_id)
+    answer = await find_answer(node, stored.message)
+    return MessageTrace(
+        message_id=message_id,
+        conversation_id=stored.message.conversation_id,
+        status=stored.status,
+        hops=[Hop(at=instant(at), **hop) for at, hop in hops_of(stored, steps, answer)],
+        steps=len(steps),
+        children=await _children(node.store, message_id, steps),
+    )
+
+
+async def _children(store: Store, message_id: str, steps: Sequence[Step]) -> list[str]:
+    """Return the messages sent within a turn: their ids count up from the message's own."""
+    found: list[str] = []
+    prefixes = ["", *(f"s{step.number}-" for step in steps if step.kind == "tool")]
+    for prefix in prefixes:
+        for count in range(1, CHILDREN_MAX + 1):
+            child_id = f"{message_id}{ASK_MARK}{prefix}{count}"
+            if len(found) >= CHILDREN_MAX or await store.message(child_id) is None:
+                break
+            found.append(child_id)
+    return found
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path=f"{API_PREFIX}/messages/{{message_id}}/trace",
+        summary="Follow a message's way",
+        tag="messages",
+        handle=get_trace,
+        parameters=(MESSAGE_ID,),
+        responses={200: Shape("Its way so far.", MessageTrace)},
+        errors=("message_not_found",),
+    ),
+)
