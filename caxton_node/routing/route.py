@@ -5,6 +5,9 @@ Deliver to agents, hand to the client who waits, or say why not and what comes n
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
+
+import msgspec
 
 from caxton_node.domain.delivery import RoutingStrategy
 from caxton_node.domain.errors import NotFound
@@ -14,11 +17,11 @@ from caxton_node.routing.directory import Directory, Inbox
 __all__ = ["Decision", "Deliver", "FanOut", "HandToClient", "Undeliverable", "route"]
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True):
     """To one agent of this node."""
 
-    inbox: Inbox
+    inbox: Any
+    """An `Inbox`."""
 
 
 @dataclass(frozen=True, slots=True)

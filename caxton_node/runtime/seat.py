@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from caxton_node.domain.agent import AgentSpec, AgentState, PermissionSettings
 from caxton_node.routing.envelope import Envelope
 from caxton_node.runtime.agent import Agent
@@ -29,12 +31,11 @@ class Tenant:
     is_replaced: bool = False
 
 
-@dataclass(slots=True)
-class RunningTurn:
+class RunningTurn(msgspec.Struct, eq=False):
     """A turn under way, so that it can be ended from outside."""
 
     envelope: Envelope
-    task: "asyncio.Task[None]"
+    task: asyncio.Task[None]
     deadline_ms: int
     stop_reason: str | None = None
     """`cancelled`, `expired` or `timed_out` once it is being ended."""

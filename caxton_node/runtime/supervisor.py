@@ -65,6 +65,8 @@ class Supervisor:
 
     async def _work(self, seat: Seat) -> None:
         in_a_row = 0
+        task = asyncio.current_task()
+        assert task is not None, "workers are tasks"
         try:
             while not (self._is_stopping or seat.is_dismissed):
                 envelope = seat.next()
@@ -75,7 +77,7 @@ class Supervisor:
                     await seat.sleep()
                     continue
                 seat.wake()
-                await self._take_turn(seat, envelope)
+                await self._take_turn(seat, envelope, task)
                 in_a_row += 1
                 if in_a_row >= TURNS_IN_A_ROW_MAX:
                     in_a_row = 0
@@ -83,7 +85,7 @@ class Supervisor:
         finally:
             seat.workers -= 1
 
-    async def _take_turn(self, seat: Seat, envelope: Envelope) -> None:
+    async def _take_turn(self, seat: Seat, envelope: Envelope, task: asyncio.Task[None]) -> None:
         message = envelope.message
         now_ms = self._clock.now_ms()
         if message.reply_by is not None and message.reply_by <= now_ms:
@@ -93,8 +95,6 @@ class Supervisor:
         envelope.attempts += 1
         envelope.started_at = now_ms
         tenant = seat.tenant
-        task = asyncio.current_task()
-        assert task is not None, "workers are tasks"
         deadline_ms = now_ms + int(tenant.spec.limits.time_s * 1000)
         if message.reply_by is not None:
             deadline_ms = min(deadline_ms, message.reply_by)

@@ -1,0 +1,270 @@
+"""Messages through a whole node, beside other runtimes, in one run.
+
+    python -m loadtests.local            all scenarios, a table, build/bench/local.json
+    python -m loadtests.local NAME …     only these
+
+Every scenario is a process of its own. A message takes the whole way: validated, authorised,
+journaled where its delivery asks for it, routed, delivered to a mailbox, and handled by an agent
+in a turn. `one core` pins the process. The peers run in their own environment, `.venv-peers`,
+made by `make bench`; without it their rows are left out, with a note.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PEER_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+SCENARIO_TIMEOUT_S = 120
+BACKLOG_MAX = 8_000
+
+# Of what is counted as one message by every system: an inform with a small body, no answer.
+ONE_WAY = 200_000
+
+
+def scenarios() -> dict[str, dict[str, Any]]:
+    """Return every scenario of ours by name."""
+    return {
+        "at_most_once, 1 agent, one core": {"mode": "at_most_once", "agents": 1, "cores": 1},
+        "at_most_once, 100 agents, one core": {"mode": "at_most_once", "agents": 100, "cores": 1},
+        "at_least_once, synced, 1 agent": {"mode": "at_least_once", "agents": 1},
+        "at_least_once, synced, 100 agents": {"mode": "at_least_once", "agents": 100},
+        "at_least_once, synced, 25,000/s": {
+            "mode": "at_least_once", "agents": 100, "rate": 25_000, "count": 100_000,
+        },
+        "1,000 agents answer 5,000/s": {
+            "mode": "at_least_once", "agents": 1_000, "rate": 5_000, "count": 25_000,
+            "is_answered": True,
+        },
+        "1,000 agents answer 5,000/s, at_most_once": {
+            "mode": "at_most_once", "agents": 1_000, "rate": 5_000, "count": 25_000,
+            "is_answered": True,
+        },
+    }
+
+
+PEERS = {
+    "AutoGen core, one way": ("autogen_local.py", "one_way"),
+    "AutoGen core, request and answer": ("autogen_local.py", "ask"),
+    "Pykka, one way": ("pykka_local.py", "one_way"),
+    "Pykka, request and answer": ("pykka_local.py", "ask"),
+}
+
+
+class Sink:
+    """Takes messages and says nothing; notes how long each was on its way."""
+
+    latencies: list[float] = []
+    count = 0
+
+    def __init__(self, parameters):
+        pass
+
+    async def handle(self, message, context):
+        Sink.count += 1
+        if message.metadata is not None:
+            Sink.latencies.append(time.perf_counter() - message.metadata["sent"])
+
+
+class Answerer:
+    """Answers every message."""
+
+    def __init__(self, parameters):
+        pass
+
+    async def handle(self, message, context):
+        return 42
+
+
+async def run_scenario(*, mode, agents, rate=None, count=ONE_WAY, is_answered=False, cores=None):
+    """Run one scenario in this process and return its figures."""
+    import gc
+
+    from caxton_node.agentfile import AgentFormat
+    from caxton_node.app import open_node
+    from caxton_node.config import load_settings
+
+    with tempfile.TemporaryDirectory(prefix="caxton-bench-") as folder:
+        loaded = load_settings(
+            flags={"node.data_dir": folder, "python.allow": "loadtests.*"},
+            environment={}, working_dir=Path(folder), home=Path(folder),
+        )
+        async with open_node(loaded, environment={}) as node:
+            handler = "Answerer" if is_answered else "Sink"
+            for number in range(agents):
+                await node.deployments.deploy(
+                    f'name = "agent{number}"\nkind = "python"\ncapabilities = ["load"]\n'
+                    f'handler = "loadtests.local:{handler}"\n[limits]\nmailbox = 100000\n',
+                    AgentFormat.TOML,
+                )
+            gc.collect()
+            gc.freeze()
+            load = Load(node, mode=mode, agents=agents, is_answered=is_answered)
+            started, cpu = time.perf_counter(), time.process_time()
+            await (load.at_rate(count, rate) if rate else load.at_once(count))
+            elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+            return figures(count, elapsed_s, cpu_s, load.latencies())
+
+
+def figures(count, elapsed_s, cpu_s, latencies):
+    """Return what is printed and written of a scenario."""
+    result = {
+        "messages": count,
+        "per_second": count / elapsed_s,
+        "cpu_us_per_message": cpu_s / count * 1e6,
+    }
+    if latencies:
+        cuts = statistics.quantiles(latencies, n=1000)
+        result |= {"p50_ms": cuts[499] * 1e3, "p99_ms": cuts[989] * 1e3, "p999_ms": cuts[998] * 1e3}
+    return result
+
+
+class Load:
+    """Sends messages to a node and waits until all were handled."""
+
+    def __init__(self, node, *, mode, agents, is_answered):
+        from caxton_node.domain.delivery import DeliveryMode
+        from caxton_node.domain.performatives import Performative
+
+        self.node = node
+        self.agents = agents
+        self.mode = DeliveryMode(mode)
+        self.act = Performative.REQUEST if is_answered else Performative.INFORM
+        self.is_answered = is_answered
+        self.sent = 0
+        self.answered: list[float] = []
+        Sink.count, Sink.latencies = 0, []
+
+    def send(self, *, is_timed):
+        """Send one message. Raises when the node is busy."""
+        from caxton_node.domain.message import Message
+
+        node = self.node
+        message = Message(
+            node.new_id("msg"), self.act, "client", f"agent{self.sent % self.agents}",
+            b'{"action":"calculate","value":42}', node.new_id("conv"),
+            delivery=self.mode, created_at=node.clock.now_ms(),
+            metadata={"sent": time.perf_counter()} if is_timed else None,
+        )
+        if self.is_answered:
+            self.wait_for_answer(message)
+        node.pipeline.submit(message)
+        self.sent += 1
+
+    def wait_for_answer(self, message):
+        future = asyncio.get_running_loop().create_future()
+        sent = time.perf_counter()
+        future.add_done_callback(lambda _: self.answered.append(time.perf_counter() - sent))
+        self.node.answers._futures[("client", message.id)] = future  # noqa: SLF001 - a context for each would be measured too
+
+    def done(self):
+        return len(self.answered) if self.is_answered else Sink.count
+
+    def latencies(self):
+        return self.answered or Sink.latencies
+
+    async def at_once(self, count):
+        """As fast as the node takes them."""
+        while self.sent < count:
+            for _ in range(min(64, count - self.sent)):
+                self.send(is_timed=False)
+            await asyncio.sleep(0)
+            while self.node.store.backlog > BACKLOG_MAX:
+                await asyncio.sleep(0.001)
+        await self.all_done(count)
+
+    async def at_rate(self, count, rate):
+        """At an even rate, without waiting for answers."""
+        started = time.perf_counter()
+        while self.sent < count:
+            due = min(int((time.perf_counter() - started) * rate), count)
+            while self.sent < due:
+                self.send(is_timed=not self.is_answered)
+            await asyncio.sleep(0.001)
+        await self.all_done(count)
+
+    async def all_done(self, count):
+        while self.done() < count or self.node.store.backlog:
+            await asyncio.sleep(0.001)
+
+
+def fdatasync_ms() -> float:
+    """Return the median time of one synced append of 4 KiB: the physical limit of a commit."""
+    with tempfile.NamedTemporaryFile(dir=tempfile.gettempdir()) as file:
+        times = []
+        for _ in range(300):
+            started = time.perf_counter()
+            os.write(file.fileno(), bytes(4096))
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - started)
+    return statistics.median(times) * 1e3
+
+
+def run_process(command: list[str], cores: int | None) -> dict[str, Any]:
+    """Run one scenario in a process of its own and return its figures."""
+    pin = (lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})) if cores == 1 else None
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=SCENARIO_TIMEOUT_S,
+        preexec_fn=pin, check=False,  # noqa: PLW1509 - no threads in this process
+    )
+    if done.returncode != 0:
+        return {"error": done.stderr.strip().splitlines()[-1] if done.stderr else "failed"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def print_table(results: dict[str, dict[str, Any]]) -> None:
+    """Print all rows with their ratio to AutoGen's one-way rate."""
+    autogen = results.get("AutoGen core, one way", {}).get("per_second")
+    print(f"{'':44}{'msg/s':>10}{'× AutoGen':>11}{'CPU µs':>8}{'p50 ms':>8}{'p99 ms':>8}")
+    for name, row in results.items():
+        if "error" in row:
+            print(f"{name:44}{row['error']}")
+            continue
+        ratio = f"{row['per_second'] / autogen:,.1f}" if autogen else "–"
+        print(
+            f"{name:44}{row['per_second']:>10,.0f}{ratio:>11}{row['cpu_us_per_message']:>8.1f}"
+            + "".join(f"{row[key]:>8.2f}" if key in row else f"{'':>8}" for key in ("p50_ms", "p99_ms"))
+        )
+
+
+def main(names: list[str]) -> None:
+    """Run the scenarios and write what they gave."""
+    results: dict[str, dict[str, Any]] = {}
+    for name, options in scenarios().items():
+        if not names or name in names:
+            command = [sys.executable, "-m", "loadtests.local", "--scenario", json.dumps(options)]
+            results[name] = run_process(command, options.get("cores"))
+    for name, (script, scenario) in PEERS.items():
+        if names and name not in names:
+            continue
+        if not PEER_PYTHON.exists():
+            results[name] = {"error": "left out: `make bench` installs the peers"}
+            continue
+        command = [str(PEER_PYTHON), str(ROOT / "loadtests" / "peers" / script), scenario]
+        results[name] = run_process(command, 1)
+    limit = fdatasync_ms()
+    print_table(results)
+    print(f"one fdatasync of 4 KiB: {limit:.2f} ms (median of 300)")
+    target = ROOT / "build" / "bench" / "local.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps({"results": results, "fdatasync_ms": limit}, indent=2))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--scenario"]:
+        import uvloop
+
+        from loadtests import local
+
+        sys.setswitchinterval(0.0005)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            print(json.dumps(runner.run(local.run_scenario(**json.loads(sys.argv[2])))))
+    else:
+        main(sys.argv[1:])
