@@ -82,7 +82,16 @@ class _Arrangement:
             elif part in _TOP_NAMES and self._has_headers:
                 self.slipped.append((part, entry))
             else:
-                self._report.error(entry.path, _unknown_in_table(name, part))
+                self.unknown(entry.path)
+
+    def unknown(self, path: Path) -> None:
+        """Report what is no key of ours, with the nearest that is."""
+        *table, name = (str(part) for part in path)
+        if self._report.is_full:
+            flaw = Flaw("is not a known key", "unknown_key")
+        else:
+            flaw = _unknown_in_table(table[0], name) if table else _unknown_at_top(name)
+        self._report.error(path, flaw)
 
     def return_slipped(self) -> None:
         """Put the keys that slid under a header where they belong."""
@@ -118,7 +127,7 @@ def arrange(values: Mapping[str, Any], report: Report, *, has_headers: bool) -> 
         elif key in FIELDS or ("." not in key and key in ALIASES):
             arrangement.add(key, Entry(value, (key,)))
         else:
-            report.error((key,), _unknown_at_top(key))
+            arrangement.unknown((key,))
     if has_headers:
         for name in sorted(FREE_TABLES & arrangement.entries.keys()):
             _release(name, arrangement)

@@ -5,12 +5,13 @@ All mistakes are collected before anything is refused, so that an author mends a
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from caxton_node.agentfile.arrange import Entry, arrange
 from caxton_node.agentfile.build import build_spec, default_of
 from caxton_node.agentfile.inert import NOT_ACTED_UPON
-from caxton_node.agentfile.report import Report
+from caxton_node.agentfile.report import PLACES_MAX, Report
 from caxton_node.agentfile.schema import FIELDS, FREE_TABLES, Field
 from caxton_node.agentfile.template import PLACEHOLDERS, placeholder_names, template_flaws
 from caxton_node.documents.document import Document, Flaw, shorten
@@ -149,7 +150,7 @@ class _Checker:
         known = {*PLACEHOLDERS, *parameters}
         for key in _PROMPTS:
             prompt = self._values.get(key, "")
-            for wrong in template_flaws(prompt, known):
+            for wrong in islice(template_flaws(prompt, known), PLACES_MAX):
                 flaw = Flaw(wrong.message, wrong.rule, wrong.fix)
                 self._report.error(self._entries[key].path, flaw, needle=wrong.text)
         template = self._values.get("user_prompt_template")

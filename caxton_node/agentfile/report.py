@@ -21,9 +21,9 @@ class Report:
         self._warnings: list[Place] = []
 
     @property
-    def has_errors(self) -> bool:
-        """Something must be mended."""
-        return bool(self._errors)
+    def is_full(self) -> bool:
+        """There are as many errors as are shown: what costs time to find out can be left."""
+        return len(self._errors) >= PLACES_MAX
 
     @property
     def warnings(self) -> tuple[Place, ...]:

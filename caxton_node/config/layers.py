@@ -24,6 +24,9 @@ __all__ = ["SHORT_NAMES", "Given", "Layer", "from_environment", "from_file", "fr
 
 PREFIX: Final = "CAXTON_"
 
+ERRORS_MAX: Final = 50
+"""Mistakes after which a file is not read on."""
+
 SHORT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "CAXTON_NODE_NAME": "node.name",
@@ -157,6 +160,8 @@ def from_file(
         layer.errors.append(given((*path, *flaw.within)).place(dotted((*path, *flaw.within)), flaw))
 
     for section, table in document.values.items():
+        if len(layer.errors) >= ERRORS_MAX:
+            return layer
         if section not in sections:
             refuse((section,), _unknown_section(section, sections, keys))
             continue
@@ -165,6 +170,8 @@ def from_file(
             refuse((section,), flaw)
             continue
         for name, raw in table.items():
+            if len(layer.errors) >= ERRORS_MAX:
+                return layer
             path = (section, name)
             key = f"{section}.{name}"
             if key not in keys:

@@ -232,6 +232,12 @@ def test_all_mistakes_are_told_at_once(place):
     ]
 
 
+@pytest.mark.parametrize("head", ["", "[http]\n"])
+def test_a_file_full_of_mistakes_is_not_read_to_its_end(place, head):
+    file = head + "".join(f"unknown{index} = 1\n" for index in range(9_000))
+    assert len(refused(place, file)) == 50
+
+
 def test_a_wrong_variable_is_named(place):
     (problem,) = refused(place, env={"CAXTON_RETRY__ATTEMPTS": "many"})
     assert "CAXTON_RETRY__ATTEMPTS" in str(problem)
