@@ -1,6 +1,8 @@
 """A conversation's artifacts survive a crash at any moment, within their room."""
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,22 @@ async def test_a_damaged_index_is_a_named_failure(tmp_path, index):
     (folder / "index.json").write_bytes(index)
     with pytest.raises(Failed, match="damaged"):
         await open_artifacts(tmp_path, "conv-1")
+
+
+async def test_a_disk_that_refuses_is_a_named_failure_and_leaves_no_part(tmp_path, monkeypatch):
+    artifacts = await open_artifacts(tmp_path, "conv-1")
+    await put(artifacts, b"one")
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(Failed, match="No space left"):
+        await put(artifacts, b"two")
+    monkeypatch.undo()
+    kept = {path.name for path in artifacts.path("artifact:1").parent.iterdir()}
+    assert kept == {"index.json", "0001-a.txt"}
+    assert (await put(artifacts, b"two")).handle == "artifact:2"
 
 
 async def test_opening_a_new_conversation_writes_nothing(tmp_path):

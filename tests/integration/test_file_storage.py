@@ -1,5 +1,6 @@
 """An agent's files stay in its folder, within quotas, whole or absent."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -162,6 +163,25 @@ def test_appends_at_once_all_arrive(files):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: files.append("log.txt", b"x\n"), range(16)))
     assert files.read("log.txt") == b"x\n" * 16
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(files, tmp_path, monkeypatch):
+    files.write("a.txt", b"old")
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(FileError, match="No space left"):
+        files.write("a.txt", b"new")
+    assert files.read("a.txt") == b"old"
+    assert [path.name for path in (tmp_path / "files").iterdir()] == ["a.txt"]
+
+
+def test_a_file_in_place_of_a_folder_is_told(files):
+    files.write("a", b"")
+    with pytest.raises(FileError, match="no folder"):
+        files.write("a/b.txt", b"")
 
 
 async def test_an_agent_without_files_is_denied(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import sys
 from typing import Any
@@ -13,8 +14,8 @@ from aiohttp.abc import AbstractResolver
 from caxton_node.domain.agent import PermissionSettings
 from caxton_node.domain.errors import Rejected
 from caxton_node.tools.builtin import builtin_tools
-from caxton_node.tools.fetch import GuardedResolver
-from caxton_node.tools.network_rule import NetworkRule, UrlRefused
+from caxton_node.tools.fetch import Fetcher, GuardedResolver
+from caxton_node.tools.network_rule import NetworkRule, UrlRefused, parse_host_pattern
 from caxton_node.tools.registry import ToolRegistry
 from tests.tool_bench import call, tool_context
 
@@ -380,6 +381,53 @@ async def test_what_is_sent_carries_the_steps_id(tmp_path, server):
     assert '"Idempotency-Key": "msg-1/0"' in result.content["text"]
     assert '"Content-Type": "application/json"' in result.content["text"]
     assert '"body": "{\\"a\\":1}"' in result.content["text"]
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "sent"),
+    [
+        ({"text": "é"}, "text/plain; charset=utf-8", "é"),
+        ({"artifact": "artifact:1"}, "text/csv", "a,b"),
+        ({}, None, ""),
+    ],
+)
+async def test_a_body_is_sent_in_every_form(tmp_path, server, body, media_type, sent):
+    context = await tool_context(tmp_path, config={"methods": ["PUT"]})
+    await context.artifacts.put(name="a.csv", media_type="text/csv", data=b"a,b")
+    url = f"http://127.0.0.1:{server}/echo"
+    async with tools(server) as registry:
+        result = await call(registry.get("http_sender"), context, url=url, method="PUT", **body)
+    echoed = json.loads(result.content["text"])
+    assert (echoed["method"], echoed["body"]) == ("PUT", sent)
+    if media_type:
+        assert echoed["headers"]["Content-Type"] == media_type
+
+
+async def test_two_bodies_are_a_mistake(tmp_path, server):
+    url = f"http://127.0.0.1:{server}/echo"
+    config = {"methods": ["POST"]}
+    result = await send(tmp_path, server, config, url=url, method="POST", text="x", data=1)
+    assert "only one body" in result.content["error"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_what_was_sent_is_not_sent_again_where_the_answer_lies(tmp_path, server, status):
+    url = f"http://127.0.0.1:{server}/redirect?status={status}&to=/echo"
+    config = {"methods": ["POST"]}
+    result = await send(tmp_path, server, config, url=url, method="POST", text="x")
+    echoed = json.loads(result.content["text"])
+    assert (echoed["method"], echoed["body"]) == ("GET", "")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "address"),
+    [((), "127.0.0.1"), ((), "::1"), (("x.test",), "169.254.169.254"), (("x.test",), "::")],
+)
+def test_no_socket_is_made_for_an_address_that_no_rule_lets_pass(hosts, address):
+    rule = NetworkRule(tuple(parse_host_pattern(host) for host in hosts))
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with pytest.raises(OSError, match="must not be connected to"):
+        Fetcher(rule)._socket((family, socket.SOCK_STREAM, 6, "", (address, 80)))
 
 
 async def test_what_was_sent_follows_no_redirect_to_another_host(tmp_path, server):
