@@ -32,7 +32,7 @@ __all__ = [
     "storable_text",
 ]
 
-BATCH_ENTRIES_MAX: Final = 8_192
+BATCH_ENTRIES_MAX: Final = 2_048
 """A fuller batch is closed and the next one begun. One call is never split."""
 
 BATCH_BYTES_MAX: Final = 32 * 1024 * 1024

@@ -27,11 +27,15 @@ from caxton_node.store.batch import Batch, JournalCall, Write
 from caxton_node.store.committer import Committer
 from caxton_node.store.protocol import Committed, Settlement
 
-__all__ = ["KEPT_ENTRIES_MAX", "Writer"]
+__all__ = ["IN_FLIGHT_MAX", "KEPT_ENTRIES_MAX", "Writer"]
 
 KEPT_ENTRIES_MAX: Final = 100_000
 """Entries of failed calls without a callback that are kept to be tried again. Beyond it the
 oldest are lost, and the log says so."""
+
+IN_FLIGHT_MAX: Final = 4
+"""Batches that the thread has at once. Few, so that what is kept from a failed one goes to disk
+long before the low-water mark could pass it."""
 
 _RETRY_DELAY_S: Final = 0.5
 """Until kept entries are tried again when nothing else arrives."""
@@ -58,7 +62,7 @@ class Writer:
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_scheduled = False
-        self._is_busy = False
+        self._in_flight = 0
         self._retry: asyncio.TimerHandle | None = None
         self._reported = asyncio.Event()
         self.last_seq = 0
@@ -84,7 +88,7 @@ class Writer:
             return
         try:
             async with asyncio.timeout(_CLOSE_DEADLINE_S):
-                while self.backlog or self._is_busy or self._open.callbacks:
+                while self.backlog or self._in_flight or self._open.callbacks:
                     self._reported.clear()
                     had_kept = bool(self._kept)
                     self._hand_over()
@@ -106,7 +110,7 @@ class Writer:
     async def idle(self) -> None:
         """Wait until nothing waits for the disk: for tests and measurements."""
         async with asyncio.timeout(_WRITE_DEADLINE_S):
-            while self.backlog or self._is_busy:
+            while self.backlog or self._in_flight:
                 self._reported.clear()
                 await self._reported.wait()
 
@@ -154,26 +158,31 @@ class Writer:
 
     def _batch(self) -> Batch:
         if self._open.is_full:
+            # A full batch gains nothing by waiting: the thread finds it without the loop's help.
             self._full.append(self._open)
             self._open = Batch()
+            if self._in_flight < IN_FLIGHT_MAX:
+                self._send(self._full.popleft())
         return self._open
 
     def _schedule(self) -> None:
         """See to it that what waits is handed over at the end of this iteration of the loop."""
-        if not self._is_scheduled and not self._is_busy:
+        if not self._is_scheduled and not self._in_flight:
             self._is_scheduled = True
             assert self._loop is not None
             self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        """Give the thread the next batch, if it is idle and there is one."""
+        """Give the thread full batches, and when it is idle the open one."""
         self._is_scheduled = False
-        if self._is_busy:
-            return
-        if self._full:
-            batch = self._full.popleft()
-        else:
+        while self._full and self._in_flight < IN_FLIGHT_MAX:
+            self._send(self._full.popleft())
+        if not self._in_flight:
             batch, self._open = self._open, Batch()
+            self._send(batch)
+
+    def _send(self, batch: Batch) -> None:
+        """Give the thread a batch, with what was kept in front of it."""
         if self._kept:
             again = Batch()
             for call in self._kept:
@@ -183,7 +192,7 @@ class Writer:
             again.extend(batch)
             batch = again
         if batch.entry_count or batch.callbacks:
-            self._is_busy = True
+            self._in_flight += 1
             self._queue.put(batch)
 
     def _run(self) -> None:
@@ -208,7 +217,7 @@ class Writer:
 
     def _finish(self, batch: Batch, results: Sequence[Any], failure: Exception | None) -> None:
         """Report a batch. The next one goes first, so that the thread works meanwhile."""
-        self._is_busy = False
+        self._in_flight -= 1
         self.backlog -= batch.entry_count
         unavailable: Unavailable | None = None
         if failure is not None:
