@@ -65,9 +65,7 @@ class FallbackModel:
         for index, (name, model) in enumerate(self._models):
             share_s = max(0.0, ends_at - time_s()) / self._sharers(index)
             # A request's own model name is meant for the first; the others know theirs.
-            asked = replace(
-                request, timeout_s=share_s, model=request.model if index == 0 else None
-            )
+            asked = replace(request, timeout_s=share_s, model=request.model if index == 0 else None)
             try:
                 reply = await model.complete(asked, None if on_delta is None else show)
             except (Failed, TimedOut) as error:
@@ -88,7 +86,7 @@ class FallbackModel:
         for _, model in self._models:
             try:
                 await model.close()
-            except Exception as error:  # noqa: BLE001 - raised below, after the others
+            except Exception as error:
                 errors.append(error)
         if errors:
             raise ExceptionGroup("models did not close", errors)

@@ -150,7 +150,7 @@ class OpenAiModel:
                 await self._stream(client, body, assembly, watched)
         except Failed as error:
             failure = error
-        except Exception as error:  # noqa: BLE001 - sorted below; bugs go on as they are
+        except Exception as error:
             failure = self._translated(error, request)
             if failure is None:
                 raise

@@ -51,10 +51,14 @@ def from_memory(facts: Sequence[str]) -> str:
     return _closed(_facts(facts))
 
 
-def nothing_fits(tools: Sequence[ToolSpec], near: Candidate | None, *, has_memory: bool) -> str:
+def nothing_fits(
+    reading: Reading, tools: Sequence[ToolSpec], near: Candidate | None, *, has_memory: bool
+) -> str:
     """Say that no tool and no memory serves the request, and what there is."""
     lines: list[str] = []
-    if near is not None:
+    if reading.is_small_talk:
+        lines.append("Without a model this agent answers from its tools and its memory only.")
+    elif near is not None:
         lines.append(_why_not(near))
     elif tools:
         lines.append("No tool of this agent fits the request.")

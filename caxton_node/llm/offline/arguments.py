@@ -9,19 +9,23 @@ Reference: JSON Schema, draft 2020-12.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from caxton_node.llm.offline import phrases
+from caxton_node.llm.offline.choices import best_choice
 from caxton_node.llm.offline.entities import Entity
 from caxton_node.llm.offline.gathered import Gathered
+from caxton_node.llm.offline.media_types import accepted_media_types, matches_media_type
 from caxton_node.llm.offline.numbers import number_for
 from caxton_node.llm.offline.reading import Reading
+from caxton_node.llm.offline.roles import in_role, suits_path
 from caxton_node.llm.offline.schema import fits, resolved, types_of
+from caxton_node.llm.offline.stemming import stem_set
 from caxton_node.llm.offline.tables import column_for
 from caxton_node.llm.offline.wanted import Wanted, wanted
-from caxton_node.llm.offline.words import concepts, content_stems, stem, stems
+from caxton_node.llm.offline.words import concepts, stems
 
 __all__ = ["Filled", "fill"]
 
@@ -35,7 +39,6 @@ _PAIR: Final = re.compile(
     r"(?<![\w./-])([A-Za-z_][\w-]{0,40})\s{0,2}[:=]\s{0,2}"
     r"(\"[^\"\n]{0,1000}\"|'[^'\n]{0,1000}'|[^\s,;]{1,1000})"
 )
-_SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +149,7 @@ class _Filler:
             missing.append(self.exclusive[0])
         lacking = [*missing, *(self.exclusive if self.exclusive[:1] == missing[-1:] else ())]
         data = [
-            media_types(self.properties[name])
+            accepted_media_types(self.properties[name])
             for name in dict.fromkeys(lacking)
             if self.properties.get(name, {}).get("format") == "artifact"
         ]
@@ -192,7 +195,7 @@ class _Filler:
         kinds = types_of(rules, self.root)
         if "array" in kinds and self._fill_list(name, rules, wish):
             return
-        if {"object", "array"}.intersection(kinds) and self._fill_json(name, rules):
+        if (not kinds or {"object", "array"}.intersection(kinds)) and self._fill_json(name, rules):
             return
         if {"number", "integer"}.intersection(kinds) and self._fill_number(
             name, rules, wish, is_required=is_required
@@ -203,7 +206,7 @@ class _Filler:
         if (not kinds or "string" in kinds) and rules.get("format") != "artifact":
             if self._fill_kind(name, rules, wish) or self._fill_column(name, rules, wish):
                 return
-            if self._fill_text(name, rules, wish, is_required=is_required):
+            if self._fill_text(name, rules, wish):
                 return
         if is_required and "default" in rules:
             self._try(name, rules, rules["default"], 0.6)
@@ -249,7 +252,7 @@ class _Filler:
             for value in _readings(text):
                 if self._try(name, rules, value, 1.0, *self._entities_in(text)):
                     return True
-        choices = rules.get("enum")
+        choices = rules.get("enum") or wish.choices
         return isinstance(choices, list | tuple) and self._fill_choice(name, rules, choices)
 
     def _entities_in(self, text: str) -> list[Entity]:
@@ -258,30 +261,12 @@ class _Filler:
     def _free_all(self) -> list[Entity]:
         return self._free(*dict.fromkeys(entity.kind for entity in self.reading.entities))
 
-    def _fill_choice(self, name: str, rules: Mapping[str, Any], choices: Any) -> bool:
-        said = set(content_stems(self.reading.prose))
-        meant = said | {concept for part in said for concept in concepts(part)}
-        best: tuple[float, Any] = (0.0, None)
-        for choice in choices[:100]:
-            if not isinstance(choice, str):
-                continue
-            if choice and re.search(
-                rf"(?<!\w){re.escape(choice)}(?!\w)", self.reading.text, re.IGNORECASE
-            ):
-                score = 1.0
-            else:
-                words = [part for part in stems(choice) if part not in {"to", "of", "the", "by"}]
-                hit = [
-                    1.0 if part in said else 0.8
-                    for part in words
-                    if part in said or not meant.isdisjoint(concepts(part))
-                ]
-                score = 0.9 * sum(hit) / len(words) if words else 0.0
-            if score > best[0]:
-                best = (score, choice)
-        if best[0] >= SURE_MIN and self._try(name, rules, best[1], best[0]):
+    def _fill_choice(self, name: str, rules: Mapping[str, Any], choices: Sequence[Any]) -> bool:
+        is_required = name in self.required
+        sure, choice = best_choice(choices, self.reading, is_required=is_required)
+        if sure >= SURE_MIN and self._try(name, rules, choice, sure):
             return True
-        if name not in self.required or "default" in rules:
+        if not is_required or "default" in rules:
             return False
         return len(choices) == 1 and self._try(name, rules, choices[0], 0.8)
 
@@ -292,7 +277,7 @@ class _Filler:
         for entity in self._free("artifact"):
             if self._try(name, rules, entity.value, 1.0, entity):
                 return True
-        allowed = media_types(rules)
+        allowed = accepted_media_types(rules)
         for held in reversed(self.gathered.held):
             if matches_media_type(held.media_type, allowed) and self._try(
                 name, rules, held.handle, 1.0
@@ -326,25 +311,23 @@ class _Filler:
         kinds = types_of(items, self.root)
         if {"number", "integer"}.intersection(kinds):
             found = self._free("number")
-            if len(found) > 1 and self._try(
-                name, rules, [entity.value for entity in found], 0.9, *found
-            ):
-                return True
-            return False
-        if kinds and "string" not in kinds:
+            values = [entity.value for entity in found]
+            return len(found) > 1 and self._try(name, rules, values, 0.9, *found)
+        if "string" not in kinds:
             return False
         if self.gathered.table is not None and (
-            column := column_for(name, wish.words, self.reading, self.gathered.table)
+            column := column_for(wish.words, self.reading, self.gathered.table)
         ):
             return self._try(name, rules, [column], 0.8)
-        groups = [wish.kinds, ("quoted",), ("identifier", "name")]
-        for group in groups if not (wish.kinds and wish.kinds[0] == "path") else groups[:2]:
+        groups: list[tuple[str, ...]] = [wish.kinds, ("quoted",)]
+        if wish.is_name:
+            groups.append(("identifier", "name"))
+        for group in groups:
             found = self._free(*group)
-            if not found and group == ("identifier", "name") and not wish.is_name:
-                continue
-            if found and self._try(
-                name, rules, [str(entity.value) for entity in found], 0.8, *found
-            ):
+            if group == ("path",):
+                found = [entity for entity in found if suits_path(entity, wish)] or found
+            values = [str(entity.value) for entity in found]
+            if found and self._try(name, rules, values, 0.8, *found):
                 return True
         return False
 
@@ -359,15 +342,20 @@ class _Filler:
 
     def _fill_kind(self, name: str, rules: Mapping[str, Any], wish: Wanted) -> bool:
         for kind in wish.kinds:
+            if kind in {"identifier", "revision"}:
+                # *Branch main*: the noun tells what a plain word could not.
+                nouns = frozenset(wish.words) | (_REVISION_NOUNS if kind == "revision" else set())
+                following = phrases.after_word(self.reading, nouns)
+                called = following or phrases.named(self.reading)
+                if called and self._try(name, rules, called, 0.9, *self._named(called)):
+                    return True
             found = self._free(kind)
+            if kind == "path":
+                found = [entity for entity in found if suits_path(entity, wish)] or found
             if not found:
                 continue
-            entity = _in_role(found, wish, self.reading)
+            entity = in_role(found, wish, self.reading)
             sure = 1.0 if entity.is_typed else 0.7
-            if kind == "identifier" and wish.words:
-                following = phrases.after_word(self.reading, frozenset(wish.words))
-                if following and self._try(name, rules, following, 0.9, *self._named(following)):
-                    return True
             if self._try(name, rules, str(entity.value), sure, entity):
                 return True
         if wish.kinds[:1] == ("path",):
@@ -385,25 +373,23 @@ class _Filler:
         table = self.gathered.table
         if table is None or rules.get("format") == "artifact":
             return False
-        column = column_for(
-            name, wish.words, self.reading, table, is_required=name in self.required
-        )
+        column = column_for(wish.words, self.reading, table, is_required=name in self.required)
         if column is None:
             return False
         if "array" in types_of(rules, self.root):
             return self._try(name, rules, [column], 0.8)
         return self._try(name, rules, column, 0.8)
 
-    def _fill_text(
-        self, name: str, rules: Mapping[str, Any], wish: Wanted, *, is_required: bool
-    ) -> bool:
-        for value, sure, entities in self._texts(wish):
-            if value and self._try(name, rules, value, sure, *entities):
-                return True
-        return is_required and False
+    def _fill_text(self, name: str, rules: Mapping[str, Any], wish: Wanted) -> bool:
+        return any(
+            value and self._try(name, rules, value, sure, *entities)
+            for value, sure, entities in self._texts(wish)
+        )
 
     def _texts(self, wish: Wanted) -> list[tuple[str, float, list[Entity]]]:
         """Return texts that may answer a parameter, best first."""
+        if wish.is_manner:
+            return []
         found: list[tuple[str, float, list[Entity]]] = [
             (str(entity.value), 0.9, [entity]) for entity in self._free("quoted")
         ]
@@ -413,8 +399,7 @@ class _Filler:
             found.append((called, 0.9, self._named(called)))
         if wish.is_free:
             found += [
-                (str(entity.value), 0.9, [entity])
-                for entity in self._free("code", "csv", "sql")
+                (str(entity.value), 0.9, [entity]) for entity in self._free("code", "csv", "sql")
             ]
             found += [(entity.text, 0.8, [entity]) for entity in self._free("json")]
             found.append((phrases.after_colon(self.reading), 0.9, []))
@@ -437,24 +422,12 @@ class _Filler:
         )
 
 
-_BOOLEAN_FRAME: Final = frozenset(
-    stem(word)
-    for word in "is has include enable with show use need should do allow only as flag".split()
+_BOOLEAN_FRAME: Final = stem_set(
+    "is has include enable with show use need should do allow only as flag"
 )
 
 
-def media_types(rules: Mapping[str, Any]) -> frozenset[str]:
-    """Return the media types that a parameter takes; empty is any."""
-    named = rules.get("x-media-types")
-    return frozenset(str(one).lower() for one in named) if isinstance(named, list | tuple) else (
-        frozenset()
-    )
-
-
-def matches_media_type(media_type: str, allowed: frozenset[str]) -> bool:
-    """Tell whether one of `allowed` (`text/csv`, `text/*`, `*/*`) covers a media type."""
-    major = media_type.partition("/")[0]
-    return not allowed or not allowed.isdisjoint({media_type, f"{major}/*", "*/*"})
+_REVISION_NOUNS: Final = stem_set("branch tag commit revision")
 
 
 def _rank(wish: Wanted | None, rules: Mapping[str, Any]) -> int:
@@ -465,26 +438,6 @@ def _rank(wish: Wanted | None, rules: Mapping[str, Any]) -> int:
     if wish.kinds and wish.kinds[0] != "path":
         return 1
     return 2 if wish.kinds else 3
-
-
-def _in_role(found: list[Entity], wish: Wanted, reading: Reading) -> Entity:
-    """Choose among things of one kind by the preposition before them."""
-    if not wish.role or len(found) == 1:
-        return found[0]
-    marks = ("from", "in") if wish.role == "source" else ("to", "into", "as", "in")
-    if wish.role == "source" and found[0].kind == "timezone":
-        # *What is 3pm in London for Tokyo*: the zone that stands next to the time is its own.
-        for clock in reading.entities:
-            if clock.kind == "time":
-                near = [zone for zone in found if 0 <= zone.start - clock.end <= 12]
-                if near:
-                    return near[0]
-    for mark in marks:
-        for entity in found:
-            before = reading.text[: entity.start].rsplit(None, 1)
-            if before and before[-1].strip("\"'`").lower() == mark:
-                return entity
-    return found[0] if wish.role == "source" else found[-1]
 
 
 def _readings(text: str) -> list[Any]:

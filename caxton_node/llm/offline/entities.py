@@ -106,9 +106,7 @@ _PATH: Final = re.compile(
     r"(?<![\w/.:])(?:[A-Za-z]:\\[^\s\"'<>|]{1,300}"
     r"|(?:~|\.{1,2})?/[\w.@+=,%-][^\s\"'`<>|,;)]{0,300}|(?:~|\.{1,2})/)"
 )
-_RELATIVE: Final = re.compile(
-    r"(?<![\w/.:@-])[\w@+-][\w.@+-]{0,100}(?:/[\w.@+-]{1,100}){1,20}/?"
-)
+_RELATIVE: Final = re.compile(r"(?<![\w/.:@-])[\w@+-][\w.@+-]{0,100}(?:/[\w.@+-]{1,100}){1,20}/?")
 _SUFFIX: Final = re.compile(r"\.[A-Za-z]\w{0,7}\.?$")
 _SLASHED: Final = re.compile(r"(?<![\w/])[A-Za-z][\w.-]{0,100}(?:/[\w.-]{1,100}){1,5}(?![\w/])")
 _FILE_NAME: Final = re.compile(
@@ -132,16 +130,25 @@ _NUMBER: Final = re.compile(
     r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3}){1,6}(?![\d,])|\d{1,18})(?:\.\d{1,18})?(?![\w]|\.\d)"
 )
 _NUMBER_WORDS: Final = {
-    word: value
-    for value, word in enumerate(
-        "zero _ two three four five six seven eight nine ten eleven twelve".split()
-    )
-    if word != "_"
+    "zero": 0,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+    "eleven": 11,
+    "twelve": 12,
 }
+"""Without *one*, which is a pronoun more often."""
 _NUMBER_WORD: Final = re.compile(rf"\b(?:{'|'.join(_NUMBER_WORDS)})\b", re.IGNORECASE)
 _IDENTIFIER: Final = re.compile(r"(?<![\w-])(?=[\w-]*[-_\d])[A-Za-z][\w]*(?:-[\w]+)*(?![\w-])")
 _NAME: Final = re.compile(
-    r"(?<![\w.])(?:[A-Z][\w'’]{1,40}|[A-Z](?=\s[A-Z]))(?:[ -](?:of|de|van|von|the)?\s?[A-Z][\w'’]{1,40}){0,4}"
+    r"(?<![\w.])(?:[A-Z][\w'’]{1,40}|[A-Z](?=\s[A-Z]))"
+    r"(?:[ -](?:of|de|van|von|the)?\s?[A-Z][\w'’]{1,40}){0,4}"
 )
 _TRAILING: Final = ".,;:!?)]}'\"’”»"
 
@@ -182,7 +189,7 @@ def extract(text: str) -> tuple[Entity, ...]:
     left.take("number", _NUMBER, value=_number)
     left.take("number", _NUMBER_WORD, value=lambda match: _NUMBER_WORDS[match[0].lower()])
     left.take("identifier", _IDENTIFIER)
-    left.take("name", _NAME, value=lambda match: re.sub(r"['’]s$", "", match[0]))
+    left.take("name", _NAME, value=_name)
     return tuple(sorted(left.found, key=lambda entity: (entity.start, entity.end)))
 
 
@@ -207,6 +214,14 @@ def _relative(match: re.Match[str]) -> str | None:
     path = match[0]
     is_path = path.endswith("/") or path.count("/") >= 2 or _SUFFIX.search(path) is not None
     return path if is_path else None
+
+
+def _name(match: re.Match[str]) -> str | None:
+    """Return a name; one capital at the beginning of a sentence is only spelling."""
+    before = match.string[: match.start()].rstrip(" \t\"'“(")
+    is_first = not before or before[-1] in ".!?:\n"
+    name = re.sub(r"['’]s$", "", match[0])
+    return None if is_first and " " not in name else name
 
 
 def _zone(match: re.Match[str]) -> str | None:

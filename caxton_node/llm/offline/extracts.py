@@ -20,6 +20,12 @@ LINE_COUNT_MAX: Final = 40
 ITEM_COUNT_MAX: Final = 10
 """Of one list, or groups of one object."""
 
+ITEM_LENGTH_MAX: Final = 500
+"""Characters of one item of a list."""
+
+PAIR_COUNT_MAX: Final = 20
+"""Keys of one object that stand on a line."""
+
 VALUE_LENGTH_MAX: Final = 200
 """Characters of one value within a line."""
 
@@ -29,6 +35,10 @@ TEXT_LENGTH_MAX: Final = 1_200
 SENTENCE_COUNT_MAX: Final = 5
 
 DEPTH_MAX: Final = 4
+INLINE_DEPTH_MAX: Final = 6
+
+_TITLES: Final = ("name", "title", "value", "id")
+"""Keys that say what an object is called."""
 
 _PLUMBING: Final = frozenset({"artifact", "media_type", "size_bytes"})
 """Said in one line of their own."""
@@ -68,17 +78,24 @@ def _lines(value: Any, question: str, depth: int) -> list[str]:
 
 
 def _object_lines(value: Mapping[str, Any], question: str, depth: int) -> list[str]:
-    flat = [
-        f"{_label(key)}: {_shown(item)}"
-        for key, item in value.items()
-        if _is_scalar(item) and key not in _PLUMBING and len(_shown(item)) < VALUE_LENGTH_MAX
-    ]
-    lines = flat[:LINE_COUNT_MAX]
+    lines: list[str] = []
+    later: list[str] = []
+    seen: set[str] = set()
     for key, item in value.items():
-        if key in _PLUMBING or f"{_label(key)}: {_shown(item)}" in flat:
+        if key in _PLUMBING:
             continue
-        inner = _member_lines(str(key), item, question, depth)
-        lines += inner
+        if _is_scalar(item):
+            text = str(item)
+            # The same text under two keys (a preview and the whole) is said once.
+            if isinstance(item, str) and not isinstance(item, Literal) and text in seen:
+                continue
+            seen.add(text)
+        is_short = _is_scalar(item) and len(str(item)) < VALUE_LENGTH_MAX and "\n" not in str(item)
+        if is_short:
+            lines.append(f"{_label(key)}: {_shown(item)}")
+        else:
+            later += _member_lines(str(key), item, question, depth)
+    lines += later
     handle = value.get("artifact")
     if isinstance(handle, str):
         media_type = value.get("media_type")
@@ -90,7 +107,7 @@ def _member_lines(key: str, item: Any, question: str, depth: int) -> list[str]:
     if item in (None, "", [], {}):
         return []
     if isinstance(item, Mapping) and all(_is_scalar(inner) for inner in item.values()):
-        return [f"{_label(key)}: {_pairs(item)}"]
+        return [f"{_label(key)}: {_shown(_inline(item), ITEM_LENGTH_MAX)}"]
     if depth >= DEPTH_MAX:
         return [f"{_label(key)}: …"]
     if isinstance(item, Mapping):
@@ -116,18 +133,39 @@ def _list_lines(value: Sequence[Any], question: str, depth: int) -> list[str]:
         return [shown + (f", … and {more} more" if more > 0 else "")]
     lines: list[str] = []
     for item in value[:ITEM_COUNT_MAX]:
-        if isinstance(item, Mapping) and all(_is_scalar(inner) for inner in item.values()):
-            text = item.get("text")
-            # Content blocks of the Model Context Protocol: the text is all that is said.
-            if item.get("type") == "text" and isinstance(text, str):
-                lines += _text_lines(text, question)
-            else:
-                lines.append(f"- {_pairs(item)}")
-        elif depth < DEPTH_MAX:
-            lines += [f"- {line}" for line in _lines(item, question, depth + 1)]
+        text = item.get("text") if isinstance(item, Mapping) else None
+        # Content blocks of the Model Context Protocol: the text is all that is said.
+        if isinstance(item, Mapping) and item.get("type") == "text" and isinstance(text, str):
+            lines += _text_lines(text, question)
+        else:
+            lines.append(f"- {_shown(_inline(item, depth), ITEM_LENGTH_MAX)}")
     if len(value) > ITEM_COUNT_MAX:
         lines.append(f"… and {len(value) - ITEM_COUNT_MAX} more")
     return lines
+
+
+def _inline(value: Any, depth: int = 0) -> str:
+    """Return a value on one line: `north: count 2`, when an object says what it is called."""
+    if depth > INLINE_DEPTH_MAX and not _is_scalar(value):
+        return "…"
+    if isinstance(value, Mapping):
+        title = next((key for key in _TITLES if isinstance(value.get(key), str)), None)
+        parts = [
+            f"{_label(key)} {_inline(item, depth + 1)}"
+            if _is_scalar(item)
+            else f"{_label(key)} ({_inline(item, depth + 1)})"
+            for key, item in list(value.items())[:PAIR_COUNT_MAX]
+            if key != title and item not in (None, "", [], {})
+        ]
+        rest = ", ".join(parts)
+        if title is None:
+            return rest
+        return f"{_shown(value[title])}: {rest}" if rest else _shown(value[title])
+    if isinstance(value, list | tuple):
+        shown = "; ".join(_inline(item, depth + 1) for item in value[:ITEM_COUNT_MAX])
+        more = len(value) - ITEM_COUNT_MAX
+        return shown + (f"; … and {more} more" if more > 0 else "")
+    return _shown(value)
 
 
 def _text_lines(text: str, question: str) -> list[str]:
@@ -144,11 +182,6 @@ def _text_lines(text: str, question: str) -> list[str]:
     # In the order of the text, and said to be a choice.
     chosen = [_shown(sentences[position], 400) for position in best]
     return [*chosen, f"… ({len(text)} characters in all)"]
-
-
-def _pairs(item: Mapping[str, Any]) -> str:
-    shown = [f"{_label(key)} {_shown(value)}" for key, value in item.items() if value is not None]
-    return ", ".join(shown[:20])
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

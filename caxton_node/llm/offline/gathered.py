@@ -7,7 +7,10 @@ Numbers in results are kept as the text they were written in, so that an answer 
 as `1.10`.
 """
 
+import csv
+import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +26,9 @@ ITEM_COUNT_MAX: Final = 2_000
 """Values of one result that are looked at for tables."""
 
 TABLE_COLUMN_MAX: Final = 200
+
+CSV_LENGTH_MAX: Final = 20_000
+"""Characters of a CSV file's beginning that are read for its head."""
 
 _NUMERIC: Final = ("int", "float", "number", "numeric", "decimal", "double", "real", "integer")
 
@@ -97,9 +103,7 @@ def gather(messages: Sequence[ChatMessage]) -> Gathered:
             )
             value = _parsed(message.content)
             is_error = isinstance(value, Mapping) and bool(value.get("error"))
-            results.append(
-                Result(tool=name, arguments=arguments, value=value, is_error=is_error)
-            )
+            results.append(Result(tool=name, arguments=arguments, value=value, is_error=is_error))
     return Gathered(results=tuple(results), held=_held(results), table=_table(results))
 
 
@@ -127,7 +131,7 @@ def _table(results: Sequence[Result]) -> Table | None:
     for result in reversed(results):
         for value in _walk(result.value):
             if isinstance(value, Mapping):
-                table = _columns(value.get("columns"))
+                table = _columns(value.get("columns")) or _csv_columns(value)
                 if table is not None:
                     return table
     return None
@@ -147,6 +151,30 @@ def _columns(value: Any) -> Table | None:
             if str(column.get("type", "")).lower().startswith(_NUMERIC):
                 numeric.add(column["name"])
     return Table(names=tuple(names), numeric=frozenset(numeric)) if names else None
+
+
+def _csv_columns(value: Mapping[str, Any]) -> Table | None:
+    """Read the head of a CSV file that a result shows the beginning of."""
+    if not str(value.get("media_type", "")).lower().startswith("text/csv"):
+        return None
+    shown = next((value[key] for key in _SHOWN if isinstance(value.get(key), str)), "")
+    try:
+        rows = list(itertools.islice(csv.reader(shown[:CSV_LENGTH_MAX].splitlines()), 2))
+    except csv.Error:
+        return None
+    if len(rows) < 2 or len(rows[0]) < 2 or not all(name.strip() for name in rows[0]):
+        return None
+    names = tuple(name.strip() for name in rows[0])
+    numeric = {
+        name
+        for name, cell in zip(names, rows[1], strict=False)
+        if _CELL_NUMBER.fullmatch(cell.strip())
+    }
+    return Table(names=names[:TABLE_COLUMN_MAX], numeric=frozenset(numeric))
+
+
+_SHOWN: Final = ("text", "preview", "content", "body")
+_CELL_NUMBER: Final = re.compile(r"[-+]?\d{1,18}(?:\.\d{0,18})?")
 
 
 def _walk(value: Any) -> Iterator[Any]:
@@ -169,9 +197,7 @@ def _walk(value: Any) -> Iterator[Any]:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(
-            text, parse_int=Literal, parse_float=Literal, parse_constant=Literal
-        )
+        return json.loads(text, parse_int=Literal, parse_float=Literal, parse_constant=Literal)
     except (ValueError, RecursionError):
         return text
 

@@ -8,7 +8,8 @@ from typing import Final
 
 from caxton_node.llm.offline.entities import Entity
 from caxton_node.llm.offline.reading import Reading
-from caxton_node.llm.offline.words import stem, stems
+from caxton_node.llm.offline.stemming import stem
+from caxton_node.llm.offline.words import stems
 
 __all__ = ["number_for"]
 

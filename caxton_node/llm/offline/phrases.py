@@ -1,16 +1,17 @@
-"""Stretches of a request's own words that may serve as an argument: what follows a colon, a
-verb, or a preposition.
+"""Stretches of a request's own words that may serve as an argument.
 
+They follow a colon, a verb or a preposition.
 `Echo hello world` wants *hello world*; `search the docs for rate limits in /srv` wants *rate
 limits*. Each function returns the words as they stand in the request, or nothing.
 """
 
+import itertools
 import re
 from collections.abc import Collection
 from typing import Final
 
 from caxton_node.llm.offline.reading import Reading
-from caxton_node.llm.offline.words import stem
+from caxton_node.llm.offline.stemming import stem, word_set
 
 __all__ = ["about", "after_colon", "after_verb", "after_word", "named"]
 
@@ -50,7 +51,7 @@ def after_colon(reading: Reading) -> str:
     match = _COLON.search(_without_data(reading))
     if match is None:
         return ""
-    return _cleaned(reading.text[match.end() :])
+    return _cleaned(reading.text[match.end() :], opening=None)
 
 
 def after_verb(reading: Reading, words: Collection[str]) -> str:
@@ -81,7 +82,7 @@ def named(reading: Reading) -> str:
 def after_word(reading: Reading, words: Collection[str]) -> str:
     """Return the one word that follows a noun which is one of the stems: *branch main*."""
     matches = list(_WORD.finditer(reading.text))
-    for here, following in zip(matches, matches[1:], strict=False):
+    for here, following in itertools.pairwise(matches):
         gap = reading.text[here.end() : following.start()]
         if stem(here[0].casefold()) in words and gap.strip() in {"", "'", '"', "`", "#"}:
             found = following[0]
@@ -91,9 +92,9 @@ def after_word(reading: Reading, words: Collection[str]) -> str:
     return ""
 
 
-_LINKS: Final = frozenset(
+_LINKS: Final = word_set(
     "in of for from to on at by with and or the a an is are that which as into named called "
-    "please then if it this was has".split()
+    "please then if it this was has"
 )
 
 
@@ -117,10 +118,11 @@ def _phrase(reading: Reading, blanked: str, start: int) -> str:
     return _cleaned(reading.text[start : start + min(ends, default=len(rest))])
 
 
-def _cleaned(text: str) -> str:
+def _cleaned(text: str, *, opening: re.Pattern[str] | None = _OPENING) -> str:
     phrase = text.strip().strip(":,;").strip()
-    phrase = _OPENING.sub("", phrase + " ").strip()
-    phrase = phrase.rstrip("?!.,;: ").strip()
+    if opening is not None:
+        phrase = opening.sub("", phrase + " ").strip()
+        phrase = phrase.rstrip("?!.,;: ").strip()
     if len(phrase) >= 2 and phrase[0] == phrase[-1] and phrase[0] in "\"'`":
         phrase = phrase[1:-1]
     return phrase[:PHRASE_LENGTH_MAX]

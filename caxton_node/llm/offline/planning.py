@@ -9,17 +9,17 @@ The turn ends when no word of the request is left that a tool could answer, when
 or when what is left cannot be called.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from caxton_node.domain.tool import ToolSpec
-from caxton_node.llm.offline.arguments import matches_media_type
 from caxton_node.llm.offline.gathered import Gathered
+from caxton_node.llm.offline.media_types import matches_media_type
 from caxton_node.llm.offline.ranking import ToolIndex
 from caxton_node.llm.offline.reading import Reading
 from caxton_node.llm.offline.selection import Candidate, candidates
-from caxton_node.llm.offline.words import GENERIC_WORDS, concepts, stem
+from caxton_node.llm.offline.words import GENERIC_STEMS, concepts
 
 __all__ = ["Plan", "next_step"]
 
@@ -50,7 +50,7 @@ def next_step(reading: Reading, tools: Sequence[ToolSpec], gathered: Gathered) -
     if reading.is_unreadable or reading.is_small_talk:
         return Plan(call=None)
     ranked = candidates(reading, tools, gathered)
-    for goal in ranked[:GOAL_COUNT_MAX]:
+    for goal in _goals(ranked):
         step = _towards(goal, reading, tools, gathered)
         if step is not None:
             return Plan(call=step)
@@ -62,6 +62,15 @@ def next_step(reading: Reading, tools: Sequence[ToolSpec], gathered: Gathered) -
 
 LEAD_MIN: Final = 0.5
 """By how much a score must exceed another to be clearly better."""
+
+
+def _goals(ranked: Sequence[Candidate]) -> list[Candidate]:
+    """Return the first few, and whatever else only lacks data: that may be had on the way."""
+    return [
+        candidate
+        for position, candidate in enumerate(ranked)
+        if position < GOAL_COUNT_MAX or candidate.filled.missing_data
+    ]
 
 
 def _leads(goal: Candidate, ranked: Sequence[Candidate]) -> bool:
@@ -78,8 +87,8 @@ def _continued(reading: Reading, tools: Sequence[ToolSpec], gathered: Gathered) 
     if not remaining:
         return _again(reading, tools, gathered)
     ranked = candidates(reading, tools, gathered, remaining=remaining)
-    for goal in ranked[:GOAL_COUNT_MAX]:
-        if goal.tool.name in called or not goal.answered - _GENERIC:
+    for goal in _goals(ranked):
+        if goal.tool.name in called or not goal.answered - GENERIC_STEMS:
             continue
         if goal.support < REMAINING_SUPPORT_MIN:
             continue
@@ -193,13 +202,13 @@ def _bare(reading: Reading, tool: ToolSpec, gathered: Gathered) -> list[Candidat
 def _yields(tool: ToolSpec, media_types: frozenset[str]) -> bool:
     if tool.produces:
         return any(
-            matches_media_type(made, media_types) or "*" in made and _covers(made, media_types)
+            matches_media_type(made, media_types) or ("*" in made and _covers(made, media_types))
             for made in tool.produces
         )
     # What does not say what it makes may make anything, if it takes an address.
     properties = tool.parameters.get("properties")
-    rules = list(properties.values()) if hasattr(properties, "values") else []
-    return any(isinstance(rule, dict) and rule.get("format") == "uri" for rule in rules)
+    rules = list(properties.values()) if isinstance(properties, Mapping) else []
+    return any(isinstance(rule, Mapping) and rule.get("format") == "uri" for rule in rules)
 
 
 def _covers(made: str, media_types: frozenset[str]) -> bool:
@@ -215,6 +224,3 @@ def _is_fed(candidate: Candidate) -> bool:
 
 def _is_new(candidate: Candidate, gathered: Gathered) -> bool:
     return not gathered.has_called(candidate.tool.name, candidate.filled.arguments)
-
-
-_GENERIC: Final = frozenset(stem(word) for word in GENERIC_WORDS)

@@ -78,7 +78,7 @@ def _text(
         return answer.unreadable(), {"performative": "not_understood"}
     if matching:
         return answer.from_memory(matching), {}
-    return answer.nothing_fits(request.tools, near, has_memory=bool(facts)), {}
+    return answer.nothing_fits(reading, request.tools, near, has_memory=bool(facts)), {}
 
 
 def _calling(request: ModelRequest, call: Candidate, gathered: Gathered) -> ModelReply:

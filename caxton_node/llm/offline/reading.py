@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import Final
 
 from caxton_node.llm.offline.entities import Entity, extract, is_directory
-from caxton_node.llm.offline.words import content_stems, stem, stems, terms
+from caxton_node.llm.offline.stemming import stem_set, word_set
+from caxton_node.llm.offline.words import content_stems, stems, terms
 
 __all__ = ["Reading", "read"]
 
@@ -19,6 +20,13 @@ _NEGATED: Final = re.compile(
     r"(?=[.;!?\n,]|\bbut\b|\band then\b|$)",
     re.IGNORECASE,
 )
+_PLEASANTRY: Final = re.compile(
+    r"\b(?:(?:tell|show|give) me )?what (?:you|we|I) (?:can )?(?:find|see|get|think|have)\b"
+    r"|\b(?:I|we) (?:have|got|found|received|created|made|wrote)\b",
+    re.IGNORECASE,
+)
+"""Verbs in these ask for nothing."""
+
 _CONCEPTUAL: Final = re.compile(
     r"^\W*(?:(?:please|can you|could you|hi|hello|hey)[\s,]+)*"
     r"(?:how (?:do|does|did|can|could|should|would|come|is|are|was)\b(?! many| much)|why\b"
@@ -30,20 +38,18 @@ _CONCEPTUAL: Final = re.compile(
     r"|what is your\b)",
     re.IGNORECASE,
 )
-_SMALL_TALK: Final = frozenset(
-    stem(word)
-    for word in (
-        "morning afternoon evening night day today tonight tomorrow weekend nice great good cool "
-        "awesome perfect lovely bye goodbye cheers welcome sorry appreciate appreciated joke poem "
-        "story sing song feel feeling bored fun funny well wonderful amazing sure fine right "
-        "favourite favorite think opinion love hate happy sad much really later soon see meet "
-        "there lot very job work doing bot robot assistant human never mind worry problem yes no"
-    ).split()
+_SMALL_TALK: Final = stem_set(
+    "morning afternoon evening night day today tonight tomorrow weekend nice great good "
+    "cool awesome perfect lovely bye goodbye cheers welcome sorry appreciate appreciated "
+    "joke poem story sing song feel feeling bored fun funny well wonderful amazing sure "
+    "fine right favourite favorite think opinion love hate happy sad much really later soon "
+    "see meet there lot very job work doing bot robot assistant human never mind worry "
+    "problem yes no"
 )
 _CLAUSE: Final = re.compile(r"[.;!?\n]|\b(?:and|then|after that|afterwards)\b", re.IGNORECASE)
-_LEADING: Final = frozenset(
-    "please can could would you kindly i want need to like d ll let s us me now just go ahead "
-    "then first next finally also we should help the a an my".split()
+_LEADING: Final = word_set(
+    "please can could would you kindly i want need to like d ll let s us me now just go "
+    "ahead then first next finally also we should help the a an my"
 )
 
 
@@ -86,7 +92,7 @@ class Reading:
     @cached_property
     def is_small_talk(self) -> bool:
         """It asks for company, an opinion or an explanation, which no tool gives."""
-        if any(entity.kind not in {"name", "identifier"} for entity in self.entities):
+        if any(entity.is_typed or entity.kind in {"number", "code"} for entity in self.entities):
             return False
         if _CONCEPTUAL.match(self.text):
             return True
@@ -103,10 +109,12 @@ def read(text: str) -> Reading:
     entities = extract(text)
     prose = list(text)
     for entity in entities:
-        # Names and quoted words may be part of what is said; addresses and data never are.
-        if entity.kind not in {"name", "identifier", "number"}:
+        # Names may be part of what is said; addresses, data and quotations never are.
+        if entity.kind not in {"name", "identifier"}:
             prose[entity.start : entity.end] = " " * (entity.end - entity.start)
-    spoken = _NEGATED.sub(lambda match: " " * len(match[0]), "".join(prose))
+    spoken = "".join(prose)
+    for pattern in (_NEGATED, _PLEASANTRY):
+        spoken = pattern.sub(lambda match: " " * len(match[0]), spoken)
     return Reading(text=text, entities=entities, prose=spoken)
 
 

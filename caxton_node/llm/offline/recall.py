@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from caxton_node.llm.model import ModelRequest
-from caxton_node.llm.offline.words import GENERIC_WORDS, concepts, content_stems, stem
+from caxton_node.llm.offline.words import GENERIC_STEMS, concepts, content_stems
 
 __all__ = ["matching_facts", "recalled_facts"]
 
@@ -44,14 +44,13 @@ def recalled_facts(request: ModelRequest) -> tuple[str, ...]:
 
 def matching_facts(question: str, facts: Sequence[str]) -> tuple[str, ...]:
     """Return the facts that share telling words with the question, best first."""
-    asked = [part for part in content_stems(question) if part not in _GENERIC]
+    asked = [part for part in content_stems(question) if part not in GENERIC_STEMS]
     scored: list[tuple[float, int, str]] = []
     for position, fact in enumerate(facts):
         known = set(content_stems(fact))
         meant = known | {concept for part in known for concept in concepts(part)}
         hits = sum(
-            1.0 if part in known else 0.5 * (not meant.isdisjoint(concepts(part)))
-            for part in asked
+            1.0 if part in known else 0.5 * (not meant.isdisjoint(concepts(part))) for part in asked
         )
         if hits >= 1.0:
             scored.append((-hits, position, _shortened(fact)))
@@ -80,6 +79,3 @@ def _below_heading(text: str) -> list[str]:
 
 def _shortened(fact: str) -> str:
     return fact if len(fact) <= FACT_LENGTH_MAX else fact[: FACT_LENGTH_MAX - 1] + "…"
-
-
-_GENERIC: Final = frozenset(stem(word) for word in GENERIC_WORDS)

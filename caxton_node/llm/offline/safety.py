@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from caxton_node.domain.tool import ToolSpec
 from caxton_node.llm.offline.reading import Reading
-from caxton_node.llm.offline.words import concepts, stem, stems
+from caxton_node.llm.offline.stemming import stem_set
+from caxton_node.llm.offline.words import concepts, stems
 
-__all__ = ["is_allowed"]
+__all__ = ["is_allowed", "serves_verbs"]
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
-_READING: Final = frozenset(
-    stem(word)
-    for word in "read get list search find show exists stat status count view lookup query".split()
+_READING: Final = stem_set(
+    "read get list search find show exists stat status count view lookup query"
 )
 _CHANGING: Final = frozenset(
     {"~create", "~write", "~add", "~delete", "~move", "~edit", "~send", "~switch", "~toggle"}
@@ -35,6 +35,40 @@ def is_allowed(tool: ToolSpec, arguments: Mapping[str, Any], reading: Reading) -
     if tool.is_read_only or _only_reads(tool, arguments):
         return True
     return _is_asked_for(tool, reading)
+
+
+def serves_verbs(reading: Reading, tool: ToolSpec, gist: frozenset[str]) -> bool:
+    """Tell whether a tool does what the request wants done.
+
+    Who says *delete x* is not served by a tool that shows x, however well the rest fits.
+
+    Args:
+        reading: The request.
+        tool: The tool.
+        gist: Terms of the tool's name and first sentence.
+    """
+    changes = [verb for verb in sorted(reading.verbs) if verb in _CHANGE_VERBS]
+    if tool.is_read_only and not _OUTWARD_VERBS.isdisjoint(changes):
+        return False
+    return not changes or any(
+        verb in gist or not gist.isdisjoint(concepts(verb)) for verb in changes
+    )
+
+
+_OUTWARD_VERBS: Final = stem_set(
+    "delete destroy erase wipe overwrite save store move rename send post upload publish "
+    "submit deploy install commit push merge unstage reset revert undo cancel kill stop "
+    "shutdown restart book buy pay order"
+)
+"""What changes the world outside: no tool that only reads does it."""
+
+
+_CHANGE_VERBS: Final = stem_set(
+    "delete remove drop erase destroy clear unlink wipe discard overwrite write save store "
+    "move rename edit modify update replace alter change send post upload publish submit "
+    "deploy install commit push merge unstage reset revert undo close cancel kill stop "
+    "shutdown restart book buy pay order subscribe unsubscribe create append insert"
+)
 
 
 def _only_reads(tool: ToolSpec, arguments: Mapping[str, Any]) -> bool:

@@ -87,16 +87,7 @@ def fits(value: Any, schema: Any, root: Mapping[str, Any], depth: int = 0) -> bo
     schema = resolved(schema, root)
     if not _NOT_UNDERSTOOD.isdisjoint(schema):
         return False
-    kinds = schema.get("type")
-    if kinds is not None:
-        named = kinds if isinstance(kinds, list | tuple) else (kinds,)
-        if not any(_is_a(value, kind) for kind in named):
-            return False
-    if "enum" in schema and not any(_same(value, choice) for choice in _schemas(schema["enum"])):
-        return False
-    if "const" in schema and not _same(value, schema["const"]):
-        return False
-    if not _fits_combinations(value, schema, root, depth):
+    if not _is_allowed(value, schema) or not _fits_combinations(value, schema, root, depth):
         return False
     if isinstance(value, str):
         return _fits_text(value, schema)
@@ -111,6 +102,18 @@ def fits(value: Any, schema: Any, root: Mapping[str, Any], depth: int = 0) -> bo
     return False
 
 
+def _is_allowed(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Check `type`, `enum` and `const`."""
+    kinds = schema.get("type")
+    if kinds is not None:
+        named = kinds if isinstance(kinds, list | tuple) else (kinds,)
+        if not any(_is_a(value, kind) for kind in named):
+            return False
+    if "enum" in schema and not any(_same(value, choice) for choice in _schemas(schema["enum"])):
+        return False
+    return "const" not in schema or _same(value, schema["const"])
+
+
 def _fits_combinations(
     value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], depth: int
 ) -> bool:
@@ -119,11 +122,9 @@ def _fits_combinations(
         for keyword in ("allOf", "anyOf", "oneOf")
         if keyword in schema
     }
-    return (
-        counts.get("allOf", 0) == len(_schemas(schema.get("allOf")))
-        and counts.get("anyOf", 1) >= 1
-        and counts.get("oneOf", 1) == 1
-    )
+    if "allOf" in counts and counts["allOf"] != len(_schemas(schema["allOf"])):
+        return False
+    return counts.get("anyOf", 1) >= 1 and counts.get("oneOf", 1) == 1
 
 
 def _fits_text(value: str, schema: Mapping[str, Any]) -> bool:
@@ -154,11 +155,12 @@ def _fits_number(value: float, schema: Mapping[str, Any]) -> bool:
         bound = schema.get(keyword)
         if bound is not None and not (_is_number(bound) and sign * (value - bound) > 0):
             return False
-    step = schema.get("multipleOf")
-    if step is None:
+    if "multipleOf" not in schema:
         return True
     # Exact for whole numbers only; the rest cannot be told for certain.
-    return isinstance(value, int) and isinstance(step, int) and step > 0 and value % step == 0
+    step = schema["multipleOf"]
+    is_exact = float(value).is_integer() and isinstance(step, int) and step > 0
+    return is_exact and int(value) % step == 0
 
 
 def _fits_object(

@@ -12,11 +12,12 @@ from typing import Final
 
 from caxton_node.domain.tool import ToolSpec
 from caxton_node.llm.offline.arguments import Filled, fill
+from caxton_node.llm.offline.entities import is_directory
 from caxton_node.llm.offline.gathered import Gathered
 from caxton_node.llm.offline.ranking import ToolIndex, ToolText
 from caxton_node.llm.offline.reading import Reading
-from caxton_node.llm.offline.safety import is_allowed
-from caxton_node.llm.offline.words import GENERIC_WORDS, concepts, stem, terms
+from caxton_node.llm.offline.safety import is_allowed, serves_verbs
+from caxton_node.llm.offline.words import GENERIC_STEMS, concepts, stems, terms
 
 __all__ = ["Candidate", "candidates"]
 
@@ -31,6 +32,10 @@ USED_BONUS: Final = 0.25
 MISSING_PENALTY: Final = 0.5
 UNUSED_PENALTY: Final = 0.3
 DEPRECATED_PENALTY: Final = 0.5
+MISMATCH_PENALTY: Final = 0.3
+
+RARITY_MIN: Final = 1.0
+RARITY_MAX: Final = 2.0
 
 SUPPORT_MIN: Final = 0.3
 """Share of the request's words, weighted by rarity, that a tool must answer to be called."""
@@ -83,7 +88,8 @@ def candidates(
     named = [pair for pair in ranked if reading.names(pair[1].spec.name)]
     chosen = {id(text): (score, text) for score, text in [*named, *ranked[:CANDIDATE_COUNT_MAX]]}
     found = [
-        _candidate(text, score / best, reading, gathered, index, wanted) for score, text in chosen.values()
+        _candidate(text, score / best, reading, gathered, index, wanted)
+        for score, text in chosen.values()
     ]
     # Sorting keeps the order of ranks where scores are equal.
     return sorted(found, key=lambda candidate: candidate.score, reverse=True)
@@ -100,7 +106,8 @@ def _candidate(
     tool = text.spec
     filled = fill(tool.parameters, reading, gathered, tool_words=text.name)
     answered = frozenset(part for part in wanted if _matches(part, text.gist))
-    support = _support(answered, reading, index)
+    spoken = _spoken(filled)
+    support = _support(answered, spoken, reading, index)
     coverage = _name_coverage(text, reading)
     is_named = reading.names(tool.name)
     score = (
@@ -108,6 +115,7 @@ def _candidate(
         + NAME_WEIGHT * coverage
         + NAMED_BONUS * is_named
         + _argument_score(filled, reading)
+        - MISMATCH_PENALTY * _is_mismatch(text, filled)
         - DEPRECATED_PENALTY * ("deprecated" in tool.description.casefold())
     )
     return Candidate(
@@ -117,7 +125,11 @@ def _candidate(
         support=support,
         answered=answered,
         is_allowed=is_allowed(tool, filled.arguments, reading),
-        is_evident=is_named or _is_evident(text, filled, answered, support, coverage, wanted),
+        is_evident=is_named
+        or (
+            serves_verbs(reading, tool, text.gist)
+            and _is_evident(text, filled, answered, support, coverage, wanted, reading)
+        ),
     )
 
 
@@ -143,21 +155,50 @@ def _matches(part: str, known: frozenset[str]) -> bool:
     return part in known or not known.isdisjoint(concepts(part))
 
 
-def _support(answered: frozenset[str], reading: Reading, index: ToolIndex) -> float:
-    weights = {part: _weight(part, index) for part in reading.content}
+def _spoken(filled: Filled) -> frozenset[str]:
+    """Return the stems of what became an argument: these words need no other answer."""
+    texts = [
+        str(item)
+        for value in filled.arguments.values()
+        for item in (value if isinstance(value, list) else [value])
+        if isinstance(item, str)
+    ]
+    return frozenset(part for text in texts for part in stems(text))
+
+
+def _is_mismatch(text: ToolText, filled: Filled) -> bool:
+    """A single file given to a tool for folders, or a single thing to one for several."""
+    if "directori" in text.name or "directory" in text.name or "folder" in text.name:
+        paths = [entity for entity in filled.used if entity.kind == "path"]
+        if paths and not any(is_directory(str(entity.value)) for entity in paths):
+            return True
+    return any(isinstance(value, list) and len(value) == 1 for value in filled.arguments.values())
+
+
+def _support(
+    answered: frozenset[str], spoken: frozenset[str], reading: Reading, index: ToolIndex
+) -> float:
+    weights = {
+        part: _weight(part, index)
+        for part in reading.content
+        if part in answered or part not in spoken
+    }
     total = sum(weights.values())
     return sum(weights[part] for part in weights if part in answered) / total if total else 0.0
 
 
 def _weight(part: str, index: ToolIndex) -> float:
-    rarity = index.rarity(part)
-    return 0.3 * rarity if part in _GENERIC else rarity
+    # Within one server's tools its subject is in every text, and a word that is in none weighs
+    # too much; neither extreme says much about the request.
+    rarity = min(max(index.rarity(part), RARITY_MIN), RARITY_MAX)
+    return 0.3 * rarity if part in GENERIC_STEMS else rarity
 
 
 def _name_coverage(text: ToolText, reading: Reading) -> float:
     """Return the share of the words of the tool's name that the request says."""
     said = set(reading.query)
-    own = [part for part in text.name if not part.startswith("~")]
+    plain = [part for part in text.name if not part.startswith("~")]
+    own = [part for part in plain if part not in GENERIC_STEMS] or plain
     hits = [
         1.0 if part in said else 0.7
         for part in own
@@ -173,12 +214,15 @@ def _is_evident(
     support: float,
     coverage: float,
     wanted: Sequence[str],
+    reading: Reading,
 ) -> bool:
-    telling = [part for part in answered if part not in _GENERIC]
+    telling = [part for part in answered if part not in GENERIC_STEMS]
     typed = [entity for entity in filled.used if entity.is_typed]
     if not wanted:
         return bool(typed)
-    if typed and (telling or support >= SUPPORT_MIN):
+    if typed and any(_matches(part, frozenset(text.counts)) for part in wanted):
+        return True
+    if telling and (_takes_kept(filled) or (filled.missing_data and _has_address(reading))):
         return True
     if not filled.required_count:
         # Nothing but its words speaks for a tool that takes nothing: they must all be there.
@@ -187,4 +231,11 @@ def _is_evident(
     return bool(telling) and support >= SUPPORT_MIN and (by_name or len(telling) >= 2)
 
 
-_GENERIC: Final = frozenset(stem(word) for word in GENERIC_WORDS)
+def _takes_kept(filled: Filled) -> bool:
+    """It takes data that the conversation keeps."""
+    return any(str(value).startswith("artifact:") for value in filled.arguments.values())
+
+
+def _has_address(reading: Reading) -> bool:
+    """The data that a tool lacks may be had from where the request says."""
+    return any(entity.kind in {"url", "path", "csv", "json"} for entity in reading.entities)

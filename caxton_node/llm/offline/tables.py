@@ -10,16 +10,13 @@ from typing import Final
 
 from caxton_node.llm.offline.gathered import Table
 from caxton_node.llm.offline.reading import Reading
-from caxton_node.llm.offline.words import concepts, stem, stems
+from caxton_node.llm.offline.stemming import stem, stem_set
+from caxton_node.llm.offline.words import concepts, stems
 
 __all__ = ["column_for"]
 
-_GROUPING: Final = frozenset(
-    stem(word) for word in "x group groups by category categories label labels dimension".split()
-)
-_MEASURING: Final = frozenset(
-    stem(word) for word in "y column columns field fields measure metric series".split()
-)
+_GROUPING: Final = stem_set("x group groups by category categories label labels dimension")
+_MEASURING: Final = stem_set("y column columns field fields measure metric series")
 _BY: Final = re.compile(
     r"\b(?:by|per|for each|over|across|against|versus|vs\.?|grouped by)\s+(?:the\s+|each\s+)?",
     re.IGNORECASE,
@@ -27,9 +24,9 @@ _BY: Final = re.compile(
 
 
 def column_for(
-    name: str, words: tuple[str, ...], reading: Reading, table: Table, *, is_required: bool = False
+    words: tuple[str, ...], reading: Reading, table: Table, *, is_required: bool = False
 ) -> str | None:
-    """Return the column that a parameter called `name` means, or None."""
+    """Return the column that a parameter with these stems in its name means, or None."""
     known = frozenset(words)
     is_grouping = not known.isdisjoint(_GROUPING)
     if not is_grouping and known.isdisjoint(_MEASURING):

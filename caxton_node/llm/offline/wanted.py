@@ -5,12 +5,14 @@ zone, a `query` the words of a search. This module knows the conventions; `argum
 what answers them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from caxton_node.llm.offline.entities import Kind
-from caxton_node.llm.offline.words import stem, stems
+from caxton_node.llm.offline.stemming import stem, stem_set
+from caxton_node.llm.offline.words import stems
 
 __all__ = ["Wanted", "wanted"]
 
@@ -41,33 +43,26 @@ _KINDS_BY_WORDS: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
     ("branch tag", ("identifier", "revision", "quoted")),
     ("revision commit sha ref rev hash target", ("revision", "identifier", "quoted")),
     (
-        "path file filename filepath dir directory folder source destination repo repository src "
-        "dst dest root location",
+        "path file filename filepath dir directory folder root repo repository destination",
         ("path",),
     ),
-    ("code script snippet", ("code",)),
+    ("code script snippet expression jmespath jsonpath xpath filter", ("code",)),
     ("csv", ("csv",)),
     ("json", ("json",)),
 )
 
-_FREE: Final = frozenset(
-    stem(word)
-    for word in (
-        "text message content body input string thought prompt note comment phrase sentence "
-        "question query q search keyword keywords term terms topic subject expression data "
-        "value description summary title"
-    ).split()
+_FREE: Final = stem_set(
+    "text message content body input string thought prompt note comment phrase sentence "
+    "question query q search keyword keywords term terms topic subject expression data "
+    "value description summary title"
 )
-_ABOUT: Final = frozenset(
-    stem(word) for word in "query q search keyword keywords term terms topic subject".split()
-)
-_NAMED: Final = frozenset(stem(word) for word in "name names title label id key".split())
-_SOURCE: Final = frozenset(
-    stem(word) for word in "source from src origin old start first begin base".split()
-)
-_TARGET: Final = frozenset(
-    stem(word) for word in "target to dest destination dst new end last".split()
-)
+_ABOUT: Final = stem_set("query q search keyword keywords term terms topic subject")
+_NAMED: Final = stem_set("name names title label id key")
+_MANNER: Final = stem_set("type kind mode format style order")
+"""A `branch_type` is no branch."""
+
+_SOURCE: Final = stem_set("source from src origin old start first begin base")
+_TARGET: Final = stem_set("target to dest destination dst new end last")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +81,10 @@ class Wanted:
     """It takes what something is called."""
     role: Role = ""
     """Which of two things of one kind it takes."""
+    is_manner: bool = False
+    """It takes one of a few words that are known beforehand, so never the request's own."""
+    choices: tuple[str, ...] = ()
+    """Words that its description quotes, where the schema has no `enum`."""
 
 
 def wanted(name: str, schema: Mapping[str, Any]) -> Wanted:
@@ -96,6 +95,9 @@ def wanted(name: str, schema: Mapping[str, Any]) -> Wanted:
     kinds = _KINDS_BY_FORMAT.get(form, ()) if isinstance(form, str) else ()
     if not kinds:
         kinds = next((found for group, found in _KINDS if not group.isdisjoint(known)), ())
+    is_manner = bool(words) and words[-1] in _MANNER
+    if is_manner:
+        kinds = ()
     is_typed_only = bool(kinds) and isinstance(form, str) and form in _KINDS_BY_FORMAT
     return Wanted(
         words=words,
@@ -103,9 +105,18 @@ def wanted(name: str, schema: Mapping[str, Any]) -> Wanted:
         is_free=not is_typed_only and not _FREE.isdisjoint(known) and "path" not in kinds,
         is_about=not _ABOUT.isdisjoint(known),
         is_name=not _NAMED.isdisjoint(known),
+        is_manner=is_manner,
+        choices=_quoted_choices(schema) if is_manner else (),
         role="source" if known & _SOURCE else "target" if known & _TARGET else "",
     )
 
+
+def _quoted_choices(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    found = _QUOTED_WORD.findall(str(schema.get("description", ""))[:2_000])
+    return tuple(dict.fromkeys(found)) if len(set(found)) > 1 else ()
+
+
+_QUOTED_WORD: Final = re.compile(r"['\"`]([\w-]{1,40})['\"`]")
 
 _KINDS: Final = tuple(
     (frozenset(stem(word) for word in group.split()), found) for group, found in _KINDS_BY_WORDS

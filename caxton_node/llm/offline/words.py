@@ -4,14 +4,14 @@ A request says *show me the average*, a tool says *computes statistics*. Stemmin
 these together; a small table of concepts does. It holds plain English words of requests and of
 tools at large, no name of any tool. Concepts are terms like others, marked with `~`, so that
 ranking treats both alike.
-
-Reference: a reduced form of Porter, "An algorithm for suffix stripping", 1980.
 """
 
 import re
 from typing import Final
 
-__all__ = ["GENERIC_WORDS", "STOP_WORDS", "concepts", "content_stems", "stem", "stems", "terms"]
+from caxton_node.llm.offline.stemming import stem, stem_set, word_set
+
+__all__ = ["GENERIC_STEMS", "concepts", "content_stems", "stems", "terms"]
 
 TEXT_LENGTH_MAX: Final = 20_000
 """Characters that are read; a request or a description is shorter."""
@@ -19,14 +19,17 @@ TEXT_LENGTH_MAX: Final = 20_000
 _WORD: Final = re.compile(r"[^\W_]+")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
+_NOT_DONE: Final = re.compile(r"\b(?:not|n['’]t)\s+(?:yet\s+|been\s+)?([a-z]{3,20}ed)\b")
+"""*Not yet staged* and *unstaged* are the same."""
+
 _CONCEPTS_BY_WORDS: Final = {
     "fetch": "fetch get download retrieve grab pull request http curl visit browse",
     "read": "read open show view display print see cat contents content inside",
     "list": "list show enumerate ls display give",
     "search": "search find locate lookup look query grep seek match",
-    "create": "create make new generate build establish",
+    "create": "create make new generate generator build establish",
     "write": "write save store put persist record keep",
-    "add": "add append attach insert include",
+    "add": "add append attach insert include stage",
     "delete": "delete remove drop erase destroy clear unlink wipe discard",
     "move": "move rename relocate",
     "edit": "edit modify update change replace alter",
@@ -66,53 +69,36 @@ _CONCEPTS_BY_WORDS: Final = {
     "lower": "lowercase lower",
     "schedule": "schedule calendar appointment meeting event",
     "person": "user person people contact member",
-    "extract": "extract parse pick select",
+    "extract": "extract parse pick select get",
 }
 
-STOP_WORDS: Final = frozenset(
-    "a an the this that these those some any all both each every other another such same "
-    "i me my mine we us our you your yours he him his she her it its they them their one ones "
-    "is are was were be been being am do does did done doing has have had having can could may "
-    "might must shall should will would need want like let please kindly thanks thank hi hello "
-    "hey ok okay "
-    "what which who whom whose when where why how there here then than so too very just also "
-    "only even still yet again once and or but nor not no yes if because as until while of at by "
-    "for with about against between into through during before after above below to from up down "
-    "in out on off over under per via without within us s t re ve ll d m don doesn didn isn "
-    "aren wasn whats im id ive lets use using used tool tools call invoke help know tell say "
-    "called named go going come".split()
+_STOP_WORDS: Final = word_set(
+    "a an the this that these those some any all both each every other another such same i "
+    "me my mine we us our you your yours he him his she her it its they them their one ones "
+    "is are was were be been being am do does did done doing has have had having can could "
+    "may might must shall should will would need want like let please kindly thanks thank "
+    "hi hello hey ok okay what which who whom whose when where why how there here then than "
+    "so too very just also only even still yet again once and or but nor not no yes if "
+    "because as until while of at by for with about against between into through during "
+    "before after above below to from up down in out on off over under per via without "
+    "within us s t re ve ll d m don doesn didn isn aren wasn whats im id ive lets use using "
+    "used tool tools call invoke help know tell say called named go going come whole entire "
+    "everything anything something"
 )
 """Words that say nothing about which tool is meant."""
 
-GENERIC_WORDS: Final = frozenset(
-    "data file text value number result content information thing item name way list get show "
-    "give make set new first last string input output object entry type kind good best it".split()
+GENERIC_STEMS: Final = stem_set(
+    "data file text value number result content information thing item name way list get "
+    "show give make set new first last string input output object entry type kind good best "
+    "it"
 )
 """Words too common among tools to be evidence alone."""
-
-
-def stem(word: str) -> str:
-    """Return what the forms of an English word have in common, roughly."""
-    if len(word) <= 3 or not word.isascii():
-        return word
-    for suffix, rest in (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch")):
-        if word.endswith(suffix) and len(word) > len(suffix) + 1:
-            return word[: -len(suffix)] + rest
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word[:-1]
-    for suffix in ("ing", "ed"):
-        root = word[: -len(suffix)]
-        if word.endswith(suffix) and len(root) >= 3 and re.search("[aeiouy]", root):
-            word = root
-            if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsz":
-                word = word[:-1]
-            break
-    return word[:-1] if word.endswith("e") and len(word) > 3 else word
 
 
 def stems(text: str) -> list[str]:
     """Return the stems of all words in order; `camelCase` and `snake_case` are several words."""
     spaced = _CAMEL.sub(" ", text[:TEXT_LENGTH_MAX])
+    spaced = _NOT_DONE.sub(r"un\1", spaced)
     return [stem(word.casefold()) for word in _WORD.findall(spaced)]
 
 
@@ -145,4 +131,4 @@ def _concepts_by_stem() -> dict[str, tuple[str, ...]]:
 
 
 _CONCEPTS: Final = _concepts_by_stem()
-_STOP_STEMS: Final = frozenset(stem(word) for word in STOP_WORDS) | STOP_WORDS
+_STOP_STEMS: Final = _STOP_WORDS | frozenset(stem(word) for word in _STOP_WORDS)

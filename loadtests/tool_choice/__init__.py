@@ -1,0 +1,1 @@
+"""How well the offline provider chooses tools, beside two simpler ways."""
