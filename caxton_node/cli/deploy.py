@@ -1,0 +1,85 @@
+"""`caxton deploy`: agents from files, onto the server."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from caxton_node.cli.agent_source import read_agent_file
+from caxton_node.cli.client import Client, connect, path_of
+from caxton_node.cli.command import Command
+from caxton_node.cli.failure import show_failure, show_warnings
+from caxton_node.cli.session import Session, pass_session
+from caxton_node.cli.wording import counted
+from caxton_node.domain.errors import CaxtonError
+
+__all__ = ["deploy"]
+
+
+@click.command(cls=Command)
+@click.argument("files", metavar="FILE…", nargs=-1, type=click.Path())
+@click.option("--agent", "more_files", metavar="FILE", multiple=True, help="Another file.")
+@click.option("--dry-run", "is_dry_run", is_flag=True, help="Check only; change nothing.")
+@pass_session
+def deploy(
+    session: Session, files: Sequence[str], more_files: Sequence[str], is_dry_run: bool
+) -> int:
+    """Deploy agents from files.
+
+    A new version of an agent replaces the running one; turns under way finish first. Every file
+    is tried, also after one failed.
+    """
+    all_files = [*files, *more_files]
+    if not all_files:
+        raise click.UsageError("Which file? Write: caxton deploy FILE…")
+    client, output = connect(session), session.output
+    exit_code = done_count = 0
+    for index, file in enumerate(all_files, start=1):
+        progress = f"[{index}/{len(all_files)}] " if len(all_files) > 1 else ""
+        output.note(f"{progress}{'Checking' if is_dry_run else 'Deploying'} {file}")
+        try:
+            document = _deployed(client, file, is_dry_run=is_dry_run)
+        except CaxtonError as error:
+            exit_code = exit_code or error.kind.exit_code
+            show_failure(session, error)
+            if error.code == "unreachable":
+                break
+            continue
+        done_count += 1
+        if output.is_json:
+            output.document(document)
+            continue
+        show_warnings(session, document["warnings"])
+        for line in done_lines(document, file, is_dry_run=is_dry_run):
+            output.done(line)
+    if len(all_files) > 1:
+        verb = "valid" if is_dry_run else "deployed"
+        output.note(f"{done_count} of {counted(len(all_files), 'agent')} {verb}")
+    return exit_code
+
+
+def _deployed(client: Client, file: str, *, is_dry_run: bool) -> dict[str, Any]:
+    document: dict[str, Any] = client.call(
+        "POST",
+        path_of("agents"),
+        body=read_agent_file(file),
+        query={"dry_run": True} if is_dry_run else None,
+    )
+    return document
+
+
+def done_lines(document: dict[str, Any], file: str, *, is_dry_run: bool) -> list[str]:
+    """Return what to confirm after a deployment, or after a dry run of one."""
+    name, version = document["name"], document["version"]
+    if is_dry_run:
+        return [f"{file} is valid: agent '{name}' {version}; nothing was changed"]
+    if not document["is_changed"]:
+        lines = [f"Agent '{name}' is deployed already, unchanged"]
+    elif document["is_new"]:
+        lines = [f"Agent '{name}' deployed and ready"]
+    else:
+        number = document["number"]
+        lines = [f"Agent '{name}' deployed and ready (version {version}, deployment {number})"]
+    if document["tools"]:
+        lines.append(f"Tools available: {', '.join(document['tools'])}")
+    return lines

@@ -1,0 +1,75 @@
+"""The settings of a node as they are found here, and what the command line makes of them.
+
+Imports pydantic, a quarter of a second: only commands that need settings import this.
+"""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Any
+
+from caxton_node.cli.node_options import FLAGS, Flags
+from caxton_node.config import LoadedSettings, load_settings
+from caxton_node.domain.errors import Rejected
+
+__all__ = ["config_document", "is_loopback", "load", "reachable_url", "refuse_exposure"]
+
+
+def load(flags: Flags) -> LoadedSettings:
+    """Find the settings in force here.
+
+    Raises:
+        Rejected: `invalid_settings`.
+    """
+    return load_settings(
+        flags={FLAGS[option]: value for option, value in flags.items()},
+        environment=os.environ,
+        working_dir=Path.cwd(),
+        home=Path.home(),
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # A name may mean anything by the time it is looked up.
+        return False
+
+
+def refuse_exposure(loaded: LoadedSettings, *, is_insecure: bool) -> None:
+    """Refuse to listen where others could reach a node that asks nobody who they are.
+
+    Raises:
+        Rejected: `invalid_settings`.
+    """
+    host, _ = loaded.settings.http.address
+    if is_insecure or is_loopback(host):
+        return
+    _, origin = loaded.sources["http.bind"]
+    raise Rejected(
+        "invalid_settings",
+        f"{loaded.settings.http.bind} ({origin}) can be reached from other machines, and there "
+        "is no login yet: whoever reaches it may do everything",
+        hint="listen on 127.0.0.1, or accept this with --insecure",
+    )
+
+
+def reachable_url(loaded: LoadedSettings) -> str:
+    """Return an address under which this machine reaches the node."""
+    host, port = loaded.settings.http.address
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - translated, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def config_document(loaded: LoadedSettings) -> dict[str, Any]:
+    """Return settings as the API shows them, without secrets."""
+    return {
+        "items": {
+            key: {"value": value, "source": source}
+            for key, (value, source) in loaded.sources.items()
+        }
+    }
