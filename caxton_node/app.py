@@ -8,9 +8,10 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from random import Random, SystemRandom
 from typing import Final
 
@@ -158,8 +159,8 @@ def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: 
             supervisor=supervisor,
             speech=speech,
             build=build,
-            environment=environment,
-            known_tools=resources.tools.names,
+            environment=visible_to_agents(environment, settings.agents.environment),
+            tools=resources.tools,
         ),
         supervisor=supervisor,
         tools=resources.tools,
@@ -205,6 +206,19 @@ def _speech(
         clock=clock,
         new_id=new_id,
     )
+
+
+def visible_to_agents(environment: Mapping[str, str], patterns: Sequence[str]) -> Mapping[str, str]:
+    """Return the variables that agent files may refer to.
+
+    Whoever may deploy an agent could otherwise have any secret of the node sent anywhere. The
+    node's own variables are hidden whatever the patterns say.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("CAXTON_") and any(fnmatchcase(name, one) for one in patterns)
+    }
 
 
 def build_agent(

@@ -36,6 +36,7 @@ from caxton_node.documents.readers import (
 )
 
 __all__ = [
+    "AgentSettings",
     "HttpSettings",
     "LimitSettings",
     "LlmSettings",
@@ -60,6 +61,11 @@ _HANDLER: Final = Text(
     length_max=200,
     pattern=re.compile(r"[A-Za-z_*][\w.*]*(?::[\w*]+)?", re.ASCII),
     form='a class or a pattern of classes, such as "agents.billing:Clerk" or "agents.*"',
+)
+_VARIABLE: Final = Text(
+    length_max=100,
+    pattern=re.compile(r"[A-Za-z_*][A-Za-z0-9_*]*"),
+    form='the name of a variable, or a pattern such as "*_API_KEY"',
 )
 _LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -162,6 +168,17 @@ class ToolSettings(_Section):
     `*.host`. Public hosts need no permission; link-local and metadata addresses get none."""
 
 
+class AgentSettings(_Section):
+    """`[agents]`: what the node's operator allows agent files."""
+
+    environment: Annotated[
+        tuple[str, ...],
+        Reads(ListOf(item=_VARIABLE, count_max=100, name="a list of variables or patterns")),
+    ] = ("*_API_KEY", "AGENT_*")
+    """The environment variables that agent files may refer to as `${NAME}`; `*` matches
+    anything. The node's own, `CAXTON_…`, are never among them."""
+
+
 class PythonSettings(_Section):
     """`[python]`: agents of kind `python`."""
 
@@ -204,6 +221,7 @@ class Settings(_Section):
     log: LogSettings = LogSettings()
     llm: LlmSettings = LlmSettings()
     tools: ToolSettings = ToolSettings()
+    agents: AgentSettings = AgentSettings()
     python: PythonSettings = PythonSettings()
     limits: LimitSettings = LimitSettings()
     retry: RetrySettings = RetrySettings()

@@ -6,19 +6,20 @@ force, and swapped in between two turns. The seat and its mailbox stay, so no me
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from caxton_node.agentfile import AgentFormat, ParsedAgent, parse_agent, source_digest
 from caxton_node.domain.agent import AgentSpec, AgentState
 from caxton_node.domain.delivery import DeadReason
-from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, Place
+from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, Place, Rejected
 from caxton_node.runtime.agent import Agent
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.seat import Seat, Tenant
 from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.store.protocol import AgentRecord, AgentVersion
+from caxton_node.tools.registry import ToolRegistry
 
 __all__ = ["Deployed", "Deployments"]
 
@@ -51,7 +52,7 @@ class Deployments:
         speech: Speech,
         build: Callable[[AgentSpec], Agent],
         environment: Mapping[str, str],
-        known_tools: Collection[str],
+        tools: ToolRegistry,
     ) -> None:
         self._roster = roster
         self._supervisor = supervisor
@@ -60,7 +61,7 @@ class Deployments:
         self._clock = speech.clock
         self._build = build
         self._environment = environment
-        self._known_tools = known_tools
+        self._tools = tools
         self._changing = asyncio.Lock()
 
     def parse(self, source: str | bytes, format: AgentFormat, file: str | None) -> ParsedAgent:  # noqa: A002 - the word users know
@@ -69,13 +70,19 @@ class Deployments:
         Raises:
             Rejected: `invalid_agent`, with every problem and its place.
         """
-        return parse_agent(
+        parsed = parse_agent(
             source,
             format=format,
             file=file,
             environment=self._environment,
-            known_tools=self._known_tools,
+            known_tools=self._tools.names,
         )
+        places = self._tools.config_places(parsed.spec.tool_config)
+        if places:
+            raise Rejected(
+                "invalid_agent", "The configuration of its tools is wrong", places=places
+            )
+        return parsed
 
     async def deploy(
         self,
