@@ -1,6 +1,7 @@
 """Agents written in Python that tests deploy."""
 
 import asyncio
+from pathlib import Path
 
 from caxton_node.domain.errors import Denied, Failed
 from caxton_node.domain.performatives import Performative
@@ -129,3 +130,15 @@ class NotJson:
 
     async def handle(self, message, context):
         return object()
+
+
+class WaitsForFile:
+    """Answers once a file exists: a test's way to hold turns of another process."""
+
+    def __init__(self, parameters):
+        self.path = Path(parameters["path"])
+
+    async def handle(self, message, context):
+        while not await asyncio.to_thread(self.path.exists):
+            await asyncio.sleep(0.01)
+        return message.body()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from caxton_node.domain.message import Message, encode_message
@@ -73,8 +74,7 @@ class SingleWrite:
 Write = RowsWrite | SingleWrite
 
 
-@dataclass(frozen=True, slots=True)
-class JournalCall:
+class JournalCall(msgspec.Struct, frozen=True):
     """One `append` that nobody will be told the end of; kept to be tried again."""
 
     accepted: tuple[tuple[int, Message], ...]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
+
 from caxton_node.domain.agent import AgentState
 from caxton_node.domain.conversation import Conversation
 from caxton_node.domain.delivery import DeliveryStatus
@@ -38,8 +40,7 @@ Committed = Callable[[Unavailable | None], None]
 nothing of the call was kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """How one accepted message ended. All instants in milliseconds since 1970, UTC."""
 
     seq: int
