@@ -1,0 +1,269 @@
+"""Promises with a number: how fast news spreads, who is wrongly accused, what it costs."""
+
+from collections import Counter
+
+import pytest
+
+from caxton_cluster.config import SwimConfig, fast, lan, local
+from caxton_cluster.swim.events import MemberFailed, MemberJoined
+from caxton_cluster.swim.wire.messages import Suspect
+from caxton_cluster.transport.memory import LinkQuality
+from tests.sim.world import Node, World, address_of
+
+SEEDS = range(40)
+
+
+def ring(seed: int, size: int, config: SwimConfig | None = None, **options):
+    world = World(seed, config or lan(), **options)
+    return world, world.start_ring(size)
+
+
+def formed(world: World, nodes: list[Node]) -> float:
+    return world.run_until_true(lambda: all(len(n.live_view()) == len(nodes) for n in nodes), 60)
+
+
+def deaths(world: World) -> Counter:
+    """Count deaths of members that run, by name, from now on."""
+    counted: Counter = Counter()
+
+    def watch(now, node, event):
+        if isinstance(event, MemberFailed) and world.nodes[event.member.name].is_running:
+            counted[event.member.name] += 1
+
+    world.watchers.append(watch)
+    return counted
+
+
+def known_dead(world: World, name: str, deadline_s: float = 60.0) -> float:
+    return world.run_until_true(
+        lambda: all(name not in node.live_view() for node in world.running()), deadline_s
+    )
+
+
+@pytest.mark.parametrize("config", [lan(), fast(), local()], ids=["lan", "fast", "local"])
+def test_three_nodes_form_a_ring_in_under_two_seconds(config):
+    for seed in SEEDS:
+        assert formed(*ring(seed, 3, config)) < 2.0
+
+
+@pytest.mark.parametrize(("config", "bound_s"), [(lan(), 6.0), (fast(), 3.0)], ids=["lan", "fast"])
+def test_a_killed_node_of_three_is_known_dead_everywhere_in_time(config, bound_s):
+    for seed in range(100):
+        world, nodes = ring(seed, 3, config)
+        world.run_until(10 + world.random.random() * 3)
+        world.crash(nodes[seed % 3])
+        assert known_dead(world, nodes[seed % 3].name) < bound_s
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_no_mass_join_update_or_leave_waits_for_anti_entropy(size):
+    for seed in range(160 // size):
+        _join_update_leave(seed, size)
+
+
+def _join_update_leave(seed: int, size: int) -> None:
+    world, nodes = ring(seed, size)
+    assert formed(world, nodes) < 2.0
+    world.run_until(6 + world.random.random() * 3)
+
+    nodes[1].machine.update_meta(b"new", world.now)
+    world.settle(nodes[1])
+
+    def is_updated() -> bool:
+        return all(node.machine.table["n1"].meta == b"new" for node in nodes)
+
+    assert world.run_until_true(is_updated, 60) < 2.0
+    world.leave(nodes[2])
+    assert known_dead(world, "n2") < 2.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("size", [8, 16, 32, 64])
+def test_not_one_of_a_thousand_runs_waits_for_anti_entropy(size):
+    for seed in range(1000 if size < 32 else 8000 // size):
+        _join_update_leave(seed, size)
+
+
+def test_an_idle_node_sends_under_a_hundred_bytes_a_second():
+    world, nodes = ring(1, 8)
+    world.run_until(30)
+    before = [node.sent_bytes for node in nodes]
+
+    world.run_until(130)
+
+    for node, sent_bytes in zip(nodes, before, strict=True):
+        assert (node.sent_bytes - sent_bytes) / 100 < 100
+
+
+@pytest.mark.parametrize("loss", [0.05, 0.10])
+def test_nobody_is_buried_for_lost_datagrams(loss):
+    for seed in range(3):
+        world, nodes = ring(seed, 10, quality=LinkQuality(loss=loss, delay_max_s=0.002))
+        formed(world, nodes)
+        counted = deaths(world)
+
+        world.run_for(150)
+
+        assert not counted
+
+
+def _blocked(seed: int, *, size: int, blocked: int, config: SwimConfig | None = None) -> Counter:
+    """Block the input and output of some members for 8 of every 9 seconds; their timers run."""
+    world, nodes = ring(seed, size, config)
+    formed(world, nodes)
+    world.run_for(3)
+    counted = deaths(world)
+    slow = nodes[:blocked]
+
+    def block() -> None:
+        for node in slow:
+            for other in world.nodes.values():
+                world.network.cut(node.address, other.address)
+                world.network.cut(other.address, node.address)
+        world.after(8.0, unblock)
+
+    def unblock() -> None:
+        for node in slow:
+            for other in world.nodes.values():
+                world.network.mend(node.address, other.address)
+                world.network.mend(other.address, node.address)
+        world.after(1.0, block)
+
+    world.after(0.0, block)
+    world.run_for(100)
+    healthy = {node.name for node in nodes[blocked:]}
+    return Counter({name: count for name, count in counted.items() if name in healthy})
+
+
+def test_lifeguard_saves_the_healthy_from_blocked_members():
+    without = SwimConfig(awareness_max=1, suspicion_max_mult=1)
+
+    saved = sum(sum(_blocked(seed, size=16, blocked=2).values()) for seed in range(2))
+    lost = sum(
+        sum(_blocked(seed, size=16, blocked=2, config=without).values()) for seed in range(2)
+    )
+
+    assert lost >= 20
+    assert saved * 10 <= lost
+
+
+def test_a_node_stopped_for_ten_seconds_evicts_nobody():
+    for seed in SEEDS:
+        world, nodes = ring(seed, 5)
+        world.run_until(10 + world.random.random())
+        counted = deaths(world)
+        world.pause(nodes[0])
+        world.run_for(10)
+        world.resume(nodes[0])
+        world.run_for(30)
+
+        assert set(counted) <= {"n0"}
+        assert all(len(node.live_view()) == 5 for node in nodes)
+
+
+def test_a_node_stopped_for_two_seconds_stays_a_member():
+    for seed in SEEDS:
+        world, nodes = ring(seed, 5)
+        world.run_until(10 + world.random.random())
+        counted = deaths(world)
+        world.pause(nodes[0])
+        world.run_for(2)
+        world.resume(nodes[0])
+        world.run_for(10)
+
+        assert not counted
+
+
+def test_halves_find_each_other_after_a_partition_longer_than_memory():
+    for seed in range(10):
+        world, nodes = ring(seed, 6)
+        world.run_until(10)
+        sides = [n.address for n in nodes[:3]], [n.address for n in nodes[3:]]
+        world.network.cut_between(*sides)
+        world.run_for(120)
+        assert all(len(node.live_view()) == 3 for node in nodes)
+
+        world.network.mend_between(*sides)
+
+        assert world.run_until_true(lambda: all(len(n.live_view()) == 6 for n in nodes), 60) < 45
+
+
+def test_a_name_restarted_elsewhere_is_back_in_seconds():
+    for seed in range(20):
+        world, nodes = ring(seed, 5)
+        world.run_until(10)
+        world.crash(nodes[2])
+        world.run_for(2)
+        elsewhere = address_of(77)
+        world.start("n2", elsewhere, seeds=[nodes[0].address])
+
+        def is_back() -> bool:
+            rows = [node.machine.table.get("n2") for node in world.running()]
+            return all(row and row.address == elsewhere and not row.state.is_gone for row in rows)
+
+        assert world.run_until_true(is_back, 60) < 12
+
+
+def test_a_whole_ring_restarted_at_once_comes_back():
+    for seed in range(10):
+        world, nodes = ring(seed, 5)
+        world.run_until(20)
+        addresses = [node.address for node in nodes]
+        for node in nodes:
+            world.crash(node)
+        world.run_for(2)
+        again = [
+            world.start(node.name, node.address, seeds=[a for a in addresses if a != node.address])
+            for node in nodes
+        ]
+
+        assert formed(world, again) < 15
+
+
+def test_the_table_does_not_grow_with_those_who_come_and_go():
+    world, nodes = ring(1, 3)
+    world.run_until(5)
+    for number in range(60):
+        guest = world.start(f"guest-{number}", address_of(10 + number), seeds=[nodes[0].address])
+        world.run_for(2)
+        world.leave(guest)
+    world.run_for(90)
+
+    assert all(len(node.machine.table) == 3 for node in nodes)
+
+
+def test_one_that_suspects_everybody_evicts_nobody():
+    world, nodes = ring(1, 6)
+    world.run_until(10)
+    counted = deaths(world)
+
+    def slander() -> None:
+        beliefs, table = nodes[0].machine.beliefs, nodes[0].machine.table
+        for row in list(table):
+            if row.name != "n0":
+                beliefs.hear_suspect(Suspect(row.incarnation, row.name, "n0"), world.now)
+        world.settle(nodes[0])
+        world.after(1.0, slander)
+
+    slander()
+    world.run_for(60)
+
+    assert not counted
+
+
+def test_every_member_hears_of_a_newcomer_exactly_once():
+    world, nodes = ring(3, 6)
+    world.run_until(10)
+    heard: Counter = Counter()
+    world.watchers.append(
+        lambda now, node, event: (
+            heard.update([node.name])
+            if isinstance(event, MemberJoined) and event.member.name == "late"
+            else None
+        )
+    )
+    world.start("late", address_of(50), seeds=[nodes[0].address])
+    world.run_for(20)
+
+    assert heard == Counter({node.name: 1 for node in nodes})
