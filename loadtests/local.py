@@ -37,14 +37,23 @@ def scenarios() -> dict[str, dict[str, Any]]:
         "at_least_once, synced, 1 agent": {"mode": "at_least_once", "agents": 1},
         "at_least_once, synced, 100 agents": {"mode": "at_least_once", "agents": 100},
         "at_least_once, synced, 25,000/s": {
-            "mode": "at_least_once", "agents": 100, "rate": 25_000, "count": 100_000,
+            "mode": "at_least_once",
+            "agents": 100,
+            "rate": 25_000,
+            "count": 100_000,
         },
         "1,000 agents answer 5,000/s": {
-            "mode": "at_least_once", "agents": 1_000, "rate": 5_000, "count": 25_000,
+            "mode": "at_least_once",
+            "agents": 1_000,
+            "rate": 5_000,
+            "count": 25_000,
             "is_answered": True,
         },
         "1,000 agents answer 5,000/s, at_most_once": {
-            "mode": "at_most_once", "agents": 1_000, "rate": 5_000, "count": 25_000,
+            "mode": "at_most_once",
+            "agents": 1_000,
+            "rate": 5_000,
+            "count": 25_000,
             "is_answered": True,
         },
     }
@@ -94,7 +103,9 @@ async def run_scenario(*, mode, agents, rate=None, count=ONE_WAY, is_answered=Fa
     with tempfile.TemporaryDirectory(prefix="caxton-bench-") as folder:
         loaded = load_settings(
             flags={"node.data_dir": folder, "python.allow": "loadtests.*"},
-            environment={}, working_dir=Path(folder), home=Path(folder),
+            environment={},
+            working_dir=Path(folder),
+            home=Path(folder),
         )
         async with open_node(loaded, environment={}) as node:
             handler = "Answerer" if is_answered else "Sink"
@@ -148,9 +159,14 @@ class Load:
 
         node = self.node
         message = Message(
-            node.new_id("msg"), self.act, "client", f"agent{self.sent % self.agents}",
-            b'{"action":"calculate","value":42}', node.new_id("conv"),
-            delivery=self.mode, created_at=node.clock.now_ms(),
+            node.new_id("msg"),
+            self.act,
+            "client",
+            f"agent{self.sent % self.agents}",
+            b'{"action":"calculate","value":42}',
+            node.new_id("conv"),
+            delivery=self.mode,
+            created_at=node.clock.now_ms(),
             metadata={"sent": time.perf_counter()} if is_timed else None,
         )
         if self.is_answered:
@@ -211,8 +227,13 @@ def run_process(command: list[str], cores: int | None) -> dict[str, Any]:
     """Run one scenario in a process of its own and return its figures."""
     pin = (lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})) if cores == 1 else None
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=SCENARIO_TIMEOUT_S,
-        preexec_fn=pin, check=False,  # noqa: PLW1509 - no threads in this process
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SCENARIO_TIMEOUT_S,
+        preexec_fn=pin,
+        check=False,  # noqa: PLW1509 - no threads in this process
     )
     if done.returncode != 0:
         return {"error": done.stderr.strip().splitlines()[-1] if done.stderr else "failed"}
@@ -230,7 +251,9 @@ def print_table(results: dict[str, dict[str, Any]]) -> None:
         ratio = f"{row['per_second'] / autogen:,.1f}" if autogen else "–"
         print(
             f"{name:44}{row['per_second']:>10,.0f}{ratio:>11}{row['cpu_us_per_message']:>8.1f}"
-            + "".join(f"{row[key]:>8.2f}" if key in row else f"{'':>8}" for key in ("p50_ms", "p99_ms"))
+            + "".join(
+                f"{row[key]:>8.2f}" if key in row else f"{'':>8}" for key in ("p50_ms", "p99_ms")
+            )
         )
 
 
@@ -259,11 +282,14 @@ def main(names: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--scenario"]:
+        import gc
+
         import uvloop
 
+        from caxton_node.process import COLLECT_EVERY
         from loadtests import local
 
-        sys.setswitchinterval(0.0005)
+        gc.set_threshold(*COLLECT_EVERY)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             print(json.dumps(runner.run(local.run_scenario(**json.loads(sys.argv[2])))))
     else:
