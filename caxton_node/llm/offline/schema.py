@@ -146,7 +146,7 @@ def _fits_text(value: str, schema: Mapping[str, Any]) -> bool:
         return False
 
 
-def _fits_number(value: float, schema: Mapping[str, Any]) -> bool:
+def _fits_number(value: Any, schema: Mapping[str, Any]) -> bool:
     if isinstance(value, float) and not math.isfinite(value):
         return False
     if not _within(value, schema, "minimum", "maximum"):

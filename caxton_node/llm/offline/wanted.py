@@ -42,10 +42,8 @@ _KINDS_BY_WORDS: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
     ("pattern glob regex mask wildcard", ("glob", "quoted")),
     ("branch tag", ("identifier", "revision", "quoted")),
     ("revision commit sha ref rev hash target", ("revision", "identifier", "quoted")),
-    (
-        "path file filename filepath dir directory folder root repo repository destination",
-        ("path",),
-    ),
+    ("path file filename filepath dir directory folder root repo repository", ("path",)),
+    ("source src destination dst dest", ("path",)),
     ("code script snippet expression jmespath jsonpath xpath filter", ("code",)),
     ("csv", ("csv",)),
     ("json", ("json",)),
