@@ -8,7 +8,7 @@ from pydantic import Field
 
 from caxton_node.api.agents import AGENT_NAME
 from caxton_node.api.table import API_PREFIX, Endpoint, EventStream, Request, Shape, StreamEvent
-from caxton_node.api.types import Instant, Query, QueryInt, View, instant
+from caxton_node.api.types import READS_INTEGER, Instant, Query, View, instant
 from caxton_node.runtime.node import Node
 from caxton_node.store.protocol import LogLine
 from caxton_node.telemetry.events import Event, Watcher
@@ -22,7 +22,7 @@ Level = Literal["debug", "info", "warning", "error"]
 class LogQuery(Query):
     """Which lines."""
 
-    tail: Annotated[QueryInt, Field(ge=1, le=1000)] = Field(
+    tail: Annotated[int, Field(ge=1, le=1000), READS_INTEGER] = Field(
         default=100, description="How many of the last lines."
     )
     level: Level | None = Field(default=None, description="The least important level to show.")

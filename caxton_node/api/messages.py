@@ -86,6 +86,7 @@ MESSAGE_ID: Final = PathParameter(
     pattern=r"[A-Za-z0-9._:#-]{1,512}",
     missing_code="message_not_found",
     example="msg-0mfa3k2v9qw7x0a1b-0000000f",
+    reserved=("batch",),
 )
 
 _CAPABILITY: Final = (

@@ -80,9 +80,9 @@ def build_application(
     for endpoint in ENDPOINTS:
         handler = _http_handler(endpoint, node, edge)
         if endpoint.method == "GET":
-            application.router.add_get(endpoint.path, handler, allow_head=endpoint.is_head_allowed)
+            application.router.add_get(endpoint.route, handler, allow_head=endpoint.is_head_allowed)
         else:
-            application.router.add_route(endpoint.method, endpoint.path, handler)
+            application.router.add_route(endpoint.method, endpoint.route, handler)
 
     async def end_streams(_: web.Application) -> None:
         for task in list(edge.streams):

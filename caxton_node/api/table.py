@@ -117,6 +117,8 @@ class PathParameter:
     `missing_code`."""
     missing_code: str
     example: str
+    reserved: tuple[str, ...] = ()
+    """Values that are addresses of their own."""
     kind: Literal["string", "integer"] = "string"
 
 
@@ -160,6 +162,18 @@ class Endpoint:
     is_head_allowed: bool = True
     """A GET is also a HEAD."""
     operation_id: str = field(init=False)
+
+    @property
+    def route(self) -> str:
+        """The path as the server's router takes it."""
+        route = self.path
+        for parameter in self.parameters:
+            if parameter.reserved:
+                others = "|".join(parameter.reserved)
+                route = route.replace(
+                    f"{{{parameter.name}}}", f"{{{parameter.name}:(?!(?:{others})$)[^{{}}/]+}}"
+                )
+        return route
 
     def __post_init__(self) -> None:
         unknown = [code for code in self.errors if code not in ERRORS]

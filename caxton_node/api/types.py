@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from caxton_node.domain.performatives import Performative, parse_performative
 
 __all__ = [
+    "READS_INTEGER",
     "Body",
     "ClientId",
     "ConversationIdText",
@@ -24,7 +25,6 @@ __all__ = [
     "PerformativeField",
     "Query",
     "QueryBool",
-    "QueryInt",
     "ReplyBy",
     "View",
     "instant",
@@ -94,7 +94,8 @@ def _read_integer(value: Any) -> Any:
     return value
 
 
-QueryInt = Annotated[int, BeforeValidator(_read_integer)]
+READS_INTEGER: Final = BeforeValidator(_read_integer)
+"""Put it after the bounds: `Annotated[int, Field(ge=1), READS_INTEGER]`."""
 
 
 def _read_bool(value: Any) -> Any:
@@ -107,7 +108,7 @@ def _read_bool(value: Any) -> Any:
 
 QueryBool = Annotated[bool, BeforeValidator(_read_bool)]
 
-Limit = Annotated[QueryInt, Field(ge=1, le=1000, description="Items on one page.")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="Items on one page."), READS_INTEGER]
 
 Cursor = Annotated[
     str,

@@ -1,19 +1,26 @@
 """Metrics for Prometheus: what is counted anyway, read when somebody asks.
 
 The hot path counts with plain integers (`Counts`). Only requests over HTTP are observed as they
-happen, since only they are distributed over routes. Each node has a registry of its own: two
-nodes in one process, as in tests, do not meet.
+happen, since only they are distributed over routes. There is no global registry: two nodes in one
+process, as in tests, do not meet.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from resource import RUSAGE_SELF, getpagesize, getrusage
 from sys import platform
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from caxton_node.telemetry.counts import Counts
@@ -61,26 +68,34 @@ class NodeSnapshot:
     resident_bytes: int
 
 
-class HttpMetrics:
+class _Timer:
+    """How long requests of one route took, in buckets."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(HTTP_BUCKETS_S) + 1)
+        self._sum_s = 0.0
+
+    def observe(self, duration_s: float) -> None:
+        self._counts[bisect_left(HTTP_BUCKETS_S, duration_s)] += 1
+        self._sum_s += duration_s
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return (upper bound, how many were at most that), the last bound infinite."""
+        bounds = [*(f"{bound:g}" for bound in HTTP_BUCKETS_S), "+Inf"]
+        return list(zip(bounds, accumulate(self._counts), strict=True))
+
+    @property
+    def sum_s(self) -> float:
+        """All durations together, in seconds."""
+        return self._sum_s
+
+
+class HttpMetrics(Collector):
     """Counts and times requests. One per application."""
 
     def __init__(self) -> None:
-        requests = _BY_NAME["caxton_http_requests_total"]
-        duration = _BY_NAME["caxton_http_request_duration_seconds"]
-        self.registry = CollectorRegistry(auto_describe=False)
-        self._requests = Counter(
-            requests.name, requests.description, requests.labels, registry=self.registry
-        )
-        self._durations = Histogram(
-            duration.name,
-            duration.description,
-            duration.labels,
-            buckets=HTTP_BUCKETS_S,
-            registry=self.registry,
-        )
-        # Looking a child up by its labels costs more than counting.
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._timers: dict[str, Histogram] = {}
+        self._requests: dict[tuple[str, str, int], int] = {}
+        self._timers: dict[str, _Timer] = {}
 
     def observe(self, route: str, method: str, status: int, duration_s: float | None) -> None:
         """Count a request.
@@ -92,16 +107,28 @@ class HttpMetrics:
             duration_s: Until the response was ready; None for a stream.
         """
         key = (route, method, status)
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = self._requests.labels(route, method, str(status))
-        counter.inc()
+        self._requests[key] = self._requests.get(key, 0) + 1
         if duration_s is None:
             return
         timer = self._timers.get(route)
         if timer is None:
-            timer = self._timers[route] = self._durations.labels(route)
+            timer = self._timers[route] = _Timer()
         timer.observe(duration_s)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families of requests and durations."""
+        yield _counter(
+            "caxton_http_requests_total",
+            {
+                (route, method, str(status)): number
+                for (route, method, status), number in sorted(self._requests.items())
+            },
+        )
+        metric = _BY_NAME["caxton_http_request_duration_seconds"]
+        family = HistogramMetricFamily(metric.name, metric.description, labels=metric.labels)
+        for route, timer in sorted(self._timers.items()):
+            family.add_metric((route,), timer.buckets(), timer.sum_s)
+        yield family
 
 
 class _NodeCollector(Collector):
@@ -160,10 +187,11 @@ def _counter(name: str, values: Mapping[tuple[str, ...], float]) -> CounterMetri
 
 
 def expose(snapshot: NodeSnapshot, http: HttpMetrics) -> bytes:
-    """Return everything in the text format of Prometheus. Safe to run in a thread."""
+    """Return everything in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_NodeCollector(snapshot))
-    return generate_latest(registry) + generate_latest(http.registry)
+    registry.register(http)
+    return generate_latest(registry)
 
 
 def resident_bytes(read: Callable[[], str] = _STATM.read_text) -> int:
