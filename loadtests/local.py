@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).parent.parent
 PEER_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
@@ -70,7 +70,7 @@ PEERS = {
 class Sink:
     """Takes messages and says nothing; notes how long each was on its way."""
 
-    latencies: list[float] = []
+    latencies: ClassVar[list[float]] = []
     count = 0
 
     def __init__(self, parameters):
@@ -92,7 +92,7 @@ class Answerer:
         return 42
 
 
-async def run_scenario(*, mode, agents, rate=None, count=ONE_WAY, is_answered=False, cores=None):
+async def run_scenario(*, mode, agents, rate=None, count=ONE_WAY, is_answered=False):
     """Run one scenario in this process and return its figures."""
     import gc
 
@@ -178,7 +178,7 @@ class Load:
         future = asyncio.get_running_loop().create_future()
         sent = time.perf_counter()
         future.add_done_callback(lambda _: self.answered.append(time.perf_counter() - sent))
-        self.node.answers._futures[("client", message.id)] = future  # noqa: SLF001 - a context for each would be measured too
+        self.node.answers._futures[("client", message.id)] = future
 
     def done(self):
         return len(self.answered) if self.is_answered else Sink.count
@@ -233,7 +233,7 @@ def run_process(command: list[str], cores: int | None) -> dict[str, Any]:
         text=True,
         timeout=SCENARIO_TIMEOUT_S,
         preexec_fn=pin,
-        check=False,  # noqa: PLW1509 - no threads in this process
+        check=False,
     )
     if done.returncode != 0:
         return {"error": done.stderr.strip().splitlines()[-1] if done.stderr else "failed"}
@@ -262,8 +262,9 @@ def main(names: list[str]) -> None:
     results: dict[str, dict[str, Any]] = {}
     for name, options in scenarios().items():
         if not names or name in names:
+            cores = options.pop("cores", None)
             command = [sys.executable, "-m", "loadtests.local", "--scenario", json.dumps(options)]
-            results[name] = run_process(command, options.get("cores"))
+            results[name] = run_process(command, cores)
     for name, (script, scenario) in PEERS.items():
         if names and name not in names:
             continue

@@ -1,0 +1,11 @@
+"""Every benchmark in turn: what `make bench` runs. Tables on the screen, JSON in build/bench."""
+
+import subprocess
+import sys
+
+BENCHMARKS = ("loadtests.store", "loadtests.local", "loadtests.tool_choice")
+TIMEOUT_S = 900
+
+for module in BENCHMARKS:
+    print(f"\n== {module}", flush=True)
+    subprocess.run([sys.executable, "-m", module], check=True, timeout=TIMEOUT_S)
