@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from caxton_node.agentfile.reference import agent_file_page
+from caxton_node.cli.reference import cli_page
 from caxton_node.config.reference import settings_page
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -16,6 +17,7 @@ REFERENCE = Path(__file__).parent / "reference"
 def pages() -> Iterator[tuple[Path, str]]:
     """Yield the path and the text of each generated page."""
     yield REFERENCE / "agent-file.md", agent_file_page()
+    yield REFERENCE / "cli.md", cli_page()
     yield REFERENCE / "settings.md", settings_page()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from caxton_node.cli.agent_source import read_agent_file
-from caxton_node.cli.client import Client, connect, path_of
+from caxton_node.cli.client import ANSWER_TIMEOUT_S, Client, connect, path_of
 from caxton_node.cli.command import Group, duration
 from caxton_node.cli.deploy import deploy
 from caxton_node.cli.failure import show_failure, show_warnings
@@ -34,7 +34,11 @@ agent.add_command(deploy)
 
 
 @agent.command("list")
-@click.option("--state", type=click.Choice([*AgentState]), help="Only those in this state.")
+@click.option(
+    "--state",
+    type=click.Choice([each.value for each in AgentState]),
+    help="Only those in this state.",
+)
 @click.option("--capability", help="Only those that offer it.")
 @limit_option(1_000)
 @pass_session
@@ -128,7 +132,9 @@ def _settings_text(settings: Any) -> str | None:
 
 @agent.command("logs")
 @agent_argument()
-@click.option("--tail", type=click.IntRange(1, 1_000), default=100, show_default=True)
+@click.option(
+    "--tail", type=click.IntRange(1, 1_000), default=100, show_default=True, help="So many lines."
+)
 @click.option("--level", type=click.Choice(LEVELS), help="This level and above.")
 @click.option("--follow", "is_following", is_flag=True, help="Go on showing new lines.")
 @pass_session
@@ -163,11 +169,21 @@ def show_logs(
         show(item)
 
 
-def _act(session: Session, names: Sequence[str], verb: str, said: str, body: Any = None) -> None:
+def _act(
+    session: Session,
+    names: Sequence[str],
+    verb: str,
+    said: str,
+    *,
+    body: Any = None,
+    wait_s: float = 0.0,
+) -> None:
     """Tell agents to do something, one after another, and say what became of each."""
     client, output = connect(session), session.output
+    timeout_s = wait_s + (session.timeout_s or ANSWER_TIMEOUT_S)
     for name in names:
-        document = client.call("POST", path_of("agents", name, verb), body=body)
+        path = path_of("agents", name, verb)
+        document = client.call("POST", path, body=body, timeout_s=timeout_s)
         if output.is_json:
             output.document(document)
         else:
@@ -185,11 +201,19 @@ def restart(session: Session, names: Sequence[str]) -> None:
 @agent.command("stop")
 @agent_argument(is_many=True)
 @click.option("--force", "is_forced", is_flag=True, help="Do not wait for turns under way.")
-@click.option("--grace", "grace_s", type=duration, default="10s", help="How long to wait for them.")
+@click.option(
+    "--grace",
+    "grace_s",
+    type=duration,
+    default="10s",
+    show_default=True,
+    help="How long to wait for them.",
+)
 @pass_session
 def stop(session: Session, names: Sequence[str], is_forced: bool, grace_s: float) -> None:
     """Stop agents; messages to them wait for a restart."""
-    _act(session, names, "stop", "stopped", {"grace_s": grace_s, "force": is_forced})
+    body = {"grace_s": grace_s, "force": is_forced}
+    _act(session, names, "stop", "stopped", body=body, wait_s=grace_s)
 
 
 @agent.command("suspend")
@@ -222,11 +246,10 @@ def delete(session: Session, names: Sequence[str], is_forced: bool) -> None:
 
 @agent.command("versions")
 @agent_argument()
-@limit_option()
 @pass_session
-def versions(session: Session, name: str, count_max: int) -> None:
+def versions(session: Session, name: str) -> None:
     """List the versions of an agent that were deployed."""
-    document, _ = connect(session).items(path_of("agents", name, "versions"), count_max=count_max)
+    document = connect(session).get(path_of("agents", name, "versions"))
     output = session.output
     if output.is_json:
         output.document(document)
@@ -268,7 +291,10 @@ def rollback(session: Session, name: str, number: int | None) -> None:
 @click.option("--server-side", "asks_server", is_flag=True, help="Let the server check its tools.")
 @pass_session
 def validate(session: Session, files: Sequence[str], asks_server: bool) -> int:
-    """Check agent files, without deploying them."""
+    """Check agent files, without deploying them.
+
+    Variables that a file refers to are those set here; with --server-side, the server's.
+    """
     client = connect(session) if asks_server else None
     exit_code = 0
     for file in files:
@@ -294,7 +320,6 @@ def _validated(file: str, client: Client | None) -> dict[str, Any]:
         return found
     from caxton_node.agentfile import AgentFormat, parse_agent
 
-    # The variables that a file refers to are the server's, so that those set here say nothing.
     parsed = parse_agent(
         definition["source"],
         format=AgentFormat(definition["format"]),

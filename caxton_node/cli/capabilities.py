@@ -4,7 +4,7 @@ import click
 
 from caxton_node.cli.client import connect, path_of
 from caxton_node.cli.command import Group
-from caxton_node.cli.parameters import complete_capability, limit_option
+from caxton_node.cli.parameters import complete_capability
 from caxton_node.cli.session import Session, pass_session
 
 __all__ = ["capability", "tool"]
@@ -16,11 +16,10 @@ def capability() -> None:
 
 
 @capability.command("list")
-@limit_option(1_000)
 @pass_session
-def list_capabilities(session: Session, count_max: int) -> None:
+def list_capabilities(session: Session) -> None:
     """List capabilities and who offers them."""
-    document, _ = connect(session).items(path_of("capabilities"), count_max=count_max)
+    document = connect(session).get(path_of("capabilities"))
     output = session.output
     if output.is_json:
         output.document(document)
@@ -57,11 +56,10 @@ def tool() -> None:
 
 
 @tool.command("list")
-@limit_option(1_000)
 @pass_session
-def list_tools(session: Session, count_max: int) -> None:
+def list_tools(session: Session) -> None:
     """List the tools."""
-    document, _ = connect(session).items(path_of("tools"), count_max=count_max)
+    document = connect(session).get(path_of("tools"))
     output = session.output
     if output.is_json:
         output.document(document)

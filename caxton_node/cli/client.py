@@ -18,7 +18,7 @@ from caxton_node.cli.exchange import Deadline, Exchange, open_exchange, stranger
 from caxton_node.cli.problem import error_of_problem
 from caxton_node.cli.session import Session
 
-__all__ = ["API", "Client", "connect", "path_of", "server_url"]
+__all__ = ["ANSWER_TIMEOUT_S", "API", "Client", "connect", "path_of", "server_url"]
 
 API: Final = "/api/v1"
 

@@ -192,7 +192,8 @@ def _write_options(
     own: list[tuple[str, str]] = []
     shared: list[tuple[str, str]] = []
     for param in command.get_params(ctx):
-        record = param.get_help_record(ctx)
+        # Arguments stand in the usage line and are told of in the text.
+        record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
         if record is not None:
             (shared if param.name in SHARED else own).append(record)
     for title, records in (("Options", own), ("Shared options", shared)):

@@ -115,10 +115,10 @@ def conversation_tree(
 
 
 def message_line(stored: dict[str, Any]) -> str:
-    """Return a stored message as a line of the tree: act, who to whom, text, time."""
+    """Return a stored message as a line of the tree: time, act, who to whom, text."""
     sent = stored["message"]
     receiver = sent.get("receiver") or stored.get("agent") or f"({sent.get('capability')})"
     status = "" if stored["status"] == "delivered" else f" [{stored['status']}]"
     at = instant(stored.get("accepted_at"))
     act = sent["performative"].upper()
-    return f"{act} {sent['sender']} → {receiver}: {text_of(sent.get('content'))}  {at}{status}"
+    return f"{at} {act} {sent['sender']} → {receiver}{status}: {text_of(sent.get('content'))}"

@@ -26,19 +26,36 @@ def message() -> None:
 
 @message.command("send")
 @click.argument("content", required=False)
-@click.option("--to", "receiver", metavar="AGENT", shell_complete=complete_agent)
-@click.option("--capability", metavar="NAME", shell_complete=complete_capability)
-@click.option("--performative", default="request", show_default=True)
-@click.option("--sender", default="client", show_default=True)
+@click.option(
+    "--to", "receiver", metavar="AGENT", shell_complete=complete_agent, help="To this agent."
+)
+@click.option(
+    "--capability", metavar="NAME", shell_complete=complete_capability, help="To whoever offers it."
+)
+@click.option(
+    "--performative", default="request", show_default=True, help="What kind of act it is."
+)
+@click.option("--sender", default="client", show_default=True, help="Who is talking.")
 @click.option("--text", "is_text", is_flag=True, help="Take CONTENT as text, even if it is JSON.")
 @click.option("--wait", "wait_s", type=duration, help="Wait so long for an answer, at most 10m.")
-@click.option("--conversation", "conversation_id", metavar="ID")
+@click.option("--conversation", "conversation_id", metavar="ID", help="Continue this one.")
 @click.option("--protocol", metavar="NAME", help="Interaction protocol, such as fipa-request.")
-@click.option("--in-reply-to", metavar="ID")
-@click.option("--reply-with", metavar="ID")
-@click.option("--reply-by", metavar="INSTANT", help="Such as 2026-01-31T10:00:00Z.")
-@click.option("--strategy", "routing_strategy", type=click.Choice([*RoutingStrategy]))
-@click.option("--delivery", type=click.Choice([*DeliveryMode]))
+@click.option("--in-reply-to", metavar="ID", help="What the message it answers asked for.")
+@click.option("--reply-with", metavar="ID", help="What an answer must refer to.")
+@click.option(
+    "--reply-by", metavar="INSTANT", help="Of no use after this, such as 2026-01-31T10:00:00Z."
+)
+@click.option(
+    "--strategy",
+    "routing_strategy",
+    type=click.Choice([each.value for each in RoutingStrategy]),
+    help="Which of several that offer the capability.",
+)
+@click.option(
+    "--delivery",
+    type=click.Choice([each.value for each in DeliveryMode]),
+    help="How hard the server tries.",
+)
 @click.option("--id", "message_id", metavar="ID", help="Sent twice, it is delivered once.")
 @pass_session
 def send(session: Session, /, content: str | None, *, is_text: bool, **options: Any) -> int:

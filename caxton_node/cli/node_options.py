@@ -36,8 +36,14 @@ def node_options(*, with_log: bool) -> Callable[[Callable[..., Any]], Callable[.
     ]
     if with_log:
         options += [
-            click.option("--log-format", type=click.Choice(["text", "json"])),
-            click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"])),
+            click.option(
+                "--log-format", type=click.Choice(["text", "json"]), help="How the log is written."
+            ),
+            click.option(
+                "--log-level",
+                type=click.Choice(["debug", "info", "warning", "error"]),
+                help="The least important lines that are written.",
+            ),
             click.option(
                 "--insecure",
                 "is_insecure",

@@ -33,7 +33,7 @@ def _names(resource: str, incomplete: str) -> list[str]:
 
     try:
         client = Client(session_from(os.environ).server, timeout_s=COMPLETION_TIMEOUT_S)
-        items = client.get(path_of(resource), {"limit": 1_000})["items"]
+        items = client.get(path_of(resource))["items"]
     except (CaxtonError, click.UsageError):
         # A shell in the middle of a line is no place for an error.
         return []

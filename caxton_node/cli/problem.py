@@ -31,6 +31,9 @@ _STANDARD: Final = frozenset(
 )
 _PLACE_FIELDS: Final = tuple(field.name for field in fields(Place))
 
+_SUGGESTION: Final = "Did you mean"
+"""How the server begins an advice that is a name."""
+
 ReadLine = Callable[[str, int], str | None]
 """Takes a file's name and a 1-based line; returns that line, or None when it cannot be read."""
 
@@ -108,9 +111,9 @@ def failure_lines(error: CaxtonError, read_line: ReadLine) -> list[str]:
     suggestions = error.facts.get("suggestions")
     if isinstance(suggestions, list) and suggestions:
         names = ", ".join(str(name) for name in suggestions[:SUGGESTIONS_MAX])
-        lines.append(f"  Did you mean: {names}?")
-    if error.hint:
-        lines.append(f"  To fix: {error.hint}")
+        lines.append(f"  Did you mean {names}?")
+    if error.hint and not (suggestions and error.hint.startswith(_SUGGESTION)):
+        lines.append(f"  {_advice(error.hint)}")
     if error.code == "timed_out" and "conversation_id" in error.facts:
         conversation_id = error.facts["conversation_id"]
         lines.append(f"  The turn may go on; look with: caxton conversation show {conversation_id}")
@@ -127,8 +130,12 @@ def place_lines(place: Place, read_line: ReadLine) -> list[str]:
         if excerpt is not None:
             lines += _excerpt(excerpt, place.line, place.column)
     if place.fix:
-        lines.append(f"  To fix: {place.fix}")
+        lines.append(f"  {_advice(place.fix)}")
     return lines
+
+
+def _advice(text: str) -> str:
+    return text if text.startswith(_SUGGESTION) else f"To fix: {text}"
 
 
 def _excerpt(text: str, line: int, column: int | None) -> Sequence[str]:

@@ -148,7 +148,9 @@ def status(session: Session, *, flags: Flags) -> None:
 
 @server.command("logs")
 @node_options(with_log=False)
-@click.option("--tail", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.option(
+    "--tail", type=click.IntRange(1, 100_000), default=100, show_default=True, help="So many lines."
+)
 @click.option("--follow", "is_following", is_flag=True, help="Go on showing new lines.")
 @pass_session
 def logs(session: Session, *, flags: Flags, tail: int, is_following: bool) -> None:
