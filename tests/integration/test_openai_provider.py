@@ -259,7 +259,7 @@ async def test_what_may_pass_is_tried_again(status):
 async def test_it_gives_up_after_its_retries():
     busy = replies({"error": {"message": "overloaded"}}, 500)
     async with serving(busy) as endpoint, model_at(endpoint.url, retries=2) as model:
-        with pytest.raises(Failed, match="500.*overloaded") as caught:
+        with pytest.raises(Failed, match=r"500.*overloaded") as caught:
             await model.complete(request())
     assert caught.value.code == "model_failed"
     assert len(endpoint.bodies) == 3

@@ -115,8 +115,11 @@ JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["choices", "delta", "tool_calls", "function", "name", "arguments", "index", "id"]
-                + ["content", "usage", "prompt_tokens", "completion_tokens", "finish_reason"]
+                (
+                    *("choices", "delta", "tool_calls", "function", "name", "arguments", "index"),
+                    *("id", "content", "usage", "prompt_tokens", "completion_tokens"),
+                    "finish_reason",
+                )
             ),
             inner,
             max_size=4,

@@ -408,8 +408,10 @@ class _Filler:
             found.append((phrases.after_verb(self.reading, self._verbs()), 0.7, []))
         elif wish.words and not wish.kinds:
             found.append((following, 0.7, self._named(following)))
+            # A city was read as its time zone; here it is wanted by name.
             found += [
-                (str(entity.value), 0.6, [entity]) for entity in self._free("identifier", "name")
+                (entity.text if entity.kind == "timezone" else str(entity.value), 0.6, [entity])
+                for entity in self._free("identifier", "name", "timezone")
             ]
         return found
 

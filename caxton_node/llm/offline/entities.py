@@ -9,7 +9,7 @@ Regular expressions here must be linear: they read text from strangers.
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from caxton_node.llm.offline.places import ABBREVIATIONS, REGIONS, ZONE_BY_NAME
@@ -164,12 +164,13 @@ def extract(text: str) -> tuple[Entity, ...]:
     text = text[:TEXT_LENGTH_MAX]
     left = _Left(text)
     left.take("code", _FENCE, group=1)
+    left.take("code", _INLINE_CODE, group=1)
+    left.found = [_specified(entity) for entity in left.found]
     _take_json(left)
     _take_csv(left)
-    left.take("quoted", _QUOTED, value=_inner)
-    left.take("code", _INLINE_CODE, group=1)
+    left.take("quoted", _QUOTED, group=-1)
     left.take("artifact", _ARTIFACT)
-    left.take("url", _URL, value=_whole, trim=True)
+    left.take("url", _URL, trim=True)
     left.take("email", _EMAIL, trim=True)
     left.take("url", _BARE_HOST, value=lambda match: f"https://{match[0]}", trim=True)
     left.take("sql", _SQL, trim=True)
@@ -194,14 +195,6 @@ def extract(text: str) -> tuple[Entity, ...]:
 
 
 _NOON: Final = {"noon": "12:00", "midday": "12:00", "midnight": "00:00"}
-
-
-def _whole(match: re.Match[str]) -> Any:
-    return match[0]
-
-
-def _inner(match: re.Match[str]) -> Any:
-    return next(group for group in match.groups() if group is not None)
 
 
 def _number(match: re.Match[str]) -> int | float:
@@ -265,8 +258,10 @@ class _Left:
         group: int = 0,
         trim: bool = False,
     ) -> None:
+        """Keep all matches; -1 is the group that matched last."""
         for match in pattern.finditer(self.text):
-            found = value(match) if value is not None else match[group]
+            start, end = match.span(group if group >= 0 else match.lastindex or 0)
+            found = value(match) if value is not None else self.original[start:end]
             if found is None:
                 continue
             end = match.end()
@@ -281,6 +276,8 @@ class _Left:
         if len(self.found) >= ENTITY_COUNT_MAX:
             return
         text = self.original[start:end]
+        # What holds an earlier find swallows it: a list in a quotation is part of what is quoted.
+        self.found = [one for one in self.found if one.end <= start or end <= one.start]
         self.found.append(Entity(kind=kind, value=value, text=text, start=start, end=end))
         blank = "".join(char if char == "\n" else " " for char in self.text[start:end])
         self.text = self.text[:start] + blank + self.text[end:]
@@ -318,6 +315,20 @@ def _take_json(left: _Left) -> None:
 def _take_csv(left: _Left) -> None:
     for start, end in _csv_blocks(left.text):
         left.add("csv", left.original[start:end], start, end)
+
+
+def _specified(entity: Entity) -> Entity:
+    """Return what a piece of code is, if it is JSON or a table."""
+    text = entity.value.strip()
+    try:
+        value = _JSON.decode(text) if text[:1] in {"{", "["} else None
+    except (ValueError, RecursionError):
+        value = None
+    if value:
+        return replace(entity, kind="json", value=value)
+    if list(_csv_blocks(text)) == [(0, len(text))]:
+        return replace(entity, kind="csv", value=text)
+    return entity
 
 
 def _csv_blocks(text: str) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Final
 
 from caxton_node.llm.offline.entities import Entity, extract, is_directory
-from caxton_node.llm.offline.stemming import stem_set, word_set
+from caxton_node.llm.offline.stemming import stem_set
 from caxton_node.llm.offline.words import content_stems, stems, terms
 
 __all__ = ["Reading", "read"]
@@ -47,7 +47,7 @@ _SMALL_TALK: Final = stem_set(
     "problem yes no"
 )
 _CLAUSE: Final = re.compile(r"[.;!?\n]|\b(?:and|then|after that|afterwards)\b", re.IGNORECASE)
-_LEADING: Final = word_set(
+_LEADING: Final = stem_set(
     "please can could would you kindly i want need to like d ll let s us me now just go "
     "ahead then first next finally also we should help the a an my"
 )
@@ -92,11 +92,16 @@ class Reading:
     @cached_property
     def is_small_talk(self) -> bool:
         """It asks for company, an opinion or an explanation, which no tool gives."""
-        if any(entity.is_typed or entity.kind in {"number", "code"} for entity in self.entities):
+        # A country is a time zone too, but not in *the capital of France*.
+        if any(
+            (entity.is_typed and entity.kind != "timezone") or entity.kind in {"number", "code"}
+            for entity in self.entities
+        ):
             return False
         if _CONCEPTUAL.match(self.text):
             return True
-        return all(part in _SMALL_TALK for part in self.content)
+        has_zone = any(entity.kind == "timezone" for entity in self.entities)
+        return not has_zone and all(part in _SMALL_TALK for part in self.content)
 
     def names(self, word: str) -> bool:
         """Tell whether `word`, such as the name of a tool, stands in the text literally."""
