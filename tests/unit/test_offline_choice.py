@@ -238,8 +238,25 @@ PARAMETER = st.fixed_dictionaries(
     },
 )
 NAMES = st.sampled_from(
-    ["url", "path", "query", "text", "timezone", "time", "count", "values", "x", "data", "id"]
-    + ["branch_name", "source", "target", "is_raw", "operation", "méthode"]
+    [
+        "url",
+        "path",
+        "query",
+        "text",
+        "timezone",
+        "time",
+        "count",
+        "values",
+        "x",
+        "data",
+        "id",
+        "branch_name",
+        "source",
+        "target",
+        "is_raw",
+        "operation",
+        "méthode",
+    ]
 )
 TOOLS = st.lists(
     st.builds(
