@@ -1,6 +1,6 @@
 """The life of a deployed agent: states, versions, health."""
 
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from caxton_node.api.table import (
     Request,
     Shape,
 )
-from caxton_node.api.types import Body, Instant, View, instant
+from caxton_node.api.types import READS_WHOLE, Body, Instant, View, instant
 from caxton_node.domain.agent import AgentState
 from caxton_node.domain.errors import Conflict, NotFound
 from caxton_node.runtime.node import Node
@@ -39,8 +39,8 @@ class Stop(Body):
 class Rollback(Body):
     """Where to roll back to."""
 
-    number: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="The version before, when absent."
+    number: Annotated[int, Field(ge=1, le=1_000_000), READS_WHOLE] | None = Field(
+        default=None, description="The version before, when absent."
     )
 
 
@@ -186,6 +186,10 @@ _NUMBER: Final = PathParameter(
 )
 
 
+_BUILD_ERRORS: Final = ("invalid_agent", "denied", "tool_not_found")
+"""A version that was once in force may not build any more: a tool or a class is gone."""
+
+
 def _state_endpoint(verb: str, handle: Handler, summary: str) -> Endpoint:
     return Endpoint(
         method="POST",
@@ -197,7 +201,7 @@ def _state_endpoint(verb: str, handle: Handler, summary: str) -> Endpoint:
         body=Stop if verb == "stop" else None,
         is_body_optional=True,
         responses={200: Shape("The agent.", AgentSummary)},
-        errors=("agent_not_found", "state_conflict", "storage_unavailable"),
+        errors=("agent_not_found", "state_conflict", "storage_unavailable", *_BUILD_ERRORS),
     )
 
 
@@ -239,9 +243,8 @@ ENDPOINTS: Final = (
         errors=(
             "agent_not_found",
             "version_not_found",
-            "invalid_agent",
-            "denied",
             "storage_unavailable",
+            *_BUILD_ERRORS,
         ),
     ),
     Endpoint(

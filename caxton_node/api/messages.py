@@ -22,6 +22,7 @@ from caxton_node.api.sending import (
     expects_answer,
     find_answer,
     find_earlier,
+    has_agent,
     keep_id,
     receivers_of,
 )
@@ -240,7 +241,7 @@ async def send_message(request: Request[NoQuery, MessageToSend], node: Node) -> 
                 envelope = await node.pipeline.send(message)
         if earlier is None:
             receivers = await receivers_of(node, envelope)
-            if answer is None:
+            if answer is None or not receivers or not has_agent(envelope):
                 return _accepted(message, receivers)
             reply = await _wait(answer, body.wait_s)
             return await _receipt(node, message, receivers, reply)

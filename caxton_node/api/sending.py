@@ -25,6 +25,7 @@ __all__ = [
     "expects_answer",
     "find_answer",
     "find_earlier",
+    "has_agent",
     "keep_id",
     "receivers_of",
 ]
@@ -132,13 +133,21 @@ async def receivers_of(node: Node, envelope: Envelope) -> list[str]:
     message = envelope.message
     if envelope.inbox is not None:
         return [envelope.inbox.agent]
-    is_fan_out = message.receiver == BROADCAST or (
-        message.capability is not None and message.routing_strategy is RoutingStrategy.BROADCAST
-    )
-    if not is_fan_out:
+    if not _is_fan_out(message):
         return [message.receiver]
     stored = await node.store.message(message.id)
     return stored.agent.split(",") if stored is not None and stored.agent else []
+
+
+def has_agent(envelope: Envelope) -> bool:
+    """Return whether an agent may answer: a client that was handed a reply will not."""
+    return envelope.inbox is not None or _is_fan_out(envelope.message)
+
+
+def _is_fan_out(message: Message) -> bool:
+    return message.receiver == BROADCAST or (
+        message.capability is not None and message.routing_strategy is RoutingStrategy.BROADCAST
+    )
 
 
 def expects_answer(message: Message) -> bool:

@@ -170,7 +170,8 @@ def _shell(edge: Edge) -> Callable[..., Awaitable[web.StreamResponse]]:
 
     @web.middleware
     async def shell(http: web.Request, handler: HttpHandler) -> web.StreamResponse:
-        started_at_s = http.loop.time()
+        loop_time_s = asyncio.get_running_loop().time
+        started_at_s = loop_time_s()
         parent = parse_traceparent(http.headers.get("traceparent"))
         trace = new_trace() if parent is None else child_of(parent)
         http[_TRACE] = trace
@@ -199,7 +200,7 @@ def _shell(edge: Edge) -> Callable[..., Awaitable[web.StreamResponse]]:
             _route(http),
             http.method if http.method in _METHODS else "other",
             response.status,
-            None if is_stream else http.loop.time() - started_at_s,
+            None if is_stream else loop_time_s() - started_at_s,
         )
         return response
 

@@ -14,6 +14,7 @@ from caxton_node.domain.performatives import Performative, parse_performative
 
 __all__ = [
     "READS_INTEGER",
+    "READS_WHOLE",
     "Body",
     "ClientId",
     "ConversationIdText",
@@ -96,6 +97,15 @@ def _read_integer(value: Any) -> Any:
 
 READS_INTEGER: Final = BeforeValidator(_read_integer)
 """Put it after the bounds: `Annotated[int, Field(ge=1), READS_INTEGER]`."""
+
+
+def _read_whole(value: Any) -> Any:
+    # JSON has one kind of number: 3.0 is the integer 3.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+READS_WHOLE: Final = BeforeValidator(_read_whole)
+"""For a whole number in a strict body; put it after the bounds."""
 
 
 def _read_bool(value: Any) -> Any:
