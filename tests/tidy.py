@@ -20,8 +20,8 @@ __all__ = [
     "attributes_read",
     "banned_names",
     "broken_all",
+    "class_fields",
     "code_line_count",
-    "dataclass_fields",
     "directives_without_reason",
     "forbidden_names",
     "links",
@@ -213,13 +213,10 @@ def broken_all(source: str) -> Iterator[Finding]:
             yield Finding(1, f"__all__ names {name}, which is not there")
 
 
-def dataclass_fields(source: str) -> Iterator[tuple[str, str]]:
-    """Yield (class, field) for every field of every dataclass."""
+def class_fields(source: str, base: str) -> Iterator[tuple[str, str]]:
+    """Yield (class, field) for every annotated field of every class derived from `base`."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ClassDef) and any(
-            ast.unparse(decorator).split("(")[0].split(".")[-1] == "dataclass"
-            for decorator in node.decorator_list
-        ):
+        if isinstance(node, ast.ClassDef) and base in map(ast.unparse, node.bases):
             for member in node.body:
                 if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
                     yield node.name, member.target.id
