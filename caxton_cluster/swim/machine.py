@@ -158,6 +158,7 @@ class Machine:
         self._exchanges: dict[int, _Purpose] = {}
         self._early_syncs_due = 0
         self._has_left = False
+        self._is_leave_pending = False
         self._strangers_at = now - config.probe_interval_s
         self._packets = wire.packets
         self._streams = wire.streams
@@ -258,7 +259,7 @@ class Machine:
                 self.beliefs.suspicion_over(timer, now)
             case GossipDue():
                 self._courier.gossip(now)
-                self._check_leave()
+                self._go_on_leaving(now)
             case SyncDue():
                 self._sync(now)
             case EarlySyncDue():
@@ -267,7 +268,7 @@ class Machine:
             case RejoinDue():
                 self._rejoin(now)
             case LeaveOver():
-                self._finish_leave(is_announced=False)
+                self._leave_over(now)
             case _:
                 assert_never(timer)
 
@@ -352,7 +353,7 @@ class Machine:
             case PushPull():
                 # Our table goes out as it was before the request: the joiner knows itself.
                 reply = self._streams.encode_reply(self._own_table(is_join=False))
-                self._merge(request, now)
+                self._merge(request, now, is_join=request.is_join)
                 return reply
             case User(payload):
                 self._outbox.publish(UserMessage(payload))
@@ -386,7 +387,7 @@ class Machine:
             reason = reply.text if isinstance(reply, ErrorReply) else "an answer out of place"
             self._seed_failed(purpose, reason)
             return
-        has_news = self._merge(reply, now)
+        has_news = self._merge(reply, now, is_join=purpose.is_join)
         if purpose.is_join:
             self._outbox.publish(SeedAnswered(purpose.target))
             self._plan_early_syncs(now, 2)
@@ -429,15 +430,18 @@ class Machine:
                 self._outbox.publish(SeedSilent(address, "too many exchanges are under way"))
 
     def leave(self, now: float) -> None:
-        """Say goodbye; `LeaveFinished` follows. Keep serving until then."""
+        """Say goodbye; `LeaveFinished` follows. Keep serving until then.
+
+        Application messages that still wait to be spread go out before the goodbye.
+        """
         now = self._advance(now)
-        if self.beliefs.is_leaving:
+        if self.beliefs.is_leaving or self._is_leave_pending:
             return
-        self.beliefs.leave(now)
-        # At once and to several, not at the next gossip interval: it may be our last.
-        self._courier.gossip(now)
-        self._timers.set(now + self.config.leave_timeout_s, LeaveOver())
-        self._check_leave()
+        self._is_leave_pending = True
+        self._timers.set(now + self.config.leave_timeout_s / 2, LeaveOver())
+        if self._courier.queue.user_count:
+            self._courier.gossip(now)
+        self._go_on_leaving(now)
 
     def update_meta(self, meta: bytes, now: float) -> None:
         """Change our metadata everywhere.
@@ -482,10 +486,10 @@ class Machine:
         )
         return PushPull(records, is_join, self._user_state(is_join))
 
-    def _merge(self, theirs: PushPull, now: float) -> bool:
+    def _merge(self, theirs: PushPull, now: float, *, is_join: bool) -> bool:
         has_news = self.beliefs.hear_table(theirs.records, now)
         if theirs.user_state:
-            self._outbox.publish(UserState(theirs.user_state, theirs.is_join))
+            self._outbox.publish(UserState(theirs.user_state, is_join))
         return has_news
 
     def _sync(self, now: float) -> None:
@@ -559,10 +563,28 @@ class Machine:
 
     # Leaving.
 
-    def _check_leave(self) -> None:
+    def _go_on_leaving(self, now: float) -> None:
+        is_alone = self.table.live_count <= 1
+        if self._is_leave_pending and (is_alone or not self._courier.queue.user_count):
+            self._say_goodbye(now)
         is_told = self.table.own_name not in self._courier.queue
-        if self.beliefs.is_leaving and (is_told or self.table.live_count <= 1):
+        if self.beliefs.is_leaving and (is_told or is_alone):
             self._finish_leave(is_announced=is_told)
+
+    def _say_goodbye(self, now: float) -> None:
+        self._is_leave_pending = False
+        self.beliefs.leave(now)
+        # At once and to several, not at the next gossip interval: it may be our last.
+        self._courier.gossip(now)
+        self._timers.set(now + self.config.leave_timeout_s / 2, LeaveOver())
+
+    def _leave_over(self, now: float) -> None:
+        if self._is_leave_pending:
+            self._say_goodbye(now)
+        elif self.beliefs.is_leaving and now >= self.table.own.changed_at + 0.4 * (
+            self.config.leave_timeout_s
+        ):
+            self._finish_leave(is_announced=False)
 
     def _finish_leave(self, *, is_announced: bool) -> None:
         if not self._has_left:

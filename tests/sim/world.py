@@ -171,7 +171,7 @@ class World:
 
     def leave(self, node: Node) -> None:
         node.has_left = True
-        node.machine.leave(self._clock(node))
+        node.machine.leave(self.clock(node))
         self.settle(node)
         self.after(self.config.leave_timeout_s + 1, lambda: self.crash(node))
 
@@ -190,10 +190,10 @@ class World:
 
     # The shell around one machine.
 
-    def _clock(self, node: Node) -> float:
+    def clock(self, node: Node) -> float:
         return self.now + node.clock_offset_s
 
-    def _when_reading(self, node: Node, action: Callable[[], None]) -> None:
+    def when_reading(self, node: Node, action: Callable[[], None]) -> None:
         """Do `action` when the process gets to it."""
         if not node.is_running:
             return
@@ -212,7 +212,7 @@ class World:
     def _wake(self, node: Node) -> None:
         if node.is_running and not node.is_paused:
             node.armed_at = float("inf")
-            node.machine.tick(self._clock(node))
+            node.machine.tick(self.clock(node))
             self.settle(node)
 
     def settle(self, node: Node) -> None:
@@ -257,68 +257,83 @@ class World:
     def _arrive(self, source: Address, payload: bytes, target: Address) -> None:
         node = self._at.get(target)
         if node is not None:
-            self._when_reading(node, lambda: self._receive(node, source, payload))
+            self.when_reading(node, lambda: self._receive(node, source, payload))
 
     def _receive(self, node: Node, source: Address, payload: bytes) -> None:
-        node.machine.receive(payload, source, self._clock(node))
+        node.machine.receive(payload, source, self.clock(node))
         self.settle(node)
 
     # Streams.
 
     def _dial(self, node: Node, exchange: Exchange) -> None:
-        source, target = node.address, exchange.target
-        delay_s = self.network.stream_delay_s(source, target)
-        started_at = self.now
-        answered = False
+        _Stream(self, node, exchange).open()
 
-        def fail(reason: str, *, is_refused: bool = False) -> None:
-            nonlocal answered
-            if not answered:
-                answered = True
-                node.machine.exchange_failed(
-                    exchange.id, reason, self._clock(node), is_refused=is_refused
-                )
-                self.settle(node)
+    def node_at(self, address: Address) -> Node | None:
+        return self._at.get(address)
 
-        def answer(reply: bytes) -> None:
-            nonlocal answered
-            if answered:
-                return
-            answered = True
-            try:
-                message = node.machine.reply_decoder().feed(reply)
-            except MalformedPacket as error:
-                node.machine.exchange_malformed(exchange.id, error, self._clock(node))
-            else:
-                node.machine.exchange_answered(exchange.id, message, self._clock(node))
-            self.settle(node)
 
-        def arrive() -> None:
-            server = self._at.get(target)
-            if server is None:
-                back_s = self.network.stream_delay_s(target, source)
-                if back_s is not None:
-                    self.after(
-                        back_s,
-                        lambda: self._when_reading(node, lambda: fail("refused", is_refused=True)),
-                    )
-                return
-            self._when_reading(server, lambda: serve(server))
+class _Stream:
+    """One exchange on its way there and back, ended once: answered, refused or timed out."""
 
-        def serve(server: Node) -> None:
-            if self.now - started_at > exchange.timeout_s:
-                return
-            message = server.machine.request_decoder().feed(exchange.request)
-            assert message is not None, "requests arrive whole here"
-            reply = server.machine.serve(message, self._clock(server))
-            self.settle(server)
-            back_s = self.network.stream_delay_s(target, source)
-            if reply is not None and back_s is not None:
-                self.after(back_s, lambda: self._when_reading(node, lambda: answer(reply)))
+    def __init__(self, world: World, node: Node, exchange: Exchange) -> None:
+        self.world = world
+        self.node = node
+        self.exchange = exchange
+        self.started_at = world.now
+        self.is_over = False
 
-        self.after(exchange.timeout_s, lambda: self._when_reading(node, lambda: fail("timed out")))
+    def open(self) -> None:
+        self.world.after(
+            self.exchange.timeout_s,
+            lambda: self.world.when_reading(self.node, lambda: self.fail("timed out")),
+        )
+        self._travel(self.node.address, self.exchange.target, self.arrive)
+
+    def _travel(self, source: Address, target: Address, action: Callable[[], None]) -> None:
+        delay_s = self.world.network.stream_delay_s(source, target)
         if delay_s is not None:
-            self.after(delay_s, arrive)
+            self.world.after(delay_s, action)
+
+    def _travel_back(self, action: Callable[[], None]) -> None:
+        back = lambda: self.world.when_reading(self.node, action)  # noqa: E731
+        self._travel(self.exchange.target, self.node.address, back)
+
+    def arrive(self) -> None:
+        server = self.world.node_at(self.exchange.target)
+        if server is None:
+            self._travel_back(lambda: self.fail("refused", is_refused=True))
+        else:
+            self.world.when_reading(server, lambda: self.serve(server))
+
+    def serve(self, server: Node) -> None:
+        if self.world.now - self.started_at > self.exchange.timeout_s:
+            return
+        message = server.machine.request_decoder().feed(self.exchange.request)
+        assert message is not None, "requests arrive whole here"
+        reply = server.machine.serve(message, self.world.clock(server))
+        self.world.settle(server)
+        if reply is not None:
+            self._travel_back(lambda: self.answer(reply))
+
+    def fail(self, reason: str, *, is_refused: bool = False) -> None:
+        if not self.is_over:
+            self.is_over = True
+            now = self.world.clock(self.node)
+            self.node.machine.exchange_failed(self.exchange.id, reason, now, is_refused=is_refused)
+            self.world.settle(self.node)
+
+    def answer(self, reply: bytes) -> None:
+        if self.is_over:
+            return
+        self.is_over = True
+        machine, now = self.node.machine, self.world.clock(self.node)
+        try:
+            message = machine.reply_decoder().feed(reply)
+        except MalformedPacket as error:
+            machine.exchange_malformed(self.exchange.id, error, now)
+        else:
+            machine.exchange_answered(self.exchange.id, message, now)
+        self.world.settle(self.node)
 
 
 def address_of(number: int, port: int = 7946) -> Address:

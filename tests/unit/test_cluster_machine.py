@@ -630,7 +630,7 @@ def test_the_reply_is_the_table_from_before_the_request(bench):
 
 
 def test_the_applications_state_travels_both_ways():
-    bench = Bench(user_state=lambda is_join: b"state of me")
+    bench = Bench(user_state=lambda _: b"state of me")
     reply = bench.machine.serve(PushPull((), True, b"state of a"), 0.0)
 
     assert bench.machine.reply_decoder().feed(reply).user_state == b"state of me"

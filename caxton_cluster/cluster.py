@@ -1,0 +1,432 @@
+"""A member of a ring, for an application: join, leave, who is there, what changed.
+
+    async with Cluster(ClusterSettings(name="n1", bind_port=7946)) as cluster:
+        await cluster.join(["seed.example:7946"])
+        async for event in cluster.subscribe():
+            ...
+
+The façade puts a machine, a driver and an overlay together and owns their tasks. All of its
+methods belong to the event loop that opened it.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Final, Self, assert_never
+
+from caxton_cluster.config import SwimConfig, lan
+from caxton_cluster.driver import Driver
+from caxton_cluster.errors import InvalidSetting, JoinFailed, KeyRejected, NotRunning
+from caxton_cluster.overlay import Action, Overlay, Publish, Spread, Tell
+from caxton_cluster.peerfile import read_peers, write_peers
+from caxton_cluster.seeds import Seed, parse_seed, resolve
+from caxton_cluster.subscription import Subscription
+from caxton_cluster.swim.events import Event, LeaveFinished, SeedAnswered, SeedSilent
+from caxton_cluster.swim.machine import Machine, Statistics
+from caxton_cluster.swim.secrecy import KeyRing
+from caxton_cluster.swim.wire.wire import Wire
+from caxton_cluster.transport.sockets import Sockets, open_sockets, outward_host
+from caxton_cluster.types import (
+    INCARNATION_MAX,
+    NAME_SIZE_BYTES_MAX,
+    Address,
+    Member,
+    MemberState,
+    Versions,
+)
+
+__all__ = ["Cluster", "ClusterSettings", "OverlayFactory"]
+
+JOIN_BACKOFF_FIRST_S: Final = 0.5
+JOIN_BACKOFF_MAX_S: Final = 15.0
+"""Waits between attempts to join double from the first to the longest."""
+
+HOUSEKEEPING_INTERVAL_S: Final = 30.0
+"""How often seeds are resolved anew and the peer book is written."""
+
+LEAVE_LINGER_S: Final = 1.0
+"""How long we keep answering after a goodbye, so that nobody suspects us meanwhile."""
+
+OverlayFactory = Callable[[str, KeyRing | None], Overlay]
+"""Makes the overlay of a member from its name and its key ring."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """One member's place in its ring.
+
+    Raises:
+        InvalidSetting: The name is empty or too long.
+    """
+
+    name: str
+    """Unique in the ring and the same after a restart."""
+    bind_host: str = "127.0.0.1"
+    """Numeric address to listen on, UDP and TCP; `0.0.0.0` or `::` for all."""
+    bind_port: int = 7946
+    """0 takes any free port."""
+    advertise_host: str | None = None
+    """Numeric address by which peers reach us, when it is not the one we listen on."""
+    advertise_port: int | None = None
+    label: str = ""
+    """The cluster's name. Packets with another one are ignored."""
+    keys: tuple[bytes, ...] = ()
+    """Encryption keys of 16, 24 or 32 bytes, the one to send with first. None: plaintext."""
+    meta: bytes = b""
+    """Up to 512 bytes that everyone gets to see beside our name."""
+    peers_path: Path | None = None
+    """File that remembers the ring over a restart."""
+    compresses: bool = False
+    """Whether to compress what is sent; what comes is decompressed in any case."""
+    swim: SwimConfig = field(default_factory=lan)
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.name.encode()) <= NAME_SIZE_BYTES_MAX:
+            raise InvalidSetting("name", f"must have 1 to {NAME_SIZE_BYTES_MAX} bytes")
+
+
+class Cluster:
+    """A running member. Use it as an async context manager.
+
+    Args:
+        settings: Who and where we are.
+        overlay: Makes the protocol that rides on ours, such as `SerfOverlay`.
+    """
+
+    def __init__(self, settings: ClusterSettings, *, overlay: OverlayFactory | None = None) -> None:
+        self.settings = settings
+        self._key_ring = KeyRing(settings.keys, secrets.token_bytes) if settings.keys else None
+        self.overlay = overlay(settings.name, self._key_ring) if overlay else None
+        self._random = Random(secrets.randbits(64))  # noqa: S311 - for timing, not for secrets
+        self._tasks = asyncio.TaskGroup()
+        self._running: list[asyncio.Task[None]] = []
+        self._machine: Machine | None = None
+        self._driver: Driver | None = None
+        self._sockets: Sockets | None = None
+        self._seeds: tuple[Seed, ...] = ()
+        self._subscriptions: list[Subscription] = []
+        self.problems: list[str] = []
+        """What went wrong without stopping us: an unreadable peer file, names not resolved."""
+
+    # Life.
+
+    async def __aenter__(self) -> Self:
+        sockets = await open_sockets(self.settings.bind_host, self.settings.bind_port, self._accept)
+        try:
+            self._machine = self._new_machine(sockets)
+            await self._recall_peers()
+            await self._tasks.__aenter__()
+        except BaseException:
+            sockets.close()
+            raise
+        self._sockets = sockets
+        self._driver = Driver(self._machine, self._tasks, self._publish)
+        self._driver.attach(sockets)
+        self._running = [
+            self._tasks.create_task(self._driver.run(), name="swim-driver"),
+            self._tasks.create_task(self._keep_house(), name="swim-housekeeping"),
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._sockets is not None, "entered before"
+        self._sockets.close()
+        self._sockets = None
+        for task in self._running:
+            task.cancel()
+        for subscription in self._subscriptions:
+            subscription.close()
+        try:
+            await self._tasks.__aexit__(kind, error, traceback)
+        finally:
+            with suppress(OSError):
+                await self._save_peers()
+
+    def _new_machine(self, sockets: Sockets) -> Machine:
+        settings, overlay = self.settings, self.overlay
+        host = settings.advertise_host or outward_host(sockets.host)
+        own = Member(
+            name=settings.name,
+            address=Address.of(host, settings.advertise_port or sockets.port),
+            # Higher than in any earlier life, however often that one had to object.
+            incarnation=min(int(time.time()), INCARNATION_MAX - 1),
+            meta=settings.meta,
+            versions=overlay.versions if overlay else Versions(),
+        )
+        wire = Wire(label=settings.label, key_ring=self._key_ring, compresses=settings.compresses)
+        now = asyncio.get_running_loop().time()
+        if overlay is None:
+            return Machine(settings.swim, own, random=self._random, now=now, wire=wire)
+        return Machine(
+            settings.swim,
+            own,
+            random=self._random,
+            now=now,
+            wire=wire,
+            user_state=overlay.user_state,
+        )
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._driver is None:
+            writer.transport.abort()
+        else:
+            self._driver.accept(reader, writer)
+
+    @property
+    def _live(self) -> tuple[Machine, Driver]:
+        if self._machine is None or self._driver is None or self._sockets is None:
+            raise NotRunning("open the cluster with `async with` first")
+        return self._machine, self._driver
+
+    # Who is there.
+
+    @property
+    def address(self) -> Address:
+        """Where peers reach us."""
+        return self._live[0].table.own.address
+
+    @property
+    def own(self) -> Member:
+        """Our own row."""
+        return self._live[0].table.own
+
+    def members(self) -> tuple[Member, ...]:
+        """Return everyone known, ourselves included and the gone for a while too, by name."""
+        return tuple(sorted(self._live[0].table, key=lambda member: member.name))
+
+    def live_members(self) -> tuple[Member, ...]:
+        """Return those who are alive or at most suspected, ourselves included, by name."""
+        return tuple(member for member in self.members() if not member.state.is_gone)
+
+    def round_trip_s(self, name: str) -> float | None:
+        """Return the last direct round trip to a member in seconds, or None."""
+        return self._live[0].round_trip_s(name)
+
+    @property
+    def local_health(self) -> int:
+        """How much we doubt ourselves: 0 is well, 7 the worst."""
+        return self._live[0].awareness.score
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counters since the start."""
+        return self._live[0].statistics
+
+    @property
+    def datagrams_dropped_count(self) -> int:
+        """Datagrams dropped because we did not keep up."""
+        return 0 if self._sockets is None else self._sockets.inbox.dropped_count
+
+    def subscribe(self) -> Subscription:
+        """Return the events from now on; close it, or use it as a context manager."""
+        self._subscriptions = [one for one in self._subscriptions if not one.is_closed]
+        subscription = Subscription()
+        self._subscriptions.append(subscription)
+        return subscription
+
+    # Joining and leaving.
+
+    async def join(self, seeds: Iterable[str], *, timeout_s: float | None = None) -> Address:
+        """Join the ring of whichever seed answers first.
+
+        Tries until one does, with growing waits, resolving names anew each time.
+
+        Args:
+            seeds: `host`, `host:port` or `[v6]:port`; names may have several addresses.
+            timeout_s: When to give up, in seconds; None never does.
+
+        Returns:
+            The address that answered.
+
+        Raises:
+            JoinFailed: None did in time.
+            InvalidSetting: A seed is no host and port, or there is none.
+        """
+        self._seeds = tuple(parse_seed(text) for text in seeds)
+        if not self._seeds:
+            raise InvalidSetting("seeds", "name at least one")
+        attempts = 0
+        reasons: list[str] = []
+        wait_s = JOIN_BACKOFF_FIRST_S
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    attempts += 1
+                    reasons.clear()
+                    answered = await self._try_to_join(reasons)
+                    if answered is not None:
+                        return answered
+                    await asyncio.sleep(wait_s * (0.5 + self._random.random()))
+                    wait_s = min(2 * wait_s, JOIN_BACKOFF_MAX_S)
+        except TimeoutError:
+            raise JoinFailed(attempts, tuple(reasons)) from None
+
+    async def _try_to_join(self, reasons: list[str]) -> Address | None:
+        machine, driver = self._live
+        addresses, problems = await resolve(self._seeds)
+        reasons += problems
+        others = [address for address in addresses if address != machine.table.own.address]
+        machine.book.set_seeds(others)
+        if not others:
+            reasons.append("the seeds stand for nobody but us")
+            return None
+        pending = set(others)
+        with self.subscribe() as events:
+            machine.join(others, driver.now())
+            driver.settle()
+            async for event in events:
+                match event:
+                    case SeedAnswered(address) if address in pending:
+                        self._carry_out(self.overlay.joined() if self.overlay else [])
+                        return address
+                    case SeedSilent(address, reason) if address in pending:
+                        pending.discard(address)
+                        reasons.append(f"{address}: {reason}")
+                        if not pending:
+                            return None
+        return None
+
+    async def leave(self) -> bool:
+        """Say goodbye, and keep answering until it had time to spread.
+
+        Returns:
+            Whether it was sent as often as it should be; False if nobody could be told in time.
+        """
+        machine, driver = self._live
+        is_announced = False
+        with self.subscribe() as events:
+            if self.overlay is not None:
+                self._carry_out(self.overlay.leaving())
+            machine.leave(driver.now())
+            driver.settle()
+            async for event in events:
+                if isinstance(event, LeaveFinished):
+                    is_announced = event.is_announced
+                    break
+        if len(self.live_members()) > 0:
+            await asyncio.sleep(LEAVE_LINGER_S)
+        return is_announced
+
+    # What we say.
+
+    def set_metadata(self, meta: bytes) -> None:
+        """Change our metadata everywhere.
+
+        Raises:
+            MetadataTooLarge: It has more than 512 bytes.
+        """
+        machine, driver = self._live
+        machine.update_meta(meta, driver.now())
+        driver.settle()
+
+    def carry_out(self, actions: Iterable[Action]) -> None:
+        """Do what the overlay asks, such as the result of `SerfOverlay.send_event`."""
+        self._carry_out(actions)
+
+    def _carry_out(self, actions: Iterable[Action]) -> None:
+        machine, driver = self._live
+        for action in actions:
+            match action:
+                case Spread(payload):
+                    machine.broadcast(payload, driver.now())
+                case Tell(payload, target):
+                    machine.send_user(payload, target, driver.now())
+                case Publish(event):
+                    self._tell_subscribers(event)
+                case _:
+                    assert_never(action)
+        driver.settle()
+
+    # Keys.
+
+    def keys(self) -> tuple[bytes, ...]:
+        """Return the encryption keys, the one in use first; none when plaintext is spoken."""
+        return self._key_ring.keys if self._key_ring else ()
+
+    def install_key(self, key: bytes) -> None:
+        """Accept `key` from others; the first step of a rotation, on every member.
+
+        Raises:
+            KeyRejected: Its size is wrong, the ring is full, or this member speaks plaintext.
+        """
+        self._keys_in_use().install(key)
+
+    def use_key(self, key: bytes) -> None:
+        """Encrypt with an installed key; the second step, once every member has it.
+
+        Raises:
+            KeyRejected: It is not installed.
+        """
+        self._keys_in_use().use(key)
+
+    def remove_key(self, key: bytes) -> None:
+        """Forget a key; the last step, once nobody uses it.
+
+        Raises:
+            KeyRejected: It is in use.
+        """
+        self._keys_in_use().remove(key)
+
+    def _keys_in_use(self) -> KeyRing:
+        if self._key_ring is None:
+            raise KeyRejected("this member speaks plaintext; restart it with a key")
+        return self._key_ring
+
+    # Behind the scenes.
+
+    def _publish(self, event: Event) -> None:
+        self._tell_subscribers(event)
+        if self.overlay is not None and self._sockets is not None:
+            actions = self.overlay.hear(event)
+            if actions:
+                self._carry_out(actions)
+
+    def _tell_subscribers(self, event: object) -> None:
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)
+            machine, _ = self._live
+            if self._seeds:
+                addresses, _ = await resolve(self._seeds)
+                machine.book.set_seeds(addresses)
+            try:
+                await self._save_peers()
+            except OSError as error:
+                self._note_problem(f"the peer book cannot be written: {error}")
+
+    def _note_problem(self, problem: str) -> None:
+        if problem not in self.problems[-1:]:
+            self.problems = [*self.problems[-31:], problem]
+
+    async def _recall_peers(self) -> None:
+        if self.settings.peers_path is None or self._machine is None:
+            return
+        peers, problem = await asyncio.to_thread(read_peers, self.settings.peers_path)
+        if problem is not None:
+            self._note_problem(problem)
+        for name, address in peers.items():
+            if name != self.settings.name:
+                self._machine.book.remember(name, address)
+
+    async def _save_peers(self) -> None:
+        if self.settings.peers_path is None or self._machine is None:
+            return
+        for member in self._machine.table:
+            if member.state != MemberState.LEFT and member.name != self.settings.name:
+                self._machine.book.remember(member.name, member.address)
+        peers = self._machine.book.entries
+        await asyncio.to_thread(write_peers, self.settings.peers_path, peers)

@@ -1,0 +1,168 @@
+"""Clock and sockets for a machine.
+
+The only code of the package that waits for the network. It decides nothing about membership: if
+a branch here looks at a member's state, it is misplaced. Every call into the machine is followed
+by the same three steps: publish its events, send its datagrams, dial its streams.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from caxton_cluster.errors import MalformedPacket
+from caxton_cluster.swim.events import Event
+from caxton_cluster.swim.machine import Machine
+from caxton_cluster.swim.outbox import Exchange
+from caxton_cluster.swim.wire.messages import Message
+from caxton_cluster.swim.wire.stream import StreamDecoder
+from caxton_cluster.transport.sockets import Inbox, Sockets
+
+__all__ = ["Driver"]
+
+STREAMS_SERVED_MAX: Final = 128
+"""Most accepted streams at once; more are closed and counted."""
+
+DATAGRAMS_A_TURN_MAX: Final = 256
+"""Datagrams taken in before timers and sending get their turn."""
+
+READ_SIZE_BYTES: Final = 65_536
+
+
+class Driver:
+    """Runs one machine.
+
+    Args:
+        machine: What to run.
+        tasks: Owner of the tasks for streams.
+        publish: Told of every event, in order; must not block.
+    """
+
+    def __init__(
+        self, machine: Machine, tasks: asyncio.TaskGroup, publish: Callable[[Event], None]
+    ) -> None:
+        self.machine = machine
+        self.streams_refused_count = 0
+        self._tasks = tasks
+        self._publish = publish
+        self._sockets: Sockets | None = None
+        self._served_count = 0
+        self._clock = asyncio.get_running_loop().time
+
+    def attach(self, sockets: Sockets) -> None:
+        """Use these sockets from now on."""
+        self._sockets = sockets
+
+    def now(self) -> float:
+        """Return the machine's time, in seconds."""
+        return self._clock()
+
+    async def run(self) -> None:
+        """Feed datagrams and time to the machine until cancelled."""
+        assert self._sockets is not None, "attach first"
+        inbox: Inbox = self._sockets.inbox
+        while True:
+            wakeup_at = self.machine.wakeup_at()
+            await inbox.wait(None if wakeup_at is None else wakeup_at - self._clock())
+            for data, sender in inbox.take(DATAGRAMS_A_TURN_MAX):
+                self.machine.receive(data, sender, self._clock())
+            self.machine.tick(self._clock())
+            self._settle()
+
+    def settle(self) -> None:
+        """Carry out what a call into the machine asked for, and let its alarm be set anew."""
+        self._settle()
+        if self._sockets is not None:
+            self._sockets.inbox.ring()
+
+    def _settle(self) -> None:
+        machine, sockets = self.machine, self._sockets
+        for event in machine.take_events():
+            self._publish(event)
+        # Publishing may have asked for more; so the rest comes after it.
+        for datagram in machine.take_datagrams():
+            if sockets is not None:
+                sockets.send(datagram.payload, datagram.target)
+        for exchange in machine.take_exchanges():
+            self._tasks.create_task(self._exchange(exchange), name=f"swim-dial-{exchange.id}")
+
+    # Streams that we dial.
+
+    async def _exchange(self, exchange: Exchange) -> None:
+        try:
+            async with asyncio.timeout(exchange.timeout_s):
+                reply = await self._dial(exchange)
+        except MalformedPacket as error:
+            self.machine.exchange_malformed(exchange.id, error, self.now())
+        except ConnectionRefusedError:
+            self.machine.exchange_failed(
+                exchange.id, "connection refused", self.now(), is_refused=True
+            )
+        except TimeoutError:
+            reason = f"no answer in {exchange.timeout_s:g} s"
+            self.machine.exchange_failed(exchange.id, reason, self.now())
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self.machine.exchange_failed(exchange.id, reason, self.now())
+        else:
+            self.machine.exchange_answered(exchange.id, reply, self.now())
+        self.settle()
+
+    async def _dial(self, exchange: Exchange) -> Message:
+        reader, writer = await asyncio.open_connection(exchange.target.host, exchange.target.port)
+        try:
+            writer.write(exchange.request)
+            await writer.drain()
+            return await _read(reader, self.machine.reply_decoder())
+        finally:
+            # Not `close`: a peer that stopped reading must not hold our bytes.
+            writer.transport.abort()
+
+    # Streams that others dial.
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve an accepted stream, if there are not too many."""
+        if self._served_count >= STREAMS_SERVED_MAX or self._sockets is None:
+            self.streams_refused_count += 1
+            writer.transport.abort()
+            return
+        self._served_count += 1
+        self._tasks.create_task(self._serve(reader, writer), name="swim-serve")
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(self.machine.config.stream_timeout_s):
+                reply = await self._reply(reader)
+                self.settle()
+                if reply is not None:
+                    writer.write(reply)
+                    await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except OSError:
+            return  # the peer went away or was too slow; it will try again
+        finally:
+            self._served_count -= 1
+            writer.transport.abort()
+
+    async def _reply(self, reader: asyncio.StreamReader) -> bytes | None:
+        try:
+            request = await _read(reader, self.machine.request_decoder())
+        except MalformedPacket as error:
+            return self.machine.refuse(error)
+        return self.machine.serve(request, self.now())
+
+
+async def _read(reader: asyncio.StreamReader, decoder: StreamDecoder) -> Message:
+    """Return the one message of a stream.
+
+    Raises:
+        MalformedPacket: It made no sense.
+        ConnectionResetError: The stream ended before the message did.
+    """
+    while True:
+        data = await reader.read(READ_SIZE_BYTES)
+        if not data:
+            raise ConnectionResetError("the peer closed the connection")
+        message = decoder.feed(data)
+        if message is not None:
+            return message

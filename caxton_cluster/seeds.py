@@ -1,0 +1,86 @@
+"""Seeds: how a newcomer is told where its ring is.
+
+A seed is `host`, `host:port` or `[v6]:port`. A name may stand for many addresses (a headless
+service lists one a pod) and for others tomorrow, so that it is resolved anew for each attempt.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from caxton_cluster.errors import InvalidSetting
+from caxton_cluster.types import Address
+
+__all__ = ["DEFAULT_PORT", "Seed", "parse_seed", "resolve"]
+
+DEFAULT_PORT: Final = 7946
+
+RESOLVE_TIMEOUT_S: Final = 5.0
+"""For all seeds together; slow ones are left out this time."""
+
+ADDRESSES_MAX: Final = 64
+"""Most addresses tried of all that the names stand for."""
+
+_PORT_MAX: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A host, by number or name, and a port."""
+
+    host: str
+    port: int
+
+
+def parse_seed(text: str, *, default_port: int = DEFAULT_PORT) -> Seed:
+    """Return the seed that `text` describes.
+
+    Raises:
+        InvalidSetting: There is no host, or the port is not a port.
+    """
+    text = text.strip()
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port_text = rest.removeprefix(":")
+    elif text.count(":") > 1:
+        host, port_text = text, ""  # a bare IPv6 address
+    else:
+        host, _, port_text = text.partition(":")
+    if not host:
+        raise InvalidSetting("seed", f"{text!r} names no host; write host:port")
+    if not port_text:
+        return Seed(host, default_port)
+    if not port_text.isdecimal() or not 0 < int(port_text) <= _PORT_MAX:
+        raise InvalidSetting("seed", f"{text!r} has no port in 1..65535")
+    return Seed(host, int(port_text))
+
+
+async def resolve(seeds: Iterable[Seed]) -> tuple[list[Address], list[str]]:
+    """Return the addresses that `seeds` stand for now, and why others could not be found."""
+    chosen = list(seeds)
+    addresses: dict[Address, None] = {}
+    problems: list[str] = []
+    try:
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            for seed in chosen:
+                try:
+                    found = await _lookup(seed)
+                except OSError as error:
+                    problems.append(f"{seed.host}: {error.strerror or error}")
+                else:
+                    addresses.update(dict.fromkeys(found))
+    except TimeoutError:
+        problems.append(f"names were not resolved within {RESOLVE_TIMEOUT_S:g} s")
+    return list(addresses)[:ADDRESSES_MAX], problems
+
+
+async def _lookup(seed: Seed) -> list[Address]:
+    try:
+        return [Address.of(seed.host, seed.port)]
+    except ValueError:
+        pass  # a name, not a number
+    loop = asyncio.get_running_loop()
+    rows = await loop.getaddrinfo(seed.host, seed.port, type=socket.SOCK_DGRAM)
+    return [Address.of(str(row[4][0]), seed.port) for row in rows]

@@ -1,0 +1,28 @@
+"""Lamport's clock: orders what was heard before what is said after.
+
+Reference: Lamport, "Time, Clocks, and the Ordering of Events", CACM 1978.
+"""
+
+__all__ = ["LamportClock"]
+
+
+class LamportClock:
+    """A counter that never falls behind anything heard."""
+
+    def __init__(self) -> None:
+        self._time = 1
+
+    @property
+    def time(self) -> int:
+        """The present."""
+        return self._time
+
+    def witness(self, seen: int) -> None:
+        """Move past a time seen in a message."""
+        self._time = max(self._time, seen + 1)
+
+    def stamp(self) -> int:
+        """Return the time for a message of ours, and move on."""
+        stamped = self._time
+        self._time += 1
+        return stamped
