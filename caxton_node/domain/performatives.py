@@ -43,6 +43,7 @@ _SPELLINGS: Final[dict[str, Performative]] = {act.value: act for act in Performa
 
 ANSWERABLE: Final = frozenset(
     {
+        Performative.ACCEPT_PROPOSAL,
         Performative.CFP,
         Performative.PROPOSE,
         Performative.PROXY,

@@ -20,7 +20,7 @@ from caxton_node.domain.message import (
     encode_content,
     reply_to_message,
 )
-from caxton_node.domain.performatives import NEGATIVE, positive_reply
+from caxton_node.domain.performatives import ANSWERABLE, positive_reply
 from caxton_node.routing.envelope import Envelope
 from caxton_node.runtime.agent import Reply
 from caxton_node.runtime.context import Context, Speech
@@ -150,7 +150,8 @@ class Supervisor:
         seat.wake()
 
     def _answer(self, seat: Seat, message: Message, reply: Reply | None) -> Message | None:
-        if reply is None or message.performative in NEGATIVE:
+        if reply is None or message.performative not in ANSWERABLE:
+            # Told, not asked. Two agents that answered what they are told would never stop.
             return None
         try:
             content = encode_content(reply.content)

@@ -62,9 +62,10 @@ async def test_at_most_once_leaves_nothing_in_the_store(node):
     assert not (await node.store.messages()).items
 
 
-async def test_whoever_only_tells_gets_no_answer(node):
+@pytest.mark.parametrize("act", [Performative.INFORM, Performative.REFUSE])
+async def test_whoever_only_tells_gets_no_answer(node, act):
     await deploy(node, python_agent("echo", "Echo"))
-    told = message(node, receiver="echo", performative=Performative.REFUSE)
+    told = message(node, receiver="echo", performative=act)
     await node.pipeline.send(told)
     await settled(node, told.id)
     page = await node.store.messages(conversation_id=told.conversation_id)
