@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,8 @@ FREE_BYTES_MIN: Final = 500_000_000
 DEAD_LETTERS_MAX: Final = 100
 """More of them are a sign that something is wrong for long."""
 
-MAX_SHOWN: Final = 5
+NAMES_MAX: Final = 5
+"""Failed agents that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +118,7 @@ def server_findings(client: Client) -> Iterator[Finding]:
         # A part says `ready` or, after a colon, what is the matter.
         is_good = not str(state).startswith(("degraded", "failed"))
         yield Finding(f"component.{name}", is_good, f"{name}: {state}", "look: caxton server logs")
-    names = ", ".join(each["name"] for each in failed[:MAX_SHOWN])
-    total = status["agents"]["total"]
-    yield Finding(
-        "agents",
-        not failed,
-        f"{counted(len(failed), 'agent')} failed: {names}"
-        if failed
-        else f"{counted(total, 'agent')} deployed, none failed",
-        f"look: caxton agent logs {failed[0]['name']}; then: caxton agent restart"
-        if failed
-        else None,
-    )
+    yield _agents_finding(status["agents"]["total"], [each["name"] for each in failed])
     yield _model_finding(status)
     dead = status["messages"].get("dead", 0)
     yield Finding(
@@ -137,6 +127,14 @@ def server_findings(client: Client) -> Iterator[Finding]:
         f"{counted(dead, 'dead letter')} since the start",
         "look: caxton deadletter list",
     )
+
+
+def _agents_finding(total: int, failed: Sequence[str]) -> Finding:
+    if not failed:
+        return Finding("agents", True, f"{counted(total, 'agent')} deployed, none failed")
+    names = ", ".join(failed[:NAMES_MAX])
+    fix = f"look: caxton agent logs {failed[0]}; then: caxton agent restart {failed[0]}"
+    return Finding("agents", False, f"{counted(len(failed), 'agent')} failed: {names}", fix)
 
 
 def _model_finding(status: dict[str, Any]) -> Finding:

@@ -156,16 +156,18 @@ def log_since(log: Path, offset: int, lines_max: int) -> list[str]:
 
 def follow_log(log: Path) -> Iterator[str]:
     """Yield the lines that are written from now on, until interrupted."""
-    with log.open(errors="replace") as file:
-        file.seek(0, os.SEEK_END)
-        rest = ""
-        while True:
-            piece = file.read()
-            if not piece:
-                if file.tell() > log_size(log):
-                    # Put aside, or emptied: a new one begins.
-                    return
-                time.sleep(FOLLOW_EVERY_S)
-                continue
-            *lines, rest = (rest + piece).split("\n")
-            yield from lines
+    position, rest = log_size(log), b""
+    while True:
+        if log_size(log) < position:
+            # Put aside, or emptied: a new one begins.
+            position, rest = 0, b""
+        with log.open("rb") as file:
+            file.seek(position)
+            piece = file.read(TAIL_BYTES_MAX)
+        if not piece:
+            time.sleep(FOLLOW_EVERY_S)
+            continue
+        position += len(piece)
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")

@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from caxton_node.cli.session import Session
-from caxton_node.domain.errors import Bug, CaxtonError, error_from_code
+from caxton_node.domain.errors import Bug, CaxtonError, Rejected, error_from_code
 
 __all__ = ["run_program"]
 
@@ -46,6 +46,7 @@ def run_program(
     except OSError as error:
         return _failed(session, _local_failure(error))
     except Exception as error:
+        # The outermost frame: whatever else comes here is a mistake of ours.
         return _failed(session, _bug(error))
     return code if isinstance(code, int) else 0
 
@@ -67,6 +68,9 @@ def _aborted(session: Session, error: click.exceptions.Abort) -> int:
 
 
 def _misused(session: Session, error: click.UsageError) -> int:
+    if session.output.is_json:
+        _failed(session, Rejected("invalid_request", error.format_message()))
+        return EXIT_USAGE
     lines = [error.format_message()]
     if error.ctx is not None:
         lines += [f"  {line}" for line in error.ctx.get_usage().splitlines()]

@@ -70,7 +70,8 @@ def start(session: Session, *, flags: Flags, is_insecure: bool, is_foreground: b
     if isinstance(health, int):
         said = log_since(log, began_at, SAID_LINES_MAX)
         session.output.fail(["The node did not start", *(f"  {line}" for line in said)])
-        return health or 1
+        # A signal counts as negative, which is no exit code.
+        return max(health, 1)
     if session.output.is_json:
         facts = {"url": url, "data_dir": str(data_dir), "log": str(log), "pid": process.pid}
         session.output.document({**health, **facts})

@@ -28,4 +28,6 @@ def _shortcut(verb: str) -> Command:
     return shortcut
 
 
-logs, restart, stop = (_shortcut(verb) for verb in ("logs", "restart", "stop"))
+logs = _shortcut("logs")
+restart = _shortcut("restart")
+stop = _shortcut("stop")

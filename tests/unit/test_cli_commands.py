@@ -503,6 +503,85 @@ def test_a_traceback_is_shown_to_whoever_wants_it(caxton, script, monkeypatch):
     assert "Traceback (most recent call last)" in caxton("status").err
 
 
+def test_a_slip_is_a_problem_document_for_programs(caxton):
+    ran = caxton("--output", "json", "agent", "lst")
+    assert ran.code == 2
+    assert json.loads(ran.err)["code"] == "invalid_request"
+
+
+# Doctor
+
+STATUS = {
+    "node": "node-1",
+    "version": "0.1.0",
+    "status": "ready",
+    "agents": {"total": 3},
+    "messages": {"accepted": 7, "dead": 0},
+    "model": {"provider": "openai", "model": "small"},
+}
+
+
+@pytest.fixture
+def healthy(script, monkeypatch, tmp_path):
+    monkeypatch.setenv("CAXTON_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    script.on("GET", "/health", {"status": "ok", "node": "node-1", "version": "0.1.0"})
+    script.on("GET", "/ready", {"status": "ready", "components": {"store": "ready"}})
+    script.on("GET", path_of("status"), STATUS)
+    script.on("GET", path_of("agents"), items())
+    return script
+
+
+def test_nothing_wrong_is_said_line_by_line(caxton, healthy):
+    ran = caxton("doctor")
+    assert ran.code == 0, ran.out
+    assert {line[0] for line in ran.out.splitlines()} == {"✓"}
+    assert "✓ Model openai/small" in ran.out
+    assert "✓ store: ready" in ran.out
+
+
+def test_whatever_is_wrong_comes_with_what_to_do(caxton, healthy, tmp_path):
+    (tmp_path / "caxton.toml").write_text("[http]\nbindd = 1\n")
+    components = {"store": "ready", "model": "degraded: no key"}
+    healthy.on("GET", "/ready", {"status": "ready", "components": components})
+    healthy.on("GET", path_of("agents"), items({"name": "Ada"}, {"name": "Bob"}))
+    healthy.on("GET", path_of("status"), STATUS | {"messages": {"dead": 1_000}})
+    ran = caxton("doctor")
+    assert ran.code == 1
+    assert [line for line in ran.out.splitlines() if line[0] != "✓"] == [
+        (
+            "✗ The settings have 1 mistake: caxton.toml:2:1: `http.bindd` is not a known setting "
+            "(Did you mean `http.bind`?)"
+        ),
+        "  To fix: mend the settings named here",
+        "✗ model: degraded: no key",
+        "  To fix: look: caxton server logs",
+        "✗ 2 agents failed: Ada, Bob",
+        "  To fix: look: caxton agent logs Ada; then: caxton agent restart Ada",
+        "✗ 1,000 dead letters since the start",
+        "  To fix: look: caxton deadletter list",
+    ]
+    assert healthy.received[-1].query["state"] == "failed"
+
+
+def test_a_server_that_is_not_there_is_a_finding_for_programs_too(
+    capsys, monkeypatch, tmp_path, healthy
+):
+    monkeypatch.setenv("CAXTON_HTTP__BIND", healthy.url.removeprefix("http://"))
+    ran = CommandLine(capsys, "127.0.0.1:1")("doctor", "--output", "json")
+    assert ran.code == 1
+    [document] = ran.documents
+    wrong = [each["check"] for each in document["items"] if not each["ok"]]
+    assert (document["ok"], wrong) == (False, ["port", "server"])
+
+
+def test_a_full_disk_is_found(caxton, healthy, monkeypatch):
+    monkeypatch.setattr("caxton_node.cli.checks.FREE_BYTES_MIN", 10**18)
+    ran = caxton("doctor")
+    assert ran.code == 1
+    assert "free some space" in ran.out
+
+
 # The program itself
 
 
