@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from caxton_node.llm.offline import phrases
 from caxton_node.llm.offline.choices import best_choice
-from caxton_node.llm.offline.entities import Entity
+from caxton_node.llm.offline.entities import Entity, extract
 from caxton_node.llm.offline.gathered import Gathered
 from caxton_node.llm.offline.media_types import accepted_media_types, matches_media_type
 from caxton_node.llm.offline.numbers import number_for
@@ -25,7 +25,7 @@ from caxton_node.llm.offline.schema import fits, resolved, types_of
 from caxton_node.llm.offline.stemming import stem_set
 from caxton_node.llm.offline.tables import column_for
 from caxton_node.llm.offline.wanted import Wanted, wanted
-from caxton_node.llm.offline.words import concepts, stems
+from caxton_node.llm.offline.words import GENERIC_STEMS, concepts, stems
 
 __all__ = ["Filled", "fill"]
 
@@ -350,6 +350,9 @@ class _Filler:
                 if called and self._try(name, rules, called, 0.9, *self._named(called)):
                     return True
             found = self._free(kind)
+            if kind == "glob" and not found:
+                # A bare name of a file is a pattern too: it matches itself.
+                found = [one for one in self._free("path") if "/" not in str(one.value)]
             if kind == "path":
                 found = [entity for entity in found if suits_path(entity, wish)] or found
             if not found:
@@ -383,15 +386,19 @@ class _Filler:
     def _fill_text(self, name: str, rules: Mapping[str, Any], wish: Wanted) -> bool:
         return any(
             value and self._try(name, rules, value, sure, *entities)
-            for value, sure, entities in self._texts(wish)
+            for value, sure, entities in self._texts(rules, wish)
         )
 
-    def _texts(self, wish: Wanted) -> list[tuple[str, float, list[Entity]]]:
+    def _texts(
+        self, rules: Mapping[str, Any], wish: Wanted
+    ) -> list[tuple[str, float, list[Entity]]]:
         """Return texts that may answer a parameter, best first."""
         if wish.is_manner:
             return []
         found: list[tuple[str, float, list[Entity]]] = [
-            (str(entity.value), 0.9, [entity]) for entity in self._free("quoted")
+            (str(entity.value), 0.9, [entity])
+            for entity in self._free("quoted")
+            if wish.is_free or _could_be(entity, wish)
         ]
         following = phrases.after_word(self.reading, frozenset(wish.words) - {"name"})
         if wish.is_name:
@@ -408,6 +415,10 @@ class _Filler:
             found.append((phrases.after_verb(self.reading, self._verbs()), 0.7, []))
         elif wish.words and not wish.kinds:
             found.append((following, 0.7, self._named(following)))
+            # *Agent billing* answers a `receiver` that is described as the name of an agent.
+            described = stem_set(_described_words(rules)) - GENERIC_STEMS - _ABSTRACT
+            noted = phrases.after_word(self.reading, described)
+            found.append((noted, 0.6, self._named(noted)))
             # A city was read as its time zone; here it is wanted by name.
             found += [
                 (entity.text if entity.kind == "timezone" else str(entity.value), 0.6, [entity])
@@ -429,6 +440,21 @@ _BOOLEAN_FRAME: Final = stem_set(
 )
 
 
+def _could_be(entity: Entity, wish: Wanted) -> bool:
+    """Tell whether a quotation is of the kind that a parameter wants, if it wants one."""
+    if not wish.kinds or {"path", "quoted", "identifier"}.intersection(wish.kinds):
+        return True
+    inner = extract(str(entity.value))
+    return len(inner) == 1 and inner[0].kind in wish.kinds and inner[0].text == entity.value
+
+
+def _described_words(rules: Mapping[str, Any]) -> str:
+    """Return the words of the first sentence of a parameter's description, in lower case."""
+    first = str(rules.get("description", ""))[:200].split(".")[0]
+    return " ".join(re.findall(r"[a-z]{4,}", first.casefold()))
+
+
+_ABSTRACT: Final = stem_set("name names which where what when that with from must instead used")
 _REVISION_NOUNS: Final = stem_set("branch tag commit revision")
 
 

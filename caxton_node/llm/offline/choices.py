@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from caxton_node.llm.offline.reading import Reading
-from caxton_node.llm.offline.words import concepts, content_stems, stems
+from caxton_node.llm.offline.words import GENERIC_STEMS, concepts, content_stems, stems
 
 __all__ = ["best_choice"]
 
@@ -40,9 +40,13 @@ def _sureness(choice: str, text: str, said: set[str], meant: set[str]) -> float:
     if re.search(rf"(?<!\w){re.escape(choice)}(?!\w)", text, re.IGNORECASE):
         return 1.0
     words = [part for part in stems(choice) if part not in _LINKS]
-    hits = [
-        SAID_WEIGHT if part in said else MEANT_WEIGHT
-        for part in words
-        if part in said or not meant.isdisjoint(concepts(part))
-    ]
-    return sum(hits) / len(words) if words else 0.0
+    total = hit = 0.0
+    for part in words:
+        # *Extract* in `extract_emails` says less than *emails*.
+        weight = 0.5 if part in GENERIC_STEMS or "~extract" in concepts(part) else 1.0
+        total += weight
+        if part in said:
+            hit += weight * SAID_WEIGHT
+        elif not meant.isdisjoint(concepts(part)):
+            hit += weight * MEANT_WEIGHT
+    return hit / total if total else 0.0

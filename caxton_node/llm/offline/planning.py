@@ -50,18 +50,17 @@ def next_step(reading: Reading, tools: Sequence[ToolSpec], gathered: Gathered) -
     if reading.is_unreadable or reading.is_small_talk:
         return Plan(call=None)
     ranked = candidates(reading, tools, gathered)
+    owed: frozenset[str] = frozenset()
     for goal in _goals(ranked):
+        # A tool that answers less is not called in place of one that clearly was meant.
+        if not owed <= goal.answered:
+            continue
         step = _towards(goal, reading, tools, gathered)
         if step is not None:
             return Plan(call=step)
-        # A worse tool is not called in place of one that clearly was meant.
-        if goal.is_evident and _leads(goal, ranked):
-            break
+        if goal.is_evident:
+            owed |= goal.answered - GENERIC_STEMS
     return Plan(call=None, near=ranked[0] if ranked and ranked[0].is_evident else None)
-
-
-LEAD_MIN: Final = 0.5
-"""By how much a score must exceed another to be clearly better."""
 
 
 def _goals(ranked: Sequence[Candidate]) -> list[Candidate]:
@@ -71,11 +70,6 @@ def _goals(ranked: Sequence[Candidate]) -> list[Candidate]:
         for position, candidate in enumerate(ranked)
         if position < GOAL_COUNT_MAX or candidate.filled.missing_data
     ]
-
-
-def _leads(goal: Candidate, ranked: Sequence[Candidate]) -> bool:
-    others = [other.score for other in ranked if other is not goal and other.is_callable]
-    return bool(others) and goal.score - max(others) >= LEAD_MIN
 
 
 def _continued(reading: Reading, tools: Sequence[ToolSpec], gathered: Gathered) -> Plan:

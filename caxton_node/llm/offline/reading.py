@@ -38,6 +38,15 @@ _CONCEPTUAL: Final = re.compile(
     r"|what is your\b)",
     re.IGNORECASE,
 )
+_STATEMENT: Final = re.compile(
+    r"^\W*(?:I|we|my|our|he|she|they|it|that)\b(?!['’]d like|\s+(?:need|want|would|wish|have to"
+    r"|must|should like))(?![^?]*\?)",
+    re.IGNORECASE,
+)
+"""It tells something and asks for nothing."""
+
+_SENTENCE: Final = re.compile(r"(?<=[.!?;\n])\s+")
+
 _SMALL_TALK: Final = stem_set(
     "morning afternoon evening night day today tonight tomorrow weekend nice great good "
     "cool awesome perfect lovely bye goodbye cheers welcome sorry appreciate appreciated "
@@ -46,6 +55,13 @@ _SMALL_TALK: Final = stem_set(
     "see meet there lot very job work doing bot robot assistant human never mind worry "
     "problem yes no"
 )
+_SIGNS: Final = (
+    (re.compile(r"\d\s?\+\s?-?\d"), "sum"),
+    (re.compile(r"\d\s?[*×]\s?-?\d"), "multiply"),
+    (re.compile(r"\d\s[/÷]\s-?\d"), "divide"),
+    (re.compile(r"\d\s[-−]\s\d"), "subtract"),
+)
+
 _CLAUSE: Final = re.compile(r"[.;!?\n]|\b(?:and|then|after that|afterwards)\b", re.IGNORECASE)
 _LEADING: Final = stem_set(
     "please can could would you kindly i want need to like d ll let s us me now just go "
@@ -60,7 +76,8 @@ class Reading:
     text: str
     entities: tuple[Entity, ...]
     prose: str
-    """The text with what it names literally, and what it says not to do, blanked out."""
+    """The text with what it names literally, and what it says not to do, blanked out, and with
+    signs between numbers as words."""
 
     @cached_property
     def content(self) -> tuple[str, ...]:
@@ -70,8 +87,13 @@ class Reading:
     @cached_property
     def query(self) -> tuple[str, ...]:
         """Terms to rank tools by: words, their concepts, and the kinds of what is named."""
-        hints = [word for entity in self.entities for word in _kind_words(entity)]
-        return tuple(dict.fromkeys(terms(self.prose) + terms(" ".join(hints))))
+        return tuple(dict.fromkeys([*terms(self.prose), *self.hints]))
+
+    @cached_property
+    def hints(self) -> tuple[str, ...]:
+        """Terms for the kinds of what is named; nobody said them."""
+        words = [word for entity in self.entities for word in _kind_words(entity)]
+        return tuple(dict.fromkeys(terms(" ".join(words))))
 
     @cached_property
     def verbs(self) -> frozenset[str]:
@@ -98,7 +120,10 @@ class Reading:
             for entity in self.entities
         ):
             return False
-        if _CONCEPTUAL.match(self.text):
+        sentences = [part for part in _SENTENCE.split(self.text) if content_stems(part)]
+        if sentences and all(
+            _CONCEPTUAL.match(part) or _STATEMENT.match(part) for part in sentences
+        ):
             return True
         has_zone = any(entity.kind == "timezone" for entity in self.entities)
         return not has_zone and all(part in _SMALL_TALK for part in self.content)
@@ -119,8 +144,21 @@ def read(text: str) -> Reading:
             prose[entity.start : entity.end] = " " * (entity.end - entity.start)
     spoken = "".join(prose)
     for pattern in (_NEGATED, _PLEASANTRY):
-        spoken = pattern.sub(lambda match: " " * len(match[0]), spoken)
-    return Reading(text=text, entities=entities, prose=spoken)
+        for match in pattern.finditer(spoken):
+            spoken = _blanked(spoken, match)
+            if pattern is _NEGATED:
+                # What it says not to touch is not named for any tool.
+                entities = tuple(
+                    entity
+                    for entity in entities
+                    if entity.end <= match.start() or match.end() < entity.start
+                )
+    signs = [word for sign, word in _SIGNS if sign.search(text)]
+    return Reading(text=text, entities=entities, prose=" ".join([spoken, *signs]))
+
+
+def _blanked(text: str, match: re.Match[str]) -> str:
+    return text[: match.start()] + " " * len(match[0]) + text[match.end() :]
 
 
 def _kind_words(entity: Entity) -> tuple[str, ...]:
@@ -137,5 +175,7 @@ def _kind_words(entity: Entity) -> tuple[str, ...]:
             return (entity.kind,)
         case "glob":
             return ("pattern",)
+        case "revision":
+            return ("commit", "revision")
         case _:
             return ()

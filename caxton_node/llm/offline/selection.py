@@ -6,7 +6,7 @@ nobody gave, is not the one. Enough means: complete arguments, none of them a gu
 the request that the tool's own name or description answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,7 @@ CANDIDATE_COUNT_MAX: Final = 8
 
 TEXT_WEIGHT: Final = 1.0
 NAME_WEIGHT: Final = 0.6
+SUPPORT_WEIGHT: Final = 0.6
 NAMED_BONUS: Final = 1.0
 FILLED_BONUS: Final = 0.35
 USED_BONUS: Final = 0.25
@@ -33,6 +34,10 @@ MISSING_PENALTY: Final = 0.5
 UNUSED_PENALTY: Final = 0.3
 DEPRECATED_PENALTY: Final = 0.5
 MISMATCH_PENALTY: Final = 0.3
+
+MEANT_WEIGHT: Final = 0.7
+HINTED_WEIGHT: Final = 0.4
+"""Of a word that only the form of what is named suggests, beside one that is said."""
 
 RARITY_MIN: Final = 1.0
 RARITY_MAX: Final = 2.0
@@ -105,7 +110,8 @@ def _candidate(
 ) -> Candidate:
     tool = text.spec
     filled = fill(tool.parameters, reading, gathered, tool_words=text.name)
-    answered = frozenset(part for part in wanted if _matches(part, text.gist))
+    chosen = _chosen_words(tool, filled)
+    answered = frozenset(part for part in wanted if part in chosen or _matches(part, text.gist))
     spoken = _spoken(filled)
     support = _support(answered, spoken, reading, index)
     coverage = _name_coverage(text, reading)
@@ -113,6 +119,7 @@ def _candidate(
     score = (
         TEXT_WEIGHT * text_score
         + NAME_WEIGHT * coverage
+        + SUPPORT_WEIGHT * support
         + NAMED_BONUS * is_named
         + _argument_score(filled, reading)
         - MISMATCH_PENALTY * _is_mismatch(text, filled)
@@ -128,7 +135,10 @@ def _candidate(
         is_evident=is_named
         or (
             serves_verbs(reading, tool, text.gist)
-            and _is_evident(text, filled, answered, support, coverage, wanted, reading)
+            and (
+                not chosen.isdisjoint(answered - GENERIC_STEMS)
+                or _is_evident(text, filled, answered, support, coverage, wanted, reading)
+            )
         ),
     )
 
@@ -153,6 +163,19 @@ def _argument_score(filled: Filled, reading: Reading) -> float:
 
 def _matches(part: str, known: frozenset[str]) -> bool:
     return part in known or not known.isdisjoint(concepts(part))
+
+
+def _chosen_words(tool: ToolSpec, filled: Filled) -> frozenset[str]:
+    """Return the stems of choices that were made: what a tool offers by name, it answers."""
+    properties = tool.parameters.get("properties")
+    if not isinstance(properties, Mapping):
+        return frozenset()
+    return frozenset(
+        part
+        for name, value in filled.arguments.items()
+        if isinstance(value, str) and "enum" in (properties.get(name) or ())
+        for part in stems(value)
+    )
 
 
 def _spoken(filled: Filled) -> frozenset[str]:
@@ -196,15 +219,19 @@ def _weight(part: str, index: ToolIndex) -> float:
 
 def _name_coverage(text: ToolText, reading: Reading) -> float:
     """Return the share of the words of the tool's name that the request says."""
-    said = set(reading.query)
+    said = set(terms(reading.prose))
+    hinted = set(reading.hints) - said
     plain = [part for part in text.name if not part.startswith("~")]
     own = [part for part in plain if part not in GENERIC_STEMS] or plain
-    hits = [
-        1.0 if part in said else 0.7
-        for part in own
-        if part in said or not said.isdisjoint(concepts(part))
-    ]
-    return sum(hits) / len(own) if own else 0.0
+    hits = 0.0
+    for part in own:
+        if part in said:
+            hits += 1.0
+        elif not said.isdisjoint(concepts(part)):
+            hits += MEANT_WEIGHT
+        elif part in hinted or not hinted.isdisjoint(concepts(part)):
+            hits += HINTED_WEIGHT
+    return hits / len(own) if own else 0.0
 
 
 def _is_evident(
@@ -221,6 +248,9 @@ def _is_evident(
     if not wanted:
         return bool(typed)
     if typed and any(_matches(part, frozenset(text.counts)) for part in wanted):
+        return True
+    # Who names an address wants it looked at, in whatever words.
+    if any(entity.kind == "url" for entity in typed):
         return True
     if telling and (_takes_kept(filled) or (filled.missing_data and _has_address(reading))):
         return True

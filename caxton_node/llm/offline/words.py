@@ -19,6 +19,7 @@ TEXT_LENGTH_MAX: Final = 20_000
 _WORD: Final = re.compile(r"[^\W_]+")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
+_EMAIL: Final = re.compile(r"\be-mail", re.IGNORECASE)
 _NOT_DONE: Final = re.compile(r"\b(?:not|n['’]t)\s+(?:yet\s+|been\s+)?([a-z]{3,20}ed)\b")
 """*Not yet staged* and *unstaged* are the same."""
 
@@ -26,7 +27,7 @@ _CONCEPTS_BY_WORDS: Final = {
     "fetch": "fetch get download retrieve grab pull request http curl visit browse",
     "read": "read open show view display print see cat contents content inside",
     "list": "list show enumerate ls display give",
-    "search": "search find locate lookup look query grep seek match",
+    "search": "search find locate lookup look query grep seek match where",
     "create": "create make new generate generator build establish",
     "write": "write save store put persist record keep",
     "add": "add append attach insert include stage",
@@ -77,7 +78,7 @@ _STOP_WORDS: Final = word_set(
     "me my mine we us our you your yours he him his she her it its they them their one ones "
     "is are was were be been being am do does did done doing has have had having can could "
     "may might must shall should will would need want like let please kindly thanks thank "
-    "hi hello hey ok okay what which who whom whose when where why how there here then than "
+    "hi hello hey ok okay what which who whom whose when why how there here then than "
     "so too very just also only even still yet again once and or but nor not no yes if "
     "because as until while of at by for with about against between into through during "
     "before after above below to from up down in out on off over under per via without "
@@ -98,6 +99,7 @@ GENERIC_STEMS: Final = stem_set(
 def stems(text: str) -> list[str]:
     """Return the stems of all words in order; `camelCase` and `snake_case` are several words."""
     spaced = _CAMEL.sub(" ", text[:TEXT_LENGTH_MAX])
+    spaced = _EMAIL.sub("email", spaced)
     spaced = _NOT_DONE.sub(r"un\1", spaced)
     return [stem(word.casefold()) for word in _WORD.findall(spaced)]
 
