@@ -27,7 +27,14 @@ from caxton_cluster.overlay import Action, Overlay, Publish, Spread, Tell
 from caxton_cluster.peerfile import read_peers, write_peers
 from caxton_cluster.seeds import Seed, parse_seed, resolve
 from caxton_cluster.subscription import Subscription
-from caxton_cluster.swim.events import Event, LeaveFinished, SeedAnswered, SeedSilent
+from caxton_cluster.swim.events import (
+    Event,
+    LeaveFinished,
+    SeedAnswered,
+    SeedSilent,
+    UserMessage,
+    UserState,
+)
 from caxton_cluster.swim.machine import Machine, Statistics
 from caxton_cluster.swim.secrecy import KeyRing
 from caxton_cluster.swim.wire.wire import Wire
@@ -314,7 +321,7 @@ class Cluster:
                 if isinstance(event, LeaveFinished):
                     is_announced = event.is_announced
                     break
-        if len(self.live_members()) > 0:
+        if machine.table.has_peers:
             await asyncio.sleep(LEAVE_LINGER_S)
         return is_announced
 
@@ -386,7 +393,8 @@ class Cluster:
     # Behind the scenes.
 
     def _publish(self, event: Event) -> None:
-        self._tell_subscribers(event)
+        if self.overlay is None or not isinstance(event, UserMessage | UserState):
+            self._tell_subscribers(event)
         if self.overlay is not None and self._sockets is not None:
             actions = self.overlay.hear(event)
             if actions:

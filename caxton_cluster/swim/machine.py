@@ -390,6 +390,8 @@ class Machine:
         has_news = self._merge(reply, now, is_join=purpose.is_join)
         if purpose.is_join:
             self._outbox.publish(SeedAnswered(purpose.target))
+            # Those whom the seed told us of hear of us from ourselves too.
+            self.beliefs.announce(now)
             self._plan_early_syncs(now, 2)
         elif has_news:
             self._plan_early_syncs(now, 1)
@@ -564,7 +566,7 @@ class Machine:
     # Leaving.
 
     def _go_on_leaving(self, now: float) -> None:
-        is_alone = self.table.live_count <= 1
+        is_alone = not self.table.has_peers
         if self._is_leave_pending and (is_alone or not self._courier.queue.user_count):
             self._say_goodbye(now)
         is_told = self.table.own_name not in self._courier.queue

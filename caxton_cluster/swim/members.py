@@ -56,6 +56,11 @@ class MemberTable:
         return max(1, len(self._rows) - self._gone_count)
 
     @property
+    def has_peers(self) -> bool:
+        """Whether anybody but ourselves is alive or merely suspected."""
+        return len(self._rows) - self._gone_count > (not self.own.state.is_gone)
+
+    @property
     def gone_count(self) -> int:
         """How many rows are of the dead and those that left."""
         return self._gone_count

@@ -1,0 +1,208 @@
+"""Our members in one ring with real serf agents: an independent judge of the wire."""
+
+import asyncio
+import sys
+from base64 import b64encode
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from caxton_cluster import Cluster, ClusterSettings
+from caxton_cluster.serf.overlay import SerfOverlay, SerfUserEvent
+from caxton_cluster.serf.tags import decode_tags, encode_tags
+from caxton_cluster.swim.events import MemberFailed, MemberSuspected
+from tests.integration.cluster_ring import states, until
+from tests.integration.serf_agents import DEADLINE_S, Agent, needs_serf, poll, start_agents
+
+pytestmark = [needs_serf, pytest.mark.timeout(150)]
+
+KEY, NEW_KEY = b"k" * 32, b"n" * 32
+HOLD_S = 60.0
+"""How long nobody may suspect anybody."""
+
+
+@pytest.fixture
+async def stack():
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def keys(request) -> tuple[bytes, ...]:
+    return () if request.param == "plain" else (KEY,)
+
+
+def arguments(keys: tuple[bytes, ...]) -> list[str]:
+    return [f"-encrypt={b64encode(keys[0]).decode()}"] if keys else []
+
+
+async def join(stack: AsyncExitStack, agent: Agent, keys: tuple[bytes, ...], **settings) -> Cluster:
+    cluster = Cluster(
+        ClusterSettings(
+            name="ours",
+            bind_port=0,
+            keys=keys,
+            meta=encode_tags({"role": "caxton", "zone": "b"}),
+            **settings,
+        ),
+        overlay=SerfOverlay,
+    )
+    await stack.enter_async_context(cluster)
+    await cluster.join([agent.address], timeout_s=DEADLINE_S)
+    await until(cluster, lambda: len(cluster.live_members()) == 4)
+    return cluster
+
+
+async def start_ring(stack: AsyncExitStack, folder: Path, keys: tuple[bytes, ...]):
+    agents = await start_agents(stack, folder, 3, *arguments(keys))
+    ours = await join(stack, agents[0], keys)
+    for agent in agents:
+        await agent.sees("ours", "alive")
+    return agents, ours
+
+
+async def test_serf_and_we_see_each_other_alive_for_a_minute(stack, tmp_path, keys):
+    agents, ours = await start_ring(stack, tmp_path, keys)
+    for agent in agents:
+        row = await agent.sees("ours", "alive")
+        assert row["tags"] == {"role": "caxton", "zone": "b"}
+    tags = {member.name: decode_tags(member.meta) for member in ours.members()}
+    assert tags["go1"] == {"role": "go"}
+
+    with ours.subscribe() as events:
+        wrong = await _first_accusation(events)
+
+    assert wrong is None
+    assert set(states(ours).values()) == {"alive"}
+    for agent in agents:
+        assert (await agent.members())["ours"]["status"] == "alive"
+        assert "Suspect ours" not in agent.log.read_text()
+    assert ours.statistics.malformed == 0
+
+
+async def _first_accusation(events) -> object | None:
+    try:
+        async with asyncio.timeout(HOLD_S):
+            async for event in events:
+                if isinstance(event, MemberSuspected | MemberFailed):
+                    return event
+    except TimeoutError:
+        pass
+    return None
+
+
+async def test_serf_sees_our_goodbye_as_left(stack, tmp_path, keys):
+    agents, ours = await start_ring(stack, tmp_path, keys)
+
+    await ours.leave()
+
+    for agent in agents:
+        await agent.sees("ours", "left")
+        assert "EventMemberFailed: ours" not in agent.log.read_text()
+
+
+async def test_we_see_serfs_goodbye_as_left(stack, tmp_path):
+    agents, ours = await start_ring(stack, tmp_path, ())
+
+    await agents[2].run("leave")
+
+    await until(ours, lambda: states(ours).get("go2") == "left")
+
+
+async def test_serf_sees_a_killed_member_as_failed(stack, tmp_path, keys):
+    agents = await start_agents(stack, tmp_path, 3, *arguments(keys))
+    key = [b64encode(keys[0]).decode()] if keys else []
+    victim = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.integration.cluster_member",
+        "victim",
+        agents[0].address,
+        *key,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        assert await victim.stdout.readline() == b"joined\n"
+    for agent in agents:
+        assert (await agent.sees("victim", "alive"))["tags"] == {"role": "victim"}
+
+    victim.kill()
+    await victim.wait()
+
+    for agent in agents:
+        await agent.sees("victim", "failed")
+
+
+async def test_we_see_a_killed_agent_as_failed(stack, tmp_path):
+    agents, ours = await start_ring(stack, tmp_path, ())
+    async with AsyncExitStack() as doomed:
+        agent = Agent("doomed", tmp_path / "doomed.log")
+        await agent.start(doomed, f"-retry-join={agents[0].address}")
+        await until(ours, lambda: states(ours).get("doomed") == "alive")
+
+    await until(ours, lambda: states(ours).get("doomed") == "dead")
+
+
+async def test_user_events_pass_both_ways(stack, tmp_path, keys):
+    agents, ours = await start_ring(stack, tmp_path, keys)
+
+    with ours.subscribe() as events:
+        await agents[1].run("event", "from-serf", "payload of go")
+        async with asyncio.timeout(DEADLINE_S):
+            async for event in events:
+                if isinstance(event, SerfUserEvent):
+                    break
+    ours.carry_out(ours.overlay.send_event("from-ours", b"payload of py"))
+
+    assert (event.name, event.payload) == ("from-serf", b"payload of go")
+    for agent in agents:
+
+        async def has_it(agent=agent) -> bool:
+            return "user-event: from-ours" in agent.log.read_text()
+
+        await poll(has_it)
+
+
+async def test_new_tags_reach_serf(stack, tmp_path):
+    agents, ours = await start_ring(stack, tmp_path, ())
+
+    ours.set_metadata(encode_tags({"role": "caxton", "zone": "c"}))
+
+    async def has_it() -> bool:
+        rows = [(await agent.members()).get("ours", {}) for agent in agents]
+        return all(row.get("tags") == {"role": "caxton", "zone": "c"} for row in rows)
+
+    await poll(has_it)
+
+
+async def test_serf_reaches_us_with_its_queries(stack, tmp_path):
+    agents, _ = await start_ring(stack, tmp_path, ())
+
+    report = await agents[2].run("reachability")
+
+    assert "Successfully contacted all live nodes" in report
+
+
+async def test_serf_rotates_our_keys(stack, tmp_path):
+    agents, ours = await start_ring(stack, tmp_path, (KEY,))
+    old, new = (b64encode(key).decode() for key in (KEY, NEW_KEY))
+
+    for step in (f"-install={new}", f"-use={new}", f"-remove={old}"):
+        assert "Error" not in await agents[0].run("keys", step)
+
+    assert ours.keys() == (NEW_KEY,)
+    listing = await agents[1].run("keys", "-list")
+    assert new in listing
+    assert "[4/4]" in listing
+    assert set(states(ours).values()) == {"alive"}
+
+
+async def test_a_compressing_member_is_understood(stack, tmp_path):
+    agents = await start_agents(stack, tmp_path, 3)
+    ours = await join(stack, agents[0], (), compresses=True)
+
+    for agent in agents:
+        await agent.sees("ours", "alive")
+    assert len(ours.live_members()) == 4
