@@ -147,7 +147,7 @@ def test_memory_that_says_nothing_of_it_is_not_repeated():
 
 
 @pytest.mark.parametrize(
-    "heading", ["Relevant knowledge:", "## Memory", "**Known facts:**", "Recalled memories"]
+    "heading", ["Relevant knowledge:", "## Memory", "**Known facts:**", "What you remember:"]
 )
 def test_facts_are_found_in_the_prompt_below_their_heading(heading):
     content = f"You are helpful.\n\n{heading}\n- Alice likes tea.\n- Bob likes coffee.\n\nBe brief."

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from caxton_node.llm.offline import phrases
 from caxton_node.llm.offline.choices import best_choice
-from caxton_node.llm.offline.entities import Entity, extract
+from caxton_node.llm.offline.entities import Entity
 from caxton_node.llm.offline.gathered import Gathered
 from caxton_node.llm.offline.media_types import accepted_media_types, matches_media_type
 from caxton_node.llm.offline.numbers import number_for
@@ -24,8 +24,9 @@ from caxton_node.llm.offline.roles import in_role, suits_path
 from caxton_node.llm.offline.schema import fits, resolved, types_of
 from caxton_node.llm.offline.stemming import stem_set
 from caxton_node.llm.offline.tables import column_for
+from caxton_node.llm.offline.texts import texts_for
 from caxton_node.llm.offline.wanted import Wanted, wanted
-from caxton_node.llm.offline.words import GENERIC_STEMS, concepts, stems
+from caxton_node.llm.offline.words import stems
 
 __all__ = ["Filled", "fill"]
 
@@ -384,54 +385,10 @@ class _Filler:
         return self._try(name, rules, column, 0.8)
 
     def _fill_text(self, name: str, rules: Mapping[str, Any], wish: Wanted) -> bool:
+        found = texts_for(rules, wish, self.reading, self._free, self.tool_words)
         return any(
-            value and self._try(name, rules, value, sure, *entities)
-            for value, sure, entities in self._texts(rules, wish)
-        )
-
-    def _texts(
-        self, rules: Mapping[str, Any], wish: Wanted
-    ) -> list[tuple[str, float, list[Entity]]]:
-        """Return texts that may answer a parameter, best first."""
-        if wish.is_manner:
-            return []
-        found: list[tuple[str, float, list[Entity]]] = [
-            (str(entity.value), 0.9, [entity])
-            for entity in self._free("quoted")
-            if wish.is_free or _could_be(entity, wish)
-        ]
-        following = phrases.after_word(self.reading, frozenset(wish.words) - {"name"})
-        if wish.is_name:
-            called = phrases.named(self.reading)
-            found.append((called, 0.9, self._named(called)))
-        if wish.is_free:
-            found += [
-                (str(entity.value), 0.9, [entity]) for entity in self._free("code", "csv", "sql")
-            ]
-            found += [(entity.text, 0.8, [entity]) for entity in self._free("json")]
-            found.append((phrases.after_colon(self.reading), 0.9, []))
-            if wish.is_about:
-                found.append((phrases.about(self.reading), 0.7, []))
-            found.append((phrases.after_verb(self.reading, self._verbs()), 0.7, []))
-        elif wish.words and not wish.kinds:
-            found.append((following, 0.7, self._named(following)))
-            # *Agent billing* answers a `receiver` that is described as the name of an agent.
-            described = stem_set(_described_words(rules)) - GENERIC_STEMS - _ABSTRACT
-            noted = phrases.after_word(self.reading, described)
-            found.append((noted, 0.6, self._named(noted)))
-            # A city was read as its time zone; here it is wanted by name.
-            found += [
-                (entity.text if entity.kind == "timezone" else str(entity.value), 0.6, [entity])
-                for entity in self._free("identifier", "name", "timezone")
-            ]
-        return found
-
-    def _verbs(self) -> frozenset[str]:
-        """Stems in the request that stand for the tool's own verb."""
-        return frozenset(
-            part
-            for part in self.reading.content
-            if part in self.tool_words or not self.tool_words.isdisjoint(concepts(part))
+            text.value and self._try(name, rules, text.value, text.sure, *text.entities)
+            for text in found
         )
 
 
@@ -440,21 +397,6 @@ _BOOLEAN_FRAME: Final = stem_set(
 )
 
 
-def _could_be(entity: Entity, wish: Wanted) -> bool:
-    """Tell whether a quotation is of the kind that a parameter wants, if it wants one."""
-    if not wish.kinds or {"path", "quoted", "identifier"}.intersection(wish.kinds):
-        return True
-    inner = extract(str(entity.value))
-    return len(inner) == 1 and inner[0].kind in wish.kinds and inner[0].text == entity.value
-
-
-def _described_words(rules: Mapping[str, Any]) -> str:
-    """Return the words of the first sentence of a parameter's description, in lower case."""
-    first = str(rules.get("description", ""))[:200].split(".")[0]
-    return " ".join(re.findall(r"[a-z]{4,}", first.casefold()))
-
-
-_ABSTRACT: Final = stem_set("name names which where what when that with from must instead used")
 _REVISION_NOUNS: Final = stem_set("branch tag commit revision")
 
 

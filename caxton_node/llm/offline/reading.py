@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from caxton_node.llm.offline.entities import Entity, extract, is_directory
+from caxton_node.llm.offline.entities import TEXT_LENGTH_MAX, Entity, extract, is_directory
 from caxton_node.llm.offline.stemming import stem_set
 from caxton_node.llm.offline.words import content_stems, stems, terms
 
@@ -135,7 +135,8 @@ class Reading:
 
 
 def read(text: str) -> Reading:
-    """Read a request. Never raises."""
+    """Read a request, as far as its first `TEXT_LENGTH_MAX` characters. Never raises."""
+    text = text[:TEXT_LENGTH_MAX]
     entities = extract(text)
     prose = list(text)
     for entity in entities:

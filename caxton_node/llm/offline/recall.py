@@ -25,7 +25,8 @@ ANSWER_COUNT_MAX: Final = 5
 
 _HEADING: Final = re.compile(
     r"^\s{0,3}(?:#{1,6}\s*)?(?:\*\*)?(?:relevant |recalled |known |stored |background )?"
-    r"(?:knowledge|memory|memories|facts)(?: from memory)?(?:\*\*)?\s*:?(?:\*\*)?\s*$",
+    r"(?:knowledge|memory|memories|facts|what you (?:remember|know))"
+    r"(?: from memory)?(?:\*\*)?\s*:?(?:\*\*)?\s*$",
     re.IGNORECASE,
 )
 _BULLET: Final = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")

@@ -6,11 +6,18 @@ a wrong cut does little harm, because the words of tools are cut the same way.
 Reference: a reduced form of Porter, "An algorithm for suffix stripping", 1980.
 """
 
+import functools
 import re
+from typing import Final
 
 __all__ = ["stem", "stem_set", "word_set"]
 
 
+STEM_COUNT_MAX: Final = 20_000
+"""Stems that are remembered; the texts of tools say the same words again and again."""
+
+
+@functools.lru_cache(maxsize=STEM_COUNT_MAX)
 def stem(word: str) -> str:
     """Return the stem of a word in lower case."""
     if len(word) <= 3 or not word.isascii():
