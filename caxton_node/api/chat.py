@@ -190,6 +190,10 @@ def _shown(event: Event) -> StreamEvent | None:
             return None
 
 
+_CHAT_ERRORS: Final = tuple(
+    code for code in SEND_ERRORS if code not in {"already_exists", "no_provider", "expired"}
+)
+
 ENDPOINTS: Final = (
     Endpoint(
         method="POST",
@@ -203,7 +207,7 @@ ENDPOINTS: Final = (
         parameters=(AGENT_NAME,),
         body=Chat,
         responses={200: Shape("The answer, also a negative one.", ChatAnswer, has_events=True)},
-        errors=SEND_ERRORS,
+        errors=_CHAT_ERRORS,
         deadline_s=TIMEOUT_S_MAX + DEADLINE_S,
     ),
 )

@@ -44,10 +44,12 @@ async def read_body(http: web.Request, endpoint: Endpoint) -> tuple[BaseModel | 
     model = endpoint.body
     if model is None:
         return None, b""
-    data = await _read_bytes(http) if http.can_read_body else b""
-    if not data and endpoint.is_body_optional:
+    if not http.can_read_body and endpoint.is_body_optional:
         return None, b""
     _check_media_type(http)
+    data = await _read_bytes(http)
+    if not data and endpoint.is_body_optional:
+        return None, b""
     value = decode_json(data)
     try:
         return model.model_validate(value), data

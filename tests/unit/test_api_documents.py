@@ -1,0 +1,86 @@
+"""The generated reference is what the code says now, and the OpenAPI document is one."""
+
+import json
+import re
+
+import pytest
+
+from caxton_node.api.openapi import build_openapi, errors_of
+from caxton_node.api.routes import ENDPOINTS
+from caxton_node.domain.errors import ERRORS
+from caxton_node.telemetry.counts import Counts
+from caxton_node.telemetry.metrics import HttpMetrics, NodeSnapshot, expose
+from caxton_node.telemetry.names import METRICS
+from tests.api_documents import documents
+
+DOCUMENTS = documents()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_a_generated_document_is_current(path):
+    assert path.read_text(encoding="utf-8") == DOCUMENTS[path], (
+        "write it anew: python -m tests.api_documents"
+    )
+
+
+@pytest.fixture(scope="module")
+def document():
+    return build_openapi(ENDPOINTS, version="1.2.3")
+
+
+def test_the_document_is_openapi_3_1(document):
+    from jsonschema_rs import Draft202012Validator  # comes with schemathesis
+
+    assert document["openapi"].startswith("3.1")
+    for schema in document["components"]["schemas"].values():
+        bundled = schema | {"components": document["components"]}
+        Draft202012Validator(bundled)
+
+
+def test_every_reference_leads_somewhere(document):
+    text = json.dumps(document)
+    for kind, name in set(re.findall(r'"#/components/(\w+)/([\w.-]+)"', text)):
+        assert name in document["components"][kind]
+
+
+def test_every_operation_has_a_name_of_its_own(document):
+    names = [
+        operation["operationId"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+    ]
+    assert len(names) == len(set(names)) == len(ENDPOINTS)
+
+
+def test_every_error_of_an_endpoint_has_a_response(document):
+    for endpoint in ENDPOINTS:
+        responses = document["paths"][endpoint.path][endpoint.method.lower()]["responses"]
+        for code in errors_of(endpoint):
+            content = responses[str(ERRORS[code].http_status)]["content"]
+            assert "application/problem+json" in content
+
+
+def test_every_metric_of_the_table_is_exposed_and_no_other():
+    http = HttpMetrics()
+    http.observe("/health", "GET", 200, 0.003)
+    snapshot = NodeSnapshot(
+        node="n",
+        version="1",
+        uptime_s=1.5,
+        counts=Counts(messages_accepted=7),
+        agents_by_state={"running": 2},
+        queued=3,
+        fullest_mailbox_ratio=0.5,
+        turns_under_way=1,
+        store_backlog=0,
+        answers_awaited=0,
+        loop_lag_s=0.001,
+        resident_bytes=10,
+    )
+    text = expose(snapshot, http).decode()
+    assert re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE) == [
+        (metric.name, metric.kind) for metric in METRICS
+    ]
+    assert 'caxton_messages_total{outcome="accepted"} 7.0' in text
+    assert 'caxton_http_request_duration_seconds_bucket{le="0.005",route="/health"} 1.0' in text
+    assert 'caxton_http_request_duration_seconds_count{route="/health"} 1.0' in text
