@@ -17,7 +17,7 @@ from typing import Final
 
 from caxton import __version__
 from caxton_node.config import LoadedSettings, Settings
-from caxton_node.domain.agent import AgentKind, AgentSpec
+from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.ids import boot_token, id_factory
 from caxton_node.llm.choose import ModelDefaults, choose_model
@@ -169,7 +169,7 @@ def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: 
         clock=clock,
         new_id=speech.new_id,
         settings_in_force=loaded.sources,
-        components=dict,
+        components=lambda: _components(store, roster),
     )
 
 
@@ -206,6 +206,15 @@ def _speech(
         clock=clock,
         new_id=new_id,
     )
+
+
+def _components(store: Store, roster: Roster) -> dict[str, str]:
+    """Return how each part does that can be doing badly."""
+    failed = [seat.agent for seat in roster if seat.state is AgentState.FAILED]
+    return {
+        "store": "ready" if store.trouble is None else f"failed: {store.trouble}",
+        "agents": "ready" if not failed else f"degraded: {len(failed)} gave up after crashes",
+    }
 
 
 def visible_to_agents(environment: Mapping[str, str], patterns: Sequence[str]) -> Mapping[str, str]:

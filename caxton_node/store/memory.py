@@ -79,6 +79,11 @@ class MemoryStore:
         """Let the callbacks under way run. What was kept stays until the object goes."""
         await asyncio.sleep(0)
 
+    @property
+    def trouble(self) -> str | None:
+        """Nothing can go wrong here."""
+        return None
+
     def append(
         self,
         accepted: Sequence[tuple[int, Message]],

@@ -177,6 +177,11 @@ class Store(Protocol):
         """Entries that wait for the writer. The pipeline refuses messages above its bound."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the last batch could not be written; None when it was."""
+        ...
+
     def append(
         self,
         accepted: Sequence[tuple[int, Message]],

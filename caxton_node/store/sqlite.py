@@ -100,6 +100,11 @@ class SqliteStore:
         """Entries that are not committed yet."""
         return self._writer.backlog
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the last batch could not be written; None when it was."""
+        return self._writer.trouble
+
     def append(
         self,
         accepted: Sequence[tuple[int, Message]],

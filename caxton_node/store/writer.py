@@ -67,6 +67,8 @@ class Writer:
         self._reported = asyncio.Event()
         self.last_seq = 0
         self.backlog = 0
+        self.trouble: str | None = None
+        """Why the last batch could not be written; None when it was."""
 
     async def open(self) -> None:
         """Open the file and start the thread.
@@ -220,8 +222,10 @@ class Writer:
         self._in_flight -= 1
         self.backlog -= batch.entry_count
         unavailable: Unavailable | None = None
+        self.trouble = None
         if failure is not None:
             unavailable = self._failed(batch, failure)
+            self.trouble = str(failure)
             results = [unavailable] * len(batch.writes)
         if self._full or self._open.entry_count or self._open.callbacks:
             self._hand_over()

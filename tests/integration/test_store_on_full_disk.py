@@ -56,12 +56,14 @@ async def test_a_full_disk_is_reported_and_forgotten_when_there_is_room(store, c
     assert isinstance(error, Unavailable)
     assert error.code == "storage_unavailable"
     assert "a batch could not be written" in caplog.text
+    assert "full" in store.trouble
     assert store.backlog == 0
     assert (await store.message("msg-1")).status is DeliveryStatus.ACCEPTED
     assert await store.message("msg-2") is None
     limit_pages(store, None)
     assert await journal(store, [(3, message(3, BIG))]) is None
     assert (await store.message("msg-3")).message == message(3, BIG)
+    assert store.trouble is None
 
 
 async def test_a_settlement_without_a_callback_is_written_with_the_next_batch(store):
