@@ -44,6 +44,10 @@ __all__ = ["Case", "Score", "evaluate", "main"]
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parents[1]
+THIRD_PARTY: Final = "all-third-party"
+EVERYTHING: Final = "everything"
+"""The product's own tools and all others together."""
+
 TOOLSET_FOLDERS: Final = (HERE / "toolsets", ROOT / "build" / "tool_choice" / "toolsets")
 REPORT: Final = ROOT / "build" / "bench" / "tool_choice.json"
 
@@ -189,6 +193,11 @@ async def load_toolsets() -> dict[str, tuple[ToolSpec, ...]]:
     }
     async with builtin_tools() as tools:
         toolsets[BUILTIN] = tuple(tool.spec for tool in tools)
+    if THIRD_PARTY in toolsets:
+        # A name that both have (`echo`) is the product's own.
+        own = {tool.name for tool in toolsets[BUILTIN]}
+        others = tuple(tool for tool in toolsets[THIRD_PARTY] if tool.name not in own)
+        toolsets[EVERYTHING] = toolsets[BUILTIN] + others
     return toolsets
 
 

@@ -26,6 +26,9 @@ ITEM_LENGTH_MAX: Final = 500
 PAIR_COUNT_MAX: Final = 20
 """Keys of one object that stand on a line."""
 
+DIGITS_SHOWN: Final = 12
+"""Significant digits of a number that is no integer."""
+
 VALUE_LENGTH_MAX: Final = 200
 """Characters of one value within a line."""
 
@@ -206,6 +209,9 @@ def _shown(value: Any, length_max: int = VALUE_LENGTH_MAX) -> str:
             return "yes"
         case False:
             return "no"
+        case float():
+            # The noise of binary fractions is not a finding: 393.09000000000003 is 393.09.
+            return repr(float(f"{value:.{DIGITS_SHOWN}g}"))
         case _:
             text = " ".join(str(value).split())
             return text if len(text) <= length_max else text[: length_max - 1] + "…"
