@@ -63,6 +63,9 @@ async def _read_bytes(http: web.Request) -> bytes:
     if http.content_length is not None and http.content_length > limit:
         raise _too_large(limit)
     try:
+        if http.content.is_eof():
+            # All of it is here already: nothing to wait for.
+            return await http.read()
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await http.read()
     except web.HTTPRequestEntityTooLarge:
@@ -141,8 +144,6 @@ def read_query(http: web.Request, model: type[ModelT]) -> ModelT:
     Raises:
         Rejected: `invalid_request`, also for a parameter that is unknown or given twice.
     """
-    if not http.query_string:
-        return model()
     query = http.query
     values = dict(query)
     if len(values) < len(query):

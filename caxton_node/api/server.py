@@ -94,6 +94,7 @@ def build_application(
 
 def _http_handler(endpoint: Endpoint, node: Node, edge: Edge) -> HttpHandler:
     """Return the shell of one endpoint: read, call within the deadline, write."""
+    no_query = endpoint.query()
     is_change = endpoint.method != "GET" and not endpoint.is_while_draining
 
     async def handle(http: web.Request) -> web.StreamResponse:
@@ -101,7 +102,7 @@ def _http_handler(endpoint: Endpoint, node: Node, edge: Edge) -> HttpHandler:
         if is_change and node.pipeline.is_draining:
             raise Unavailable("node_draining", "this node is stopping", hint="Ask another node.")
         path = read_path(http, endpoint.parameters)
-        query = read_query(http, endpoint.query)
+        query = read_query(http, endpoint.query) if http.query_string else no_query
         body, raw_body = await read_body(http, endpoint)
         request: Request[Any, Any] = Request(
             path=path,
