@@ -8,6 +8,7 @@ from pydantic import Field
 from caxton_node.api.table import API_PREFIX, Answer, Endpoint, NoQuery, Request, Shape
 from caxton_node.api.types import Instant, View, instant
 from caxton_node.domain.agent import AgentState
+from caxton_node.llm.model import OFFLINE
 from caxton_node.runtime.node import Node
 from caxton_node.telemetry.metrics import resident_bytes
 
@@ -65,7 +66,7 @@ class StoreStatus(View):
 class ModelStatus(View):
     """Which model answers for agents that name none."""
 
-    provider: str | None
+    provider: str
     model: str | None
 
 
@@ -151,12 +152,19 @@ async def get_status(_: Request[NoQuery, None], node: Node) -> NodeStatus:
         turns_under_way=node.supervisor.turns_under_way,
         queued=sum(len(seat.mailbox) for seat in seats),
         store=StoreStatus(path=_setting(node, "node.data_dir")),
-        model=ModelStatus(
-            provider=_setting(node, "llm.provider"), model=_setting(node, "llm.model")
-        ),
+        model=ModelStatus(provider=_default_provider(node), model=_setting(node, "llm.model")),
         pid=os.getpid(),
         memory_mb=round(resident_bytes() / 1_000_000, 1),
     )
+
+
+def _default_provider(node: Node) -> str:
+    """Return who answers for agents that name no provider, by the rule of `[llm] provider`."""
+    given = _setting(node, "llm.provider")
+    if given is not None:
+        return given
+    has_endpoint = _setting(node, "llm.base_url") or _setting(node, "llm.api_key")
+    return "openai" if has_endpoint else OFFLINE
 
 
 def _setting(node: Node, key: str) -> str | None:

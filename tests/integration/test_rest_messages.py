@@ -215,3 +215,15 @@ async def test_a_stopping_node_takes_nothing_new(rest):
     assert (await rest.post("agents", body, status=503))["code"] == "node_draining"
     assert (await rest.get("/ready", status=503))["status"] == "not_ready"
     assert (await rest.get("/health"))["status"] == "ok"
+
+
+async def test_the_status_counts_what_happened(rest):
+    await rest.post("messages", request(wait_s=10))
+    await rest.post("messages", request(receiver="nobody"), status=404)
+    status = await rest.get("status")
+    assert status["messages"]["accepted"] == 2
+    assert status["messages"]["refused"] == 1
+    assert status["agents"]["running"] == 1
+    assert status["model"] == {"provider": "offline", "model": None}
+    config = await rest.get("config")
+    assert config["items"]["retry.attempts"] == {"value": 1, "source": "flag"}
