@@ -7,7 +7,7 @@ has collected: `take_datagrams`, `take_exchanges`, `take_events`.
 
 This module wires the parts together and routes; each part decides its own:
 `probe` whom to ask and whom to accuse, `relay` how to help others ask, `beliefs` what to think
-of an accusation, `courier` what to spread, `peerbook` whom to look for.
+of an accusation, `courier` what to spread, `sync` whom to exchange tables with.
 
 Time that we did not run does not count: after a stall (an overloaded loop, a stopped process)
 the machine's clock goes on from where it stood, so that no timer fires in a bunch and nobody is
@@ -17,7 +17,6 @@ buried for our own absence. The health score rises instead.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
-from math import ceil, log2
 from typing import Final, assert_never
 
 from caxton_cluster.config import SwimConfig
@@ -26,19 +25,13 @@ from caxton_cluster.swim.awareness import Awareness
 from caxton_cluster.swim.beliefs import Beliefs
 from caxton_cluster.swim.context import Context
 from caxton_cluster.swim.courier import Courier
-from caxton_cluster.swim.events import (
-    Event,
-    LeaveFinished,
-    SeedAnswered,
-    SeedSilent,
-    UserMessage,
-    UserState,
-)
+from caxton_cluster.swim.events import Event, LeaveFinished, UserMessage
 from caxton_cluster.swim.members import MemberTable
 from caxton_cluster.swim.outbox import Datagram, Exchange
 from caxton_cluster.swim.peerbook import PeerBook
 from caxton_cluster.swim.probe import Prober
 from caxton_cluster.swim.relay import Relay
+from caxton_cluster.swim.sync import Syncer
 from caxton_cluster.swim.timers import (
     AckOverdue,
     EarlySyncDue,
@@ -66,23 +59,17 @@ from caxton_cluster.swim.wire.messages import (
     Nack,
     Ping,
     PushPull,
-    Record,
     Suspect,
     User,
 )
 from caxton_cluster.swim.wire.stream import StreamDecoder
 from caxton_cluster.swim.wire.wire import Wire
-from caxton_cluster.types import META_SIZE_BYTES_MAX, Address, Member, MemberState, Randomness
+from caxton_cluster.types import META_SIZE_BYTES_MAX, Address, Member, Randomness
 
 __all__ = ["Machine", "Statistics"]
 
-EXCHANGES_MAX: Final = 64
-"""Most streams of ours under way at once; more are not dialled and counted."""
-
 TIMER_SLACK_S: Final = 0.0011
 """Timers due so soon are due: event loops wake up to a millisecond early, and would spin."""
-
-_SYNC_SCALE_FROM: Final = 32
 
 
 @dataclass(slots=True)
@@ -94,19 +81,8 @@ class Statistics:
     """Datagrams, parts and streams that made no sense."""
     not_for_us: int = 0
     """Of another cluster: label or key."""
-    exchanges_refused: int = 0
-    """Streams not dialled because too many were under way."""
     lags: int = 0
     """Times that we found ourselves stalled."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Purpose:
-    """Why a stream was dialled."""
-
-    target: Address
-    is_join: bool = False
-    ping_sequence: int | None = None
 
 
 class Machine:
@@ -139,7 +115,6 @@ class Machine:
         self.statistics = Statistics()
         self.awareness = Awareness(config.awareness_max)
         self.table = MemberTable(own, random)
-        self.book = PeerBook()
         self._context = context = Context(
             config,
             self.table,
@@ -148,23 +123,19 @@ class Machine:
             sequences=count(random.randrange(2**31)),
         )
         self._random = random
-        self._user_state = user_state
         self._ack_payload = ack_payload
         self._now = now
         self._behind_s = 0.0  # how far our clock is behind the caller's
         self._outbox = context.outbox
         self._timers = context.timers
-        self._exchange_ids = count(1)
-        self._exchanges: dict[int, _Purpose] = {}
-        self._early_syncs_due = 0
         self._has_left = False
         self._is_leave_pending = False
-        self._strangers_at = now - config.probe_interval_s
         self._packets = wire.packets
         self._streams = wire.streams
         self._courier = Courier(context, wire.packets)
         self.beliefs = Beliefs(context, self._courier)
-        self._prober = Prober(context, self.beliefs, self._courier, self._dial_ping)
+        self._syncer = Syncer(context, self.beliefs, wire.streams, user_state)
+        self._prober = Prober(context, self.beliefs, self._courier, self._syncer.dial_ping)
         self._relay = Relay(context, self._courier)
         self._start_timers()
 
@@ -199,6 +170,16 @@ class Machine:
         return self._prober.round_trip_s(name)
 
     @property
+    def book(self) -> PeerBook:
+        """Whom we look for when they are missing."""
+        return self._syncer.book
+
+    @property
+    def exchanges_refused_count(self) -> int:
+        """Streams not dialled because too many were under way."""
+        return self._syncer.refused_count
+
+    @property
     def rumour_count(self) -> int:
         """Rumours waiting to be sent."""
         return len(self._courier.queue)
@@ -207,11 +188,6 @@ class Machine:
     def timer_count(self) -> int:
         """Timers set, the void ones included."""
         return len(self._timers)
-
-    @property
-    def user_rumour_count(self) -> int:
-        """Application rumours waiting to be sent."""
-        return self._courier.queue.user_count
 
     # Time.
 
@@ -242,9 +218,10 @@ class Machine:
 
     def _fire(self, timer: Timer, now: float) -> None:  # noqa: C901 - one arm a timer
         match timer:
+            case ProbeDue() | SyncDue() | EarlySyncDue() | RejoinDue() if self.beliefs.is_leaving:
+                pass  # who leaves starts nothing new
             case ProbeDue():
-                if not self.beliefs.is_leaving:
-                    self._prober.begin(now)
+                self._prober.begin(now)
             case AckOverdue(sequence):
                 self._prober.ack_overdue(sequence, now)
             case RoundOver(sequence):
@@ -261,12 +238,11 @@ class Machine:
                 self._courier.gossip(now)
                 self._go_on_leaving(now)
             case SyncDue():
-                self._sync(now)
+                self._syncer.sync_due(now)
             case EarlySyncDue():
-                self._early_syncs_due -= 1
-                self._sync_with_somebody()
+                self._syncer.early_sync_due()
             case RejoinDue():
-                self._rejoin(now)
+                self._syncer.rejoin_due(now)
             case LeaveOver():
                 self._leave_over(now)
             case _:
@@ -326,16 +302,7 @@ class Machine:
         else:
             self._courier.send(target, ack, charge)
         if ping.source_node:
-            self._notice_stranger(ping.source_node, target)
-
-    def _notice_stranger(self, name: str, address: Address) -> None:
-        """Get to know somebody who knows us, and whom we do not know, or not there."""
-        known = self.table.get(name)
-        is_stranger = known is None or (known.state.is_gone and known.address != address)
-        if not is_stranger or self._now - self._strangers_at < self.config.probe_interval_s:
-            return
-        self._strangers_at = self._now
-        self._dial_sync(address)
+            self._syncer.meet(ping.source_node, target, self._now)
 
     # Streams that others dial.
 
@@ -352,8 +319,8 @@ class Machine:
                 return self._streams.encode_reply(Ack(sequence)) if is_for_us else None
             case PushPull():
                 # Our table goes out as it was before the request: the joiner knows itself.
-                reply = self._streams.encode_reply(self._own_table(is_join=False))
-                self._merge(request, now, is_join=request.is_join)
+                reply = self._streams.encode_reply(self._syncer.own_table())
+                self._syncer.merge(request, now, is_join=request.is_join)
                 return reply
             case User(payload):
                 self._outbox.publish(UserMessage(payload))
@@ -375,46 +342,31 @@ class Machine:
 
     def exchange_answered(self, exchange_id: int, reply: Message | None, now: float) -> None:
         """Take in the reply to an exchange; None for one that wants none."""
-        purpose = self._exchanges.pop(exchange_id)
+        purpose = self._syncer.finish(exchange_id)
         now = self._advance(now)
         if purpose.ping_sequence is not None:
-            if reply == Ack(purpose.ping_sequence):
+            if isinstance(reply, Ack) and reply.sequence == purpose.ping_sequence:
                 self._prober.hear_ack(purpose.ping_sequence, now)
             else:
                 self._prober.stream_failed(purpose.ping_sequence, now, is_refused=False)
-            return
-        if not isinstance(reply, PushPull):
-            reason = reply.text if isinstance(reply, ErrorReply) else "an answer out of place"
-            self._seed_failed(purpose, reason)
-            return
-        has_news = self._merge(reply, now, is_join=purpose.is_join)
-        if purpose.is_join:
-            self._outbox.publish(SeedAnswered(purpose.target))
-            # Those whom the seed told us of hear of us from ourselves too.
-            self.beliefs.announce(now)
-            self._plan_early_syncs(now, 2)
-        elif has_news:
-            self._plan_early_syncs(now, 1)
+        else:
+            self._syncer.table_answered(purpose, reply, now)
 
     def exchange_failed(
         self, exchange_id: int, reason: str, now: float, *, is_refused: bool = False
     ) -> None:
         """Take in that an exchange failed; `is_refused` if the host said nobody listens."""
-        purpose = self._exchanges.pop(exchange_id)
+        purpose = self._syncer.finish(exchange_id)
         now = self._advance(now)
         if purpose.ping_sequence is not None:
             self._prober.stream_failed(purpose.ping_sequence, now, is_refused=is_refused)
         else:
-            self._seed_failed(purpose, reason)
+            self._syncer.table_failed(purpose, reason)
 
     def exchange_malformed(self, exchange_id: int, error: MalformedPacket, now: float) -> None:
         """Take in that the reply to an exchange made no sense."""
         self._count(error)
         self.exchange_failed(exchange_id, str(error), now)
-
-    def _seed_failed(self, purpose: _Purpose, reason: str) -> None:
-        if purpose.is_join:
-            self._outbox.publish(SeedSilent(purpose.target, reason))
 
     def _count(self, error: MalformedPacket) -> None:
         if isinstance(error, NotForUs):
@@ -427,9 +379,7 @@ class Machine:
     def join(self, seeds: Iterable[Address], now: float) -> None:
         """Exchange tables with each of `seeds`; each ends as `SeedAnswered` or `SeedSilent`."""
         self._advance(now)
-        for address in seeds:
-            if not self._dial_sync(address, is_join=True):
-                self._outbox.publish(SeedSilent(address, "too many exchanges are under way"))
+        self._syncer.join(seeds)
 
     def leave(self, now: float) -> None:
         """Say goodbye; `LeaveFinished` follows. Keep serving until then.
@@ -478,90 +428,6 @@ class Machine:
         limit = self._courier.room_bytes - overhead
         if len(payload) > limit:
             raise MetadataTooLarge("a user message", len(payload), limit)
-
-    # Anti-entropy.
-
-    def _own_table(self, *, is_join: bool) -> PushPull:
-        records = tuple(
-            Record(row.name, row.address, row.incarnation, row.state, row.meta, row.versions)
-            for row in self.table
-        )
-        return PushPull(records, is_join, self._user_state(is_join))
-
-    def _merge(self, theirs: PushPull, now: float, *, is_join: bool) -> bool:
-        has_news = self.beliefs.hear_table(theirs.records, now)
-        if theirs.user_state:
-            self._outbox.publish(UserState(theirs.user_state, is_join))
-        return has_news
-
-    def _sync(self, now: float) -> None:
-        if self.beliefs.is_leaving:
-            return
-        member_count = self.table.live_count
-        # The larger the ring, the more exchanges there are; the reference's scale keeps them in
-        # proportion.
-        scale = ceil(log2(member_count) - 5) + 1 if member_count > _SYNC_SCALE_FROM else 1
-        self._timers.set(now + scale * self.config.push_pull_interval_s, SyncDue())
-        self._remember_peers()
-        self._sync_with_somebody()
-
-    def _sync_with_somebody(self) -> None:
-        own_name = self.table.own_name
-        alive = [
-            member
-            for member in self.table
-            if member.state == MemberState.ALIVE and member.name != own_name
-        ]
-        if alive and not self.beliefs.is_leaving:
-            self._dial_sync(alive[self._random.randrange(len(alive))].address)
-
-    def _plan_early_syncs(self, now: float, wanted: int) -> None:
-        """Plan up to two exchanges soon after a join: whoever missed a rumour hears of it."""
-        unit_s = 2.5 * self.config.gossip_interval_s
-        for number in range(self._early_syncs_due, wanted):
-            self._early_syncs_due += 1
-            wait_s = unit_s * (number + 1) * (1 + self._random.random())
-            self._timers.set(now + wait_s, EarlySyncDue())
-
-    def _rejoin(self, now: float) -> None:
-        if self.beliefs.is_leaving:
-            return
-        self._timers.set(now + self.config.rejoin_interval_s, RejoinDue())
-        self._remember_peers()
-        present = frozenset(
-            row.address
-            for row in self.table
-            if not row.state.is_gone or row.name == self.table.own_name
-        )
-        missing = self.book.choose_missing(present, self.table.live_count, self._random)
-        if missing is not None:
-            self._dial_sync(missing)
-
-    def _remember_peers(self) -> None:
-        for row in self.table:
-            if row.state == MemberState.LEFT:
-                self.book.forget(row.name)
-            elif row.name != self.table.own_name:
-                self.book.remember(row.name, row.address)
-
-    def _dial_sync(self, target: Address, *, is_join: bool = False) -> bool:
-        request = self._streams.encode_request(self._own_table(is_join=is_join))
-        purpose = _Purpose(target, is_join=is_join)
-        return self._dial(purpose, request, self.config.stream_timeout_s)
-
-    def _dial_ping(self, target: Member, ping: Ping, timeout_s: float) -> None:
-        request = self._streams.encode_request(ping)
-        purpose = _Purpose(target.address, ping_sequence=ping.sequence)
-        self._dial(purpose, request, timeout_s)
-
-    def _dial(self, purpose: _Purpose, request: bytes, timeout_s: float) -> bool:
-        if len(self._exchanges) >= EXCHANGES_MAX:
-            self.statistics.exchanges_refused += 1
-            return False
-        exchange_id = next(self._exchange_ids)
-        self._exchanges[exchange_id] = purpose
-        self._outbox.dial(Exchange(exchange_id, purpose.target, request, timeout_s))
-        return True
 
     # Leaving.
 
