@@ -10,6 +10,7 @@ made by `make bench`; without it their rows are left out, with a note.
 """
 
 import asyncio
+import gc
 import json
 import os
 import statistics
@@ -19,6 +20,16 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any, ClassVar
+
+import uvloop
+
+from caxton_node.agentfile import AgentFormat
+from caxton_node.app import open_node
+from caxton_node.config import load_settings
+from caxton_node.domain.delivery import DeliveryMode
+from caxton_node.domain.message import Message
+from caxton_node.domain.performatives import Performative
+from caxton_node.process import COLLECT_EVERY
 
 ROOT = Path(__file__).parent.parent
 PEER_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
@@ -94,12 +105,6 @@ class Answerer:
 
 async def run_scenario(*, mode, agents, rate=None, count=ONE_WAY, is_answered=False):
     """Run one scenario in this process and return its figures."""
-    import gc
-
-    from caxton_node.agentfile import AgentFormat
-    from caxton_node.app import open_node
-    from caxton_node.config import load_settings
-
     with tempfile.TemporaryDirectory(prefix="caxton-bench-") as folder:
         loaded = load_settings(
             flags={"node.data_dir": folder, "python.allow": "loadtests.*"},
@@ -141,9 +146,6 @@ class Load:
     """Sends messages to a node and waits until all were handled."""
 
     def __init__(self, node, *, mode, agents, is_answered):
-        from caxton_node.domain.delivery import DeliveryMode
-        from caxton_node.domain.performatives import Performative
-
         self.node = node
         self.agents = agents
         self.mode = DeliveryMode(mode)
@@ -155,8 +157,6 @@ class Load:
 
     def send(self, *, is_timed):
         """Send one message. Raises when the node is busy."""
-        from caxton_node.domain.message import Message
-
         node = self.node
         message = Message(
             node.new_id("msg"),
@@ -283,11 +283,6 @@ def main(names: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--scenario"]:
-        import gc
-
-        import uvloop
-
-        from caxton_node.process import COLLECT_EVERY
         from loadtests import local
 
         gc.set_threshold(*COLLECT_EVERY)

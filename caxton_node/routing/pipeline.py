@@ -134,7 +134,7 @@ class Pipeline:
         return envelope
 
     def _submit(self, message: Message, on_accepted: OnAccepted | None) -> Envelope:
-        validate(message, now_ms=self._clock_ms())
+        validate(message, now_ms=0 if message.reply_by is None else self._clock_ms())
         is_journaled = message.delivery is not DeliveryMode.AT_MOST_ONCE
         if is_journaled:
             self._journal.check_room()

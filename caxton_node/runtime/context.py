@@ -62,16 +62,28 @@ class Speech:
 class Context:
     """One turn, seen from the agent. Implements `TurnContext`."""
 
-    __slots__ = ("_count", "_speech", "_turn", "agent", "attempt", "deadline_ms", "message")
+    __slots__ = ("_count", "_speech", "_turn", "agent")
 
     def __init__(self, agent: str, turn: RunningTurn, speech: Speech) -> None:
         self.agent = agent
-        self.message: Message = turn.envelope.message
-        self.attempt: int = turn.envelope.attempts
-        self.deadline_ms: int = turn.deadline_ms
         self._turn = turn
         self._speech = speech
         self._count = 0
+
+    @property
+    def message(self) -> Message:
+        """What the turn is taken on."""
+        return self._turn.envelope.message
+
+    @property
+    def attempt(self) -> int:
+        """How often this message has been tried, this time included."""
+        return self._turn.envelope.attempts
+
+    @property
+    def deadline_ms(self) -> int:
+        """Instant at which the turn is ended."""
+        return self._turn.deadline_ms
 
     @property
     def is_resumed(self) -> bool:

@@ -24,7 +24,8 @@ class Mailbox:
     def __init__(self, capacity: int) -> None:
         assert capacity >= 1, "a mailbox holds something"
         self.capacity = capacity
-        self._ready: deque[Envelope] = deque()
+        self.ready: deque[Envelope] = deque()
+        """What could be taken now, one message a conversation. Look, but use `take`."""
         self._lanes: dict[str, deque[Envelope]] = {}
         self._reserved = 0
         self._waiting = 0
@@ -32,11 +33,6 @@ class Mailbox:
     def __len__(self) -> int:
         """Messages that wait, ready or not, without those in a turn."""
         return self._waiting
-
-    @property
-    def ready_count(self) -> int:
-        """Messages that could be taken now."""
-        return len(self._ready)
 
     def reserve(self, *, is_forced: bool = False) -> bool:
         """Keep a slot; False when all are taken and the wish is not forced."""
@@ -59,7 +55,7 @@ class Mailbox:
         lane = self._lanes.get(conversation_id)
         if lane is None:
             self._lanes[conversation_id] = _NOBODY_BEHIND
-            self._ready.append(envelope)
+            self.ready.append(envelope)
         elif lane is _NOBODY_BEHIND:
             self._lanes[conversation_id] = deque((envelope,))
         else:
@@ -70,8 +66,8 @@ class Mailbox:
 
         A message that ended while it waited (expired, cancelled) is passed over.
         """
-        while self._ready:
-            envelope = self._ready.popleft()
+        while self.ready:
+            envelope = self.ready.popleft()
             self._waiting -= 1
             if not envelope.is_over:
                 return envelope
@@ -82,7 +78,7 @@ class Mailbox:
         """Open a conversation again: its turn is over."""
         lane = self._lanes[conversation_id]
         if lane:
-            self._ready.append(lane.popleft())
+            self.ready.append(lane.popleft())
         else:
             del self._lanes[conversation_id]
 
@@ -93,11 +89,11 @@ class Mailbox:
         """
         assert envelope.message.conversation_id in self._lanes, "its conversation is still closed"
         self._waiting += 1
-        self._ready.append(envelope)
+        self.ready.append(envelope)
 
     def waiting(self, conversation_id: str | None = None) -> Iterator[Envelope]:
         """Yield what waits, of one conversation or of all, in order within each."""
-        for envelope in self._ready:
+        for envelope in self.ready:
             if conversation_id in (None, envelope.message.conversation_id):
                 yield envelope
         for lane_id, lane in self._lanes.items():

@@ -129,7 +129,7 @@ class Seat:
 
     def wake(self) -> None:
         """Make sure that somebody comes for what is ready, within the agent's concurrency."""
-        if self.state is not AgentState.RUNNING or not self.mailbox.ready_count:
+        if self.state is not AgentState.RUNNING or not self.mailbox.ready:
             return
         while self._sleepers:
             sleeper = self._sleepers.pop()

@@ -48,19 +48,20 @@ class Supervisor:
         self._pipeline = speech.pipeline
         self._clock = speech.clock
         self._counts = counts
-        self._turns: dict[int, RunningTurn] = {}
-        """All turns under way, by the identity of their envelope."""
+        self._seats: dict[Seat, None] = {}
+        """Every seat that has or had workers, in order."""
         self._is_stopping = False
         self._all_done = asyncio.Event()
 
     @property
     def turns_under_way(self) -> int:
         """How many turns run now."""
-        return len(self._turns)
+        return sum(len(seat.running) for seat in self._seats)
 
     def spawn(self, seat: Seat) -> None:
         """Start one more worker for a seat."""
         seat.workers += 1
+        self._seats[seat] = None
         self._tasks.create_task(self._work(seat), name=f"worker of {seat.agent}")
 
     async def _work(self, seat: Seat) -> None:
@@ -76,7 +77,8 @@ class Supervisor:
                     in_a_row = 0
                     await seat.sleep()
                     continue
-                seat.wake()
+                if seat.mailbox.ready:
+                    seat.wake()
                 await self._take_turn(seat, envelope, task)
                 in_a_row += 1
                 if in_a_row >= TURNS_IN_A_ROW_MAX:
@@ -99,7 +101,6 @@ class Supervisor:
         if message.reply_by is not None:
             deadline_ms = min(deadline_ms, message.reply_by)
         turn = RunningTurn(envelope, task, deadline_ms)
-        self._turns[id(envelope)] = turn
         seat.running[message.conversation_id] = turn
         tenant.turns_under_way += 1
         error: BaseException | None = None
@@ -114,10 +115,11 @@ class Supervisor:
             error = problem
         finally:
             # From here to the end nothing awaits: a turn is either running or over.
-            del self._turns[id(envelope)]
             del seat.running[message.conversation_id]
-            self._leave(tenant)
-            if not self._turns:
+            tenant.turns_under_way -= 1
+            if tenant.is_replaced:
+                self._close_if_idle(tenant)
+            if self._is_stopping and not self.turns_under_way:
                 self._all_done.set()
         ended_ms = self._clock.now_ms()
         seat.counts.busy_ms += ended_ms - now_ms
@@ -146,8 +148,8 @@ class Supervisor:
         else:
             self._crash(seat, envelope, error)
             return
+        # What this makes ready, the worker that calls takes next.
         seat.mailbox.release(envelope.message.conversation_id)
-        seat.wake()
 
     def _answer(self, seat: Seat, message: Message, reply: Reply | None) -> Message | None:
         if reply is None or message.performative not in ANSWERABLE:
@@ -296,7 +298,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(SWEEP_S)
             now_ms = self._clock.now_ms()
-            for turn in list(self._turns.values()):
+            for turn in self._running():
                 if turn.deadline_ms <= now_ms:
                     reply_by = turn.envelope.message.reply_by
                     is_expired = reply_by is not None and reply_by <= now_ms
@@ -311,16 +313,16 @@ class Supervisor:
         """
         self._is_stopping = True
         self._all_done.clear()
-        if self._turns:
+        if self.turns_under_way:
             try:
                 async with asyncio.timeout(timeout_s):
                     await self._all_done.wait()
             except TimeoutError:
                 pass
-        broken_off = len(self._turns)
+        broken_off = self.turns_under_way
         if broken_off:
             _log.warning("%d turns did not end in %g s; broken off", broken_off, timeout_s)
-            for turn in list(self._turns.values()):
+            for turn in self._running():
                 turn.task.cancel()
         for seat in seats:
             seat.wake_all()
@@ -344,10 +346,10 @@ class Supervisor:
         seat.wake_all()
         seat.tenant.is_replaced = True
         self._close_if_idle(seat.tenant)
+        self._seats.pop(seat, None)
 
-    def _leave(self, tenant: Tenant) -> None:
-        tenant.turns_under_way -= 1
-        self._close_if_idle(tenant)
+    def _running(self) -> list[RunningTurn]:
+        return [turn for seat in self._seats for turn in seat.running.values()]
 
     def _close_if_idle(self, tenant: Tenant) -> None:
         if tenant.is_replaced and not tenant.turns_under_way and not self._is_stopping:
