@@ -40,10 +40,13 @@ class Node:
     started_at: float
     is_running: bool = True
     is_paused: bool = False
+    is_blocked: bool = False
+    """Its timers run, but its input and output wait (Lifeguard's slow member)."""
     has_left: bool = False
     clock_offset_s: float = 0.0
     input_delay_s: float = 0.0
     backlog: list[Callable[[], None]] = field(default_factory=list)
+    unsent: list[Callable[[], None]] = field(default_factory=list)
     armed_at: float = float("inf")
     sent_bytes: int = 0
     sent_datagrams: int = 0
@@ -178,8 +181,14 @@ class World:
     def pause(self, node: Node) -> None:
         node.is_paused = True
 
+    def block(self, node: Node) -> None:
+        node.is_blocked = True
+
     def resume(self, node: Node) -> None:
-        node.is_paused = False
+        node.is_paused = node.is_blocked = False
+        unsent, node.unsent = node.unsent, []
+        for action in unsent:
+            action()
         backlog, node.backlog = node.backlog, []
         for action in backlog:
             action()
@@ -197,7 +206,7 @@ class World:
         """Do `action` when the process gets to it."""
         if not node.is_running:
             return
-        if node.is_paused:
+        if node.is_paused or node.is_blocked:
             if len(node.backlog) < SOCKET_BUFFER_DATAGRAMS:
                 node.backlog.append(action)
         elif node.input_delay_s:
@@ -246,6 +255,10 @@ class World:
             watcher(self.now, node, event)
 
     def _send(self, node: Node, payload: bytes, target: Address) -> None:
+        if node.is_blocked:
+            if len(node.unsent) < SOCKET_BUFFER_DATAGRAMS:
+                node.unsent.append(lambda: self._send(node, payload, target))
+            return
         node.sent_bytes += len(payload)
         node.sent_datagrams += 1
         assert len(payload) <= self.config.datagram_size_bytes, "a datagram over its budget"
@@ -266,7 +279,11 @@ class World:
     # Streams.
 
     def _dial(self, node: Node, exchange: Exchange) -> None:
-        _Stream(self, node, exchange).open()
+        stream = _Stream(self, node, exchange)
+        if node.is_blocked:
+            node.unsent.append(stream.open)
+        else:
+            stream.open()
 
     def node_at(self, address: Address) -> Node | None:
         return self._at.get(address)
