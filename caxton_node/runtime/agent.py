@@ -1,6 +1,6 @@
 """What an agent is to the runtime: something that takes a turn on a message."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,15 +61,19 @@ class TurnContext(Outbox, Protocol):
 class Agent(Protocol):
     """Takes turns. One turn of a conversation at a time; conversations side by side."""
 
-    async def handle(self, message: Message, context: TurnContext) -> Reply | None:
+    def handle(self, message: Message, context: TurnContext) -> Awaitable[Any]:
         """Take a turn.
 
         Returns:
-            The answer, or None where there is nothing to say.
+            The answer, a JSON value or a `Reply`; None where there is nothing to say.
 
         Raises:
             CaxtonError: The turn failed; its advice decides whether it is tried again.
         """
+        ...
+
+    def after_crash(self) -> None:
+        """Begin anew: a turn broke with an exception that nobody raised on purpose."""
         ...
 
     async def close(self) -> None:

@@ -84,6 +84,9 @@ class LlmAgent:
         run = _Run(self, message, context)
         return await run.to_the_end()
 
+    def after_crash(self) -> None:
+        """Nothing to begin anew: an agent holds no state between turns."""
+
     # What a run needs of its agent.
 
     @property

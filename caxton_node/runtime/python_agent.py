@@ -10,13 +10,13 @@ of the server, so nothing is importable until the settings (`python.allow`) say 
 """
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
-from caxton_node.domain.errors import CaxtonError, Denied, Rejected
+from caxton_node.domain.errors import Denied, Rejected
 from caxton_node.domain.message import Message
-from caxton_node.runtime.agent import Reply, TurnContext
+from caxton_node.runtime.agent import TurnContext
 
 __all__ = ["Handler", "PythonAgent", "load_handler"]
 
@@ -24,7 +24,7 @@ __all__ = ["Handler", "PythonAgent", "load_handler"]
 class Handler(Protocol):
     """What an author writes."""
 
-    async def handle(self, message: Message, context: TurnContext) -> Any:
+    def handle(self, message: Message, context: TurnContext) -> Awaitable[Any]:
         """Take a turn and return a JSON value, a `Reply`, or None for no answer."""
         ...
 
@@ -67,18 +67,13 @@ class PythonAgent:
         self._parameters = parameters
         self._handler = factory(parameters)
 
-    async def handle(self, message: Message, context: TurnContext) -> Reply | None:
-        """Take a turn."""
-        try:
-            answer = await self._handler.handle(message, context)
-        except CaxtonError:
-            raise
-        except Exception:
-            self._handler = self._factory(self._parameters)
-            raise
-        if answer is None or isinstance(answer, Reply):
-            return answer
-        return Reply(answer)
+    def handle(self, message: Message, context: TurnContext) -> Awaitable[Any]:
+        """Take a turn: the author's own coroutine, with nothing in between."""
+        return self._handler.handle(message, context)
+
+    def after_crash(self) -> None:
+        """Build the class anew."""
+        self._handler = self._factory(self._parameters)
 
     async def close(self) -> None:
         """Nothing to release."""

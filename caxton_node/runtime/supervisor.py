@@ -9,7 +9,7 @@ tried again or given up, by a crash, by its deadline, or because somebody called
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from caxton_node.domain.agent import AgentState
 from caxton_node.domain.delivery import DeadReason
@@ -104,7 +104,7 @@ class Supervisor:
         seat.running[message.conversation_id] = turn
         tenant.turns_under_way += 1
         error: BaseException | None = None
-        reply: Reply | None = None
+        reply: Any = None
         try:
             reply = await tenant.agent.handle(message, Context(seat.agent, turn, self._speech))
         except asyncio.CancelledError:
@@ -113,6 +113,8 @@ class Supervisor:
             task.uncancel()
         except Exception as problem:
             error = problem
+            if not isinstance(problem, CaxtonError):
+                tenant.agent.after_crash()
         finally:
             # From here to the end nothing awaits: a turn is either running or over.
             del seat.running[message.conversation_id]
@@ -127,7 +129,7 @@ class Supervisor:
         self._end_turn(seat, turn, reply, error)
 
     def _end_turn(
-        self, seat: Seat, turn: RunningTurn, reply: Reply | None, error: BaseException | None
+        self, seat: Seat, turn: RunningTurn, reply: Any, error: BaseException | None
     ) -> None:
         envelope = turn.envelope
         if turn.stop_reason is not None:
@@ -151,10 +153,11 @@ class Supervisor:
         # What this makes ready, the worker that calls takes next.
         seat.mailbox.release(envelope.message.conversation_id)
 
-    def _answer(self, seat: Seat, message: Message, reply: Reply | None) -> Message | None:
-        if reply is None or message.performative not in ANSWERABLE:
+    def _answer(self, seat: Seat, message: Message, answer: Any) -> Message | None:
+        if answer is None or message.performative not in ANSWERABLE:
             # Told, not asked. Two agents that answered what they are told would never stop.
             return None
+        reply = answer if isinstance(answer, Reply) else Reply(answer)
         try:
             content = encode_content(reply.content)
         except (TypeError, ValueError) as problem:

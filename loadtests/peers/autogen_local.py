@@ -1,4 +1,8 @@
-"""AutoGen core's single-threaded runtime, in one process: `one_way` or `ask`."""
+"""AutoGen core's single-threaded runtime, in one process.
+
+`one_way` publishes to a topic that one agent subscribes to; `send` awaits 64 direct messages at a
+time; `ask` awaits one answer after the other.
+"""
 
 import asyncio
 import json
@@ -11,6 +15,8 @@ from autogen_core import (
     MessageContext,
     RoutedAgent,
     SingleThreadedAgentRuntime,
+    TopicId,
+    TypeSubscription,
     message_handler,
 )
 
@@ -37,23 +43,27 @@ class Agent(RoutedAgent):
 async def main(scenario: str) -> None:
     runtime = SingleThreadedAgentRuntime()
     await Agent.register(runtime, "agent", Agent)
+    await runtime.add_subscription(TypeSubscription("numbers", "agent"))
     runtime.start()
     target = AgentId("agent", "default")
     started, cpu = time.perf_counter(), time.process_time()
-    if scenario == "ask":
-        for number in range(COUNT // 4):
-            await runtime.send_message(Number(number), target)
-        count = COUNT // 4
-    else:
-        count = COUNT
-        # What is sent is awaited together: the runtime's own way to have many under way.
-        for begin in range(0, COUNT, 64):
-            await asyncio.gather(
-                *(runtime.send_message(Number(n), target) for n in range(begin, begin + 64))
-            )
-        count = Agent.count
+    match scenario:
+        case "ask":
+            for number in range(COUNT // 4):
+                await runtime.send_message(Number(number), target)
+        case "send":
+            for begin in range(0, COUNT, 64):
+                batch = range(begin, min(begin + 64, COUNT))
+                await asyncio.gather(*(runtime.send_message(Number(n), target) for n in batch))
+        case _:
+            topic = TopicId("numbers", "default")
+            for number in range(COUNT):
+                await runtime.publish_message(Number(number), topic)
+            await runtime.stop_when_idle()
+    count = Agent.count
     elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
-    await runtime.stop()
+    if scenario != "one_way":
+        await runtime.stop()
     print(
         json.dumps(
             {
