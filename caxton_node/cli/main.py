@@ -76,7 +76,7 @@ def caxton(ctx: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program. Returns its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    return run_program(caxton, given, "caxton", session_from(os.environ))
+    return run_program(caxton, given, name="caxton", session=session_from(os.environ))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def run_node(session: Session, flags: Flags, *, is_insecure: bool) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program. Returns its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    return run_program(caxton_node, given, "caxton-node", session_from(os.environ))
+    session = session_from(os.environ)
+    return run_program(caxton_node, given, name="caxton-node", session=session, shows_bugs=True)
 
 
 if __name__ == "__main__":

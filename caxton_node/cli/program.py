@@ -24,9 +24,22 @@ EXIT_INTERRUPTED: Final = 130
 
 
 def run_program(
-    command: click.Command, arguments: Sequence[str], name: str, session: Session
+    command: click.Command,
+    arguments: Sequence[str],
+    *,
+    name: str,
+    session: Session,
+    shows_bugs: bool = False,
 ) -> int:
-    """Run a command with the session as its object and return the exit code."""
+    """Run a command with the session as its object and return the exit code.
+
+    Args:
+        command: The program's outermost command.
+        arguments: Without the program's name.
+        name: The program's name.
+        session: The shared options, as the environment has them.
+        shows_bugs: Print the traceback of a bug: a server's log is read by who can use it.
+    """
     try:
         code = command.main([*arguments], prog_name=name, standalone_mode=False, obj=session)
         sys.stdout.flush()
@@ -47,6 +60,8 @@ def run_program(
         return _failed(session, _local_failure(error))
     except Exception as error:
         # The outermost frame: whatever else comes here is a mistake of ours.
+        if shows_bugs and not session.is_debugging:
+            traceback.print_exc()
         return _failed(session, _bug(error))
     return code if isinstance(code, int) else 0
 
