@@ -142,3 +142,13 @@ class WaitsForFile:
         while not await asyncio.to_thread(self.path.exists):
             await asyncio.sleep(0.01)
         return message.body()
+
+
+class Silent:
+    """Does its work and says nothing."""
+
+    def __init__(self, parameters):
+        pass
+
+    async def handle(self, message, context):
+        return None

@@ -10,10 +10,12 @@ from caxton_node.domain.capability import parse_capability
 from caxton_node.domain.errors import Place, Rejected, TimedOut
 from caxton_node.domain.message import CONTENT_BYTES_MAX, Message
 
-__all__ = ["CONVERSATION_ID_LENGTH_MAX", "FIELD_LENGTH_MAX", "TOPIC_PREFIX", "validate"]
+__all__ = ["FIELD_LENGTH_MAX", "TOPIC_PREFIX", "validate"]
 
 FIELD_LENGTH_MAX: Final = 256
-CONVERSATION_ID_LENGTH_MAX: Final = 128
+"""Characters of an id or a name. Edges allow clients' ids half of it: agents that ask within a
+turn append to them."""
+
 METADATA_ENTRIES_MAX: Final = 64
 TOPIC_PREFIX: Final = "topic://"
 
@@ -42,8 +44,8 @@ def validate(message: Message, *, now_ms: int) -> None:
         and message.conversation_id
         and message.capability is None
         and not message.receiver.startswith(TOPIC_PREFIX)
-        and len(message.id) <= CONVERSATION_ID_LENGTH_MAX
-        and len(message.conversation_id) <= CONVERSATION_ID_LENGTH_MAX
+        and len(message.id) <= FIELD_LENGTH_MAX
+        and len(message.conversation_id) <= FIELD_LENGTH_MAX
         and message.metadata is None
         and message.protocol is None
         and message.reply_with is None
@@ -72,6 +74,8 @@ def _broken_rules(message: Message) -> list[Place]:
             broken(field, "required", f"`{field}` is empty", f"give `{field}` a value")
     _check_destination(message, broken)
     for field in (
+        "id",
+        "conversation_id",
         "sender",
         "receiver",
         "reply_with",
@@ -90,15 +94,6 @@ def _broken_rules(message: Message) -> list[Place]:
                 "too_long",
                 f"`{field}` has {length} characters",
                 f"use at most {FIELD_LENGTH_MAX}",
-            )
-    for field in ("id", "conversation_id"):
-        length = len(getattr(message, field))
-        if length > CONVERSATION_ID_LENGTH_MAX:
-            broken(
-                field,
-                "too_long",
-                f"`{field}` has {length} characters",
-                f"use at most {CONVERSATION_ID_LENGTH_MAX}",
             )
     if len(message.content) > CONTENT_BYTES_MAX:
         broken(

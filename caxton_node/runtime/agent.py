@@ -65,7 +65,8 @@ class Agent(Protocol):
         """Take a turn.
 
         Returns:
-            The answer, a JSON value or a `Reply`; None where there is nothing to say.
+            The answer, a JSON value or a `Reply`. Whoever asked gets it, also when it is None:
+            that the turn is done is worth knowing. Whoever only told something gets nothing.
 
         Raises:
             CaxtonError: The turn failed; its advice decides whether it is tried again.

@@ -40,6 +40,7 @@ from caxton_node.tools.tool import Artifacts, ToolContext
 __all__ = ["LlmAgent", "LlmParts"]
 
 LOG_TEXT_MAX: Final = 1_000
+SUMMARY_TEXT_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +293,11 @@ class _Run:
             number, "tool", call.name, encode_result(result, dict(call.arguments))
         )
         self._context.show(
-            "turn.tool_result", name=call.name, is_error=result.is_error, step=number
+            "turn.tool_result",
+            name=call.name,
+            is_error=result.is_error,
+            summary=_summary(result),
+            step=number,
         )
         return result
 
@@ -330,3 +335,9 @@ class _Run:
             ],
         )
         self._context.show("agent.log", level=level, text=text)
+
+
+def _summary(result: ToolResult) -> str:
+    """Return the beginning of a result, for people who watch."""
+    text = text_of(result.content)
+    return text if len(text) <= SUMMARY_TEXT_MAX else f"{text[:SUMMARY_TEXT_MAX]} …"

@@ -154,7 +154,7 @@ class Supervisor:
         seat.mailbox.release(envelope.message.conversation_id)
 
     def _answer(self, seat: Seat, message: Message, answer: Any) -> Message | None:
-        if answer is None or message.performative not in ANSWERABLE:
+        if message.performative not in ANSWERABLE:
             # Told, not asked. Two agents that answered what they are told would never stop.
             return None
         reply = answer if isinstance(answer, Reply) else Reply(answer)

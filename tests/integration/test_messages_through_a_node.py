@@ -62,6 +62,13 @@ async def test_at_most_once_leaves_nothing_in_the_store(node):
     assert not (await node.store.messages()).items
 
 
+async def test_an_agent_that_has_nothing_to_say_still_ends_the_wait(node):
+    await deploy(node, python_agent("silent", "Silent"))
+    answer = await ask(node, receiver="silent")
+    assert answer.performative is Performative.INFORM
+    assert answer.body() is None
+
+
 @pytest.mark.parametrize("act", [Performative.INFORM, Performative.REFUSE])
 async def test_whoever_only_tells_gets_no_answer(node, act):
     await deploy(node, python_agent("echo", "Echo"))

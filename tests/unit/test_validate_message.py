@@ -51,7 +51,7 @@ def test_every_field_may_be_used(fields):
         ({"receiver": "topic://orders"}, "receiver", "unsupported"),
         ({"receiver": "a" * 257}, "receiver", "too_long"),
         ({"protocol": "p" * 257}, "protocol", "too_long"),
-        ({"conversation_id": "c" * 129}, "conversation_id", "too_long"),
+        ({"conversation_id": "c" * 257}, "conversation_id", "too_long"),
         ({"content": b"x" * (CONTENT_BYTES_MAX + 1)}, "content", "too_large"),
         ({"metadata": {str(n): n for n in range(65)}}, "metadata", "too_large"),
     ],
