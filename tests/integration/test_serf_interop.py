@@ -112,12 +112,13 @@ async def test_we_see_serfs_goodbye_as_left(stack, tmp_path):
 
 async def test_serf_sees_a_killed_member_as_failed(stack, tmp_path, keys):
     agents = await start_agents(stack, tmp_path, 3, *arguments(keys))
-    key = [b64encode(keys[0]).decode()] if keys else []
+    key = ["--key", b64encode(keys[0]).decode()] if keys else []
     victim = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.integration.cluster_member",
         "victim",
+        "--seed",
         agents[0].address,
         *key,
         stdout=asyncio.subprocess.PIPE,

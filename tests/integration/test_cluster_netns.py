@@ -1,0 +1,55 @@
+"""Five processes on a network of their own: partitions, stopped and killed nodes."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.integration.netns_lab import Lab, lab  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.timeout(120)
+
+STOPPED_S = 10.0
+
+
+async def test_a_partitioned_ring_splits_and_heals(lab: Lab):  # noqa: F811
+    await lab.form(2, 3, "fast")
+    names = [host.name for host in lab.hosts]
+
+    lab.pull_cable()
+    for host in lab.hosts:
+        await host.until_live(*(names[:2] if host.name in names[:2] else names[2:]))
+    lab.plug_cable()
+
+    await lab.until_all_live()
+
+
+async def test_a_node_stopped_for_ten_seconds_evicts_no_healthy_one(lab: Lab):  # noqa: F811
+    await lab.form(2, 1, "lan")
+    stopped = lab.hosts[1]
+
+    healthy = [host for host in lab.hosts if host is not stopped]
+
+    stopped.process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(STOPPED_S)
+    stopped.process.send_signal(signal.SIGCONT)
+
+    for host in healthy:
+        # The stopped one was rightly given up for a while; it objects as soon as it can.
+        await host.until_live(*(host.name for host in healthy))
+        await host.until_live(*(host.name for host in lab.hosts))
+    for host in lab.hosts:
+        await host.end()
+    assert all(host.ever_gone == {stopped.name} for host in healthy)
+    assert stopped.ever_gone == set()
+    assert stopped.live == [host.name for host in lab.hosts]
+
+
+async def test_a_killed_node_is_known_dead_on_both_sides_of_the_cable(lab: Lab):  # noqa: F811
+    await lab.form(2, 2, "fast")
+    victim = lab.hosts.pop()
+
+    victim.process.kill()
+
+    await lab.until_all_live()
+    assert all(victim.name in host.ever_gone for host in lab.hosts)
