@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import functools
 import gc
 import logging
 import os
@@ -20,7 +21,7 @@ from caxton_node.app import open_node
 from caxton_node.config import LoadedSettings
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.sd_notify import notify
-from caxton_node.telemetry.logging import configure_logging
+from caxton_node.telemetry.logging import Logs, configure_logging
 
 __all__ = ["run", "serve"]
 
@@ -75,8 +76,13 @@ def _url(runner: web.AppRunner) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(loaded: LoadedSettings) -> int:
+def run(loaded: LoadedSettings, reread: Callable[[], LoadedSettings] | None = None) -> int:
     """Be a node.
+
+    Args:
+        loaded: The settings in force.
+        reread: Reads the settings again, on SIGHUP. Only `log.level` changes while a node runs;
+            what else differs is named in the log and waits for a restart.
 
     Returns:
         The exit code: 0 after a clean stop, 1 when the node could not start or broke.
@@ -92,7 +98,7 @@ def run(loaded: LoadedSettings) -> int:
     failures: list[BaseException] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_main(loaded))
+            runner.run(_main(loaded, reload=functools.partial(_reload, logs, reread)))
     except* (CaxtonError, OSError) as problems:
         # What a person can mend is said in a sentence. Anything else is a bug and shows itself.
         failures.extend(_leaves(problems))
@@ -110,9 +116,23 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return leaves
 
 
-async def _main(loaded: LoadedSettings) -> None:
+def _reload(logs: Logs, reread: Callable[[], LoadedSettings] | None) -> None:
+    """Bring into force what can be changed while the node runs."""
+    if reread is None:
+        return
+    try:
+        settings = reread().settings
+    except CaxtonError as problem:
+        _log.error("the settings were not reloaded: %s", problem)
+        return
+    logs.set_level(settings.log.level)
+    _log.warning("settings reloaded: log.level is %s; others need a restart", settings.log.level)
+
+
+async def _main(loaded: LoadedSettings, *, reload: Callable[[], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 

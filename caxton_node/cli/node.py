@@ -44,7 +44,7 @@ def run_node(session: Session, flags: Flags, *, is_insecure: bool) -> int:
     with hold_lock(loaded.settings.node.data_dir, reachable_url(loaded)):
         from caxton_node.process import run
 
-        return run(loaded)
+        return run(loaded, reread=lambda: load(flags))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

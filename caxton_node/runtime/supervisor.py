@@ -27,6 +27,7 @@ from caxton_node.runtime.context import Context, Speech
 from caxton_node.runtime.seat import RunningTurn, Seat, Tenant
 from caxton_node.store.protocol import AgentRecord
 from caxton_node.telemetry.counts import Counts
+from caxton_node.telemetry.logging import begin_turn
 
 __all__ = ["Supervisor"]
 
@@ -103,6 +104,7 @@ class Supervisor:
         turn = RunningTurn(envelope, task, deadline_ms)
         seat.running[message.conversation_id] = turn
         tenant.turns_under_way += 1
+        begin_turn(seat.agent, message)
         error: BaseException | None = None
         reply: Any = None
         try:
