@@ -13,8 +13,6 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
-
 DEADLINE_S = 45.0
 ROOT = Path(__file__).parents[2]
 
@@ -38,16 +36,6 @@ def why_not() -> str | None:
     finally:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=10, check=False)
     return None
-
-
-@pytest.fixture
-async def lab():
-    """Give an empty lab, and clear it away afterwards."""
-    reason = why_not()
-    if reason is not None:
-        pytest.skip(reason)
-    async with AsyncExitStack() as stack:
-        yield Lab(stack)
 
 
 class Host:

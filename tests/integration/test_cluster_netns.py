@@ -2,17 +2,28 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.integration.netns_lab import Lab, lab  # noqa: F401 - a fixture
+from tests.integration.netns_lab import Lab, why_not
 
 pytestmark = pytest.mark.timeout(120)
 
 STOPPED_S = 10.0
 
 
-async def test_a_partitioned_ring_splits_and_heals(lab: Lab):  # noqa: F811
+@pytest.fixture
+async def lab():
+    """Give an empty lab, and clear it away afterwards."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    async with AsyncExitStack() as stack:
+        yield Lab(stack)
+
+
+async def test_a_partitioned_ring_splits_and_heals(lab: Lab):
     await lab.form(2, 3, "fast")
     names = [host.name for host in lab.hosts]
 
@@ -24,7 +35,7 @@ async def test_a_partitioned_ring_splits_and_heals(lab: Lab):  # noqa: F811
     await lab.until_all_live()
 
 
-async def test_a_node_stopped_for_ten_seconds_evicts_no_healthy_one(lab: Lab):  # noqa: F811
+async def test_a_node_stopped_for_ten_seconds_evicts_no_healthy_one(lab: Lab):
     await lab.form(2, 1, "lan")
     stopped = lab.hosts[1]
 
@@ -45,7 +56,7 @@ async def test_a_node_stopped_for_ten_seconds_evicts_no_healthy_one(lab: Lab):  
     assert stopped.live == [host.name for host in lab.hosts]
 
 
-async def test_a_killed_node_is_known_dead_on_both_sides_of_the_cable(lab: Lab):  # noqa: F811
+async def test_a_killed_node_is_known_dead_on_both_sides_of_the_cable(lab: Lab):
     await lab.form(2, 2, "fast")
     victim = lab.hosts.pop()
 

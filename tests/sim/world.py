@@ -312,8 +312,10 @@ class _Stream:
             self.world.after(delay_s, action)
 
     def _travel_back(self, action: Callable[[], None]) -> None:
-        back = lambda: self.world.when_reading(self.node, action)  # noqa: E731
-        self._travel(self.exchange.target, self.node.address, back)
+        def read() -> None:
+            self.world.when_reading(self.node, action)
+
+        self._travel(self.exchange.target, self.node.address, read)
 
     def arrive(self) -> None:
         server = self.world.node_at(self.exchange.target)

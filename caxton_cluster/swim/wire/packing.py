@@ -11,7 +11,7 @@ This is the only module that imports msgpack.
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack  # type: ignore[import-untyped]  # it ships without types
 
 from caxton_cluster.errors import MalformedPacket, PacketTooLarge
 from caxton_cluster.types import Address
