@@ -30,6 +30,7 @@ from caxton_cluster.subscription import Subscription
 from caxton_cluster.swim.events import (
     Event,
     LeaveFinished,
+    RecordRefused,
     SeedAnswered,
     SeedSilent,
     UserMessage,
@@ -119,7 +120,8 @@ class Cluster:
         self._seeds: tuple[Seed, ...] = ()
         self._subscriptions: list[Subscription] = []
         self.problems: list[str] = []
-        """What went wrong without stopping us: an unreadable peer file, names not resolved."""
+        """What went wrong without stopping us: an unreadable peer file, members refused; the last
+        32, the same one in a row once."""
 
     # Life.
 
@@ -393,6 +395,9 @@ class Cluster:
     # Behind the scenes.
 
     def _publish(self, event: Event) -> None:
+        if isinstance(event, RecordRefused):
+            # A ring that lets us in while we let nobody in looks like an empty one.
+            self._note_problem(f"member {event.name} was refused: {event.reason}")
         if self.overlay is None or not isinstance(event, UserMessage | UserState):
             self._tell_subscribers(event)
         if self.overlay is not None and self._sockets is not None:

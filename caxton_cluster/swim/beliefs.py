@@ -184,20 +184,22 @@ class Beliefs:
             case MemberState.DEAD | MemberState.LEFT:
                 return Dead(known.incarnation, name, self._table.own_name)
 
-    def reap(self, now: float) -> None:
-        """Forget those that have been gone for long."""
+    def reap(self, now: float) -> list[str]:
+        """Forget those that have been gone for long, and return their names."""
         if not self._table.gone_count:
-            return
+            return []
         horizon = now - self._config.gossip_to_dead_s
         gone = [
             member.name
             for member in self._table
-            if member.state.is_gone and member.changed_at < horizon
+            if member.state.is_gone
+            and member.changed_at < horizon
+            and member.name != self._table.own_name
         ]
         for name in gone:
-            if name != self._table.own_name:
-                self._table.remove(name)
-                self._corrected_at.pop(name, None)
+            self._table.remove(name)
+            self._corrected_at.pop(name, None)
+        return gone
 
     @property
     def suspicion_count(self) -> int:

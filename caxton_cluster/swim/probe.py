@@ -84,7 +84,8 @@ class Prober:
         if self._current is not None:
             self._timers.set(self._current.ends_at, ProbeDue())
             return
-        self._beliefs.reap(now)
+        for name in self._beliefs.reap(now):
+            self._round_trips_s.pop(name, None)
         self._timers.set(now + self._config.probe_interval_s, ProbeDue())
         target = self._choose()
         if target is None:
@@ -201,7 +202,3 @@ class Prober:
         elif not round_.is_refused:
             # Nobody could vouch for our hearing. A refusal did: it came over the network.
             self._awareness.apply(1)
-
-    def forget(self, name: str) -> None:
-        """Drop what was measured of a member that is no more."""
-        self._round_trips_s.pop(name, None)

@@ -11,6 +11,7 @@ import uvloop
 
 from caxton_cluster import Cluster, ClusterSettings, MemberState, fast
 from caxton_cluster.errors import InvalidSetting, JoinFailed, KeyRejected, NotRunning
+from caxton_cluster.serf.overlay import SerfOverlay
 from caxton_cluster.swim.events import MemberFailed, MemberLeft, MemberUpdated
 from caxton_cluster.swim.wire.messages import Ping
 from caxton_cluster.swim.wire.wire import Wire
@@ -54,6 +55,16 @@ async def test_another_clusters_member_is_kept_out(stack):
     assert raised.value.reasons
     assert len(first.live_members()) == 1
     assert first.statistics.not_for_us > 0
+
+
+async def test_a_plain_member_in_a_serf_ring_says_why_it_is_alone(stack):
+    first = await start(stack, "n0", overlay=SerfOverlay)
+    plain = await start(stack, "n1")
+
+    await plain.join([str(first.address)], timeout_s=DEADLINE_S)
+
+    assert "n0 was refused" in plain.problems[0]
+    assert len(plain.live_members()) == 1
 
 
 async def test_a_leaving_member_is_seen_as_left(stack):

@@ -6,6 +6,7 @@ import pytest
 
 from caxton_cluster.config import SwimConfig, fast, lan, local
 from caxton_cluster.swim.events import MemberFailed, MemberJoined
+from caxton_cluster.swim.suspicion import timeout_bounds_s
 from caxton_cluster.swim.wire.messages import Suspect
 from caxton_cluster.transport.memory import LinkQuality
 from caxton_cluster.types import Address
@@ -262,3 +263,33 @@ def test_every_member_hears_of_a_newcomer_exactly_once():
     world.run_for(20)
 
     assert heard == Counter({node.name: 1 for node in nodes})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_thousand_members_learn_of_a_crash_in_a_logarithm_of_rounds():
+    size = 1000
+    world = World(1, lan())
+    nodes = [world.start(f"n{number}", address_of(number)) for number in range(size)]
+    rows = [node.machine.table.own for node in nodes]
+    for node in nodes:
+        # As if they had met long ago: joining is another test's business.
+        for row in rows:
+            if row.name != node.name:
+                node.machine.table.put(row)
+    world.run_until(3)
+    verdicts: list[float] = []
+
+    def watch(now, _node, event):
+        if isinstance(event, MemberFailed):
+            verdicts.append(now)
+
+    world.watchers.append(watch)
+    killed_at = world.now
+    world.crash(nodes[5])
+
+    assert known_dead(world, "n5", 60) < 60
+    shortest_s, _ = timeout_bounds_s(world.config, size)
+    assert len(verdicts) == size - 1
+    assert verdicts[-1] - verdicts[0] < 3.0
+    assert verdicts[-1] - killed_at < shortest_s + 10
