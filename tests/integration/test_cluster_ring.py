@@ -107,6 +107,14 @@ async def test_a_restarted_member_is_back_under_its_name(stack):
                 )
 
 
+async def test_a_later_life_begins_with_a_higher_incarnation(stack):
+    before = await start(stack, "n0")
+    first = before.own.incarnation
+    after = await start(stack, "n0")
+
+    assert after.own.incarnation >= first > 1_700_000_000
+
+
 async def test_new_metadata_reach_everyone(stack):
     ring = await start_ring(stack, 3)
 

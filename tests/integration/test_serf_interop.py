@@ -62,23 +62,33 @@ async def start_ring(stack: AsyncExitStack, folder: Path, keys: tuple[bytes, ...
     return agents, ours
 
 
-async def test_serf_and_we_see_each_other_alive_for_a_minute(stack, tmp_path, keys):
-    agents, ours = await start_ring(stack, tmp_path, keys)
-    for agent in agents:
-        row = await agent.sees("ours", "alive")
-        assert row["tags"] == {"role": "caxton", "zone": "b"}
-    tags = {member.name: decode_tags(member.meta) for member in ours.members()}
-    assert tags["go1"] == {"role": "go"}
+async def test_serf_and_we_see_each_other_alive_for_a_minute(tmp_path):
+    # A plain ring and an encrypted one at the same time: the minute is the same.
+    async with asyncio.TaskGroup() as tasks:
+        for number, keys in enumerate([(), (KEY,)]):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            tasks.create_task(_hold_for_a_minute(folder, keys))
 
-    with ours.subscribe() as events:
-        wrong = await _first_accusation(events)
 
-    assert wrong is None
-    assert set(states(ours).values()) == {"alive"}
-    for agent in agents:
-        assert (await agent.members())["ours"]["status"] == "alive"
-        assert "Suspect ours" not in agent.log.read_text()
-    assert ours.statistics.malformed == 0
+async def _hold_for_a_minute(folder: Path, keys: tuple[bytes, ...]) -> None:
+    async with AsyncExitStack() as stack:
+        agents, ours = await start_ring(stack, folder, keys)
+        for agent in agents:
+            row = await agent.sees("ours", "alive")
+            assert row["tags"] == {"role": "caxton", "zone": "b"}
+        tags = {member.name: decode_tags(member.meta) for member in ours.members()}
+        assert tags["go1"] == {"role": "go"}
+
+        with ours.subscribe() as events:
+            wrong = await _first_accusation(events)
+
+        assert wrong is None
+        assert set(states(ours).values()) == {"alive"}
+        for agent in agents:
+            assert (await agent.members())["ours"]["status"] == "alive"
+            assert "Suspect ours" not in agent.log.read_text()
+        assert ours.statistics.malformed == 0
 
 
 async def _first_accusation(events) -> object | None:

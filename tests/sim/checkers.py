@@ -72,10 +72,10 @@ class EventOrder:
 
 
 class Accuracy:
-    """Nobody who is well is declared dead by anybody who is well.
+    """Nobody who is well is declared dead in the eyes of anybody who is well.
 
-    A death that somebody unwell declared may reach the well as a rumour; it counts only if
-    everybody was well, since one confused member may spread its confusion until it is refuted.
+    Whatever befalls the others: a slow, stopped or cut off member may suspect the well, and its
+    rumours reach everyone, but the well object in time.
     """
 
     def __init__(self, world: World, schedule: Schedule) -> None:
@@ -89,8 +89,11 @@ class Accuracy:
         subject = self.world.nodes[event.member.name]
         if not subject.is_running or subject.has_left or subject.address != event.member.address:
             return
-        if not any(_touches(one, now - self.grace_s, now) for one in self.schedule.disturbances):
-            raise Violation(f"{node.name} declared {subject.name} dead, and all are well")
+        unwell = {
+            one.name for one in self.schedule.disturbances if _touches(one, now - self.grace_s, now)
+        }
+        if subject.name not in unwell and node.name not in unwell:
+            raise Violation(f"{node.name} declared {subject.name} dead, and both are well")
 
 
 def _touches(one: Disturbance, start_at: float, end_at: float) -> bool:
