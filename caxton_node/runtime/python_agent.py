@@ -7,18 +7,27 @@
 
 A definition names its class as `package.module:Class`. Importing it runs its code with the rights
 of the server, so nothing is importable until the settings (`python.allow`) say so.
+
+Whatever that code raises is a fault of the definition, never of the node: a deploy is refused,
+and a node that starts leaves the agent out.
 """
 
 import importlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from caxton_node.domain.errors import Denied, Rejected
 from caxton_node.domain.message import Message
 from caxton_node.runtime.agent import TurnContext
 
 __all__ = ["Handler", "PythonAgent", "load_handler"]
+
+ERROR_TEXT_MAX: Final = 500
+"""Characters of an author's exception that a refusal repeats."""
+
+_log = logging.getLogger("caxton.runtime")
 
 
 class Handler(Protocol):
@@ -40,9 +49,12 @@ def load_handler(path: str, allow: Sequence[str]) -> HandlerFactory:
         path: `package.module:Class`.
         allow: Patterns of such paths; `*` matches anything.
 
+    Returns:
+        What builds the class. It raises `invalid_agent` when the constructor raises anything.
+
     Raises:
         Denied: `denied`, when no pattern allows it. Nothing was imported then.
-        Rejected: `invalid_agent`, when there is no such class.
+        Rejected: `invalid_agent`, when there is no such class, or importing it raised anything.
     """
     if not any(fnmatchcase(path, pattern) for pattern in allow):
         raise Denied(
@@ -52,11 +64,28 @@ def load_handler(path: str, allow: Sequence[str]) -> HandlerFactory:
         )
     module_name, _, class_name = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as problem:
-        raise Rejected("invalid_agent", f"cannot load {path!r}: {problem}") from None
-    factory: HandlerFactory = found
-    return factory
+        factory: HandlerFactory = getattr(importlib.import_module(module_name), class_name)
+    except (Exception, SystemExit) as error:  # a script without a main guard may exit
+        raise Rejected("invalid_agent", f"cannot load {path!r}: {_told(error)}") from error
+
+    def build(parameters: Mapping[str, Any]) -> Handler:
+        try:
+            return factory(parameters)
+        except (Exception, SystemExit) as error:
+            raise Rejected("invalid_agent", f"cannot build {path!r}: {_told(error)}") from error
+
+    return build
+
+
+def _told(error: BaseException) -> str:
+    """Return the type and the text of an exception that somebody's code raised."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be shown)"
+    # Half a surrogate pair, from a file name say, has no place in a JSON answer.
+    text = text.encode("utf-8", "replace").decode()[:ERROR_TEXT_MAX]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class PythonAgent:
@@ -72,8 +101,11 @@ class PythonAgent:
         return self._handler.handle(message, context)
 
     def after_crash(self) -> None:
-        """Build the class anew."""
-        self._handler = self._factory(self._parameters)
+        """Build the class anew. When that fails too, the old one goes on: it may still serve."""
+        try:
+            self._handler = self._factory(self._parameters)
+        except Exception:
+            _log.exception("after a crash the agent's class cannot be built; the old one goes on")
 
     async def close(self) -> None:
         """Nothing to release."""
