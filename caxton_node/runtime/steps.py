@@ -33,6 +33,7 @@ def encode_reply(reply: ModelReply) -> bytes:
             "provider": reply.provider,
             "model": reply.model,
             "finish_reason": reply.finish_reason,
+            "malformed_calls": dict(reply.malformed_calls),
             "metadata": dict(reply.metadata),
         }
     )
@@ -51,6 +52,7 @@ def decode_reply(data: bytes) -> ModelReply:
         provider=value["provider"],
         model=value["model"],
         finish_reason=value["finish_reason"],
+        malformed_calls=value.get("malformed_calls", {}),  # older records have none
         metadata=value["metadata"],
     )
 
