@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caxton_cluster.config import SwimConfig, fast, lan, local, wan
@@ -124,6 +124,7 @@ def test_one_pick_never_holds_the_same_name_twice():
         assert len(picked) == len(set(picked))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(0, 2**32))
 def test_members_may_come_and_go_during_a_turn(moves, seed):
     rotation, present = Rotation(random.Random(seed)), set()
@@ -186,6 +187,7 @@ def test_the_oldest_application_rumour_gives_way_when_there_are_too_many():
     assert queue.dropped_count == 1
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text(max_size=3), st.binary(min_size=1, max_size=80), max_size=30),
     st.integers(0, 400),
@@ -198,6 +200,7 @@ def test_packing_keeps_to_its_budget(rumours, room_bytes):
     assert sum(len(part) + 2 for part in queue.take(room_bytes, 4)) <= room_bytes
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=90), min_size=1, max_size=30))
 def test_packing_starves_no_rumour(payloads):
     queue = RumourQueue(10)
@@ -249,6 +252,7 @@ def _apply(row: Member, claim: tuple[int, MemberState]) -> Member:
     return replace(row, state=state, incarnation=incarnation) if wins else row
 
 
+@settings(deadline=None)
 @given(st.lists(claims, max_size=4))
 def test_statements_of_one_incarnation_commute(statements):
     same_life = [(5, state) for _, state in statements]
@@ -268,6 +272,7 @@ def _fold(row: Member, statements: list[tuple[int, MemberState]]) -> Member:
     return row
 
 
+@settings(deadline=None)
 @given(st.lists(claims, max_size=8), claims)
 def test_hearing_a_statement_again_changes_nothing(statements, claim):
     row = _apply(_fold(member(incarnation=0), statements), claim)
@@ -275,6 +280,7 @@ def test_hearing_a_statement_again_changes_nothing(statements, claim):
     assert _apply(row, claim) == row
 
 
+@settings(deadline=None)
 @given(st.lists(claims, max_size=8))
 def test_no_statement_lowers_an_incarnation(statements):
     row = member(incarnation=0)

@@ -75,6 +75,7 @@ def state(**changes) -> bytes:
 # Tags.
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=8))
 def test_tags_survive_the_metadata(tags):
     assert decode_tags(encode_tags(tags)) == tags
@@ -84,6 +85,7 @@ def test_metadata_without_the_marker_are_an_ancient_role():
     assert decode_tags(b"web") == {"role": "web"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_any_metadata_read_as_some_tags(meta):
     assert isinstance(decode_tags(b"\xff" + meta), dict)
@@ -260,7 +262,7 @@ def test_a_member_without_keys_says_so():
 # Any bytes.
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, 9), st.binary(max_size=120))
 def test_any_message_is_read_or_counted(kind, data):
     overlay = SerfOverlay("me")
@@ -283,7 +285,7 @@ fields_of_any_kind = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, 9), fields_of_any_kind)
 def test_any_fields_are_read_or_counted(kind, fields):
     message = bytes((kind,)) + pack(fields)

@@ -84,13 +84,14 @@ LAYERINGS = [
 ]
 
 
+@settings(deadline=None)
 @given(leaves)
 def test_a_leaf_message_survives_the_wire(message: Message):
     assert decode(encode(message)) == message
 
 
 @pytest.mark.parametrize(("label", "is_secret", "compresses"), LAYERINGS)
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(messages=st.lists(leaves, min_size=1, max_size=8), with_crc=st.booleans())
 def test_a_datagram_survives_every_layering(label, is_secret, compresses, messages, with_crc):
     codec = PacketCodec(
@@ -104,7 +105,7 @@ def test_a_datagram_survives_every_layering(label, is_secret, compresses, messag
 
 
 @pytest.mark.parametrize(("label", "is_secret", "compresses"), LAYERINGS)
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(message=stream_messages, cuts=st.lists(st.integers(1, 40), min_size=1, max_size=20))
 def test_a_stream_is_understood_however_it_is_cut(label, is_secret, compresses, message, cuts):
     codec = StreamCodec(
@@ -124,7 +125,7 @@ def test_a_stream_is_understood_however_it_is_cut(label, is_secret, compresses, 
         assert decoder.feed(data[position:]) == message
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\x07", b"\x09", b"\x0c", b"\x04", b"\x00"]))
 def test_any_datagram_is_read_or_refused_as_malformed(data, start):
     for codec in (PacketCodec(), PacketCodec(label="prod"), PacketCodec(key_ring=key_ring())):
@@ -134,7 +135,7 @@ def test_any_datagram_is_read_or_refused_as_malformed(data, start):
             continue
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(messages=st.lists(leaves, min_size=1, max_size=4), data=st.data())
 def test_a_damaged_datagram_is_read_or_refused_as_malformed(messages, data):
     codec = PacketCodec(compresses=data.draw(st.booleans()))
@@ -147,7 +148,7 @@ def test_a_damaged_datagram_is_read_or_refused_as_malformed(messages, data):
         return
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\x06", b"\x08", b"\x09", b"\x0a", b"\x0d"]))
 def test_any_stream_is_read_or_refused_as_malformed(data, start):
     for codec in (StreamCodec(), StreamCodec(label="prod"), StreamCodec(key_ring=key_ring())):
@@ -159,6 +160,7 @@ def test_any_stream_is_read_or_refused_as_malformed(data, start):
             continue
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=3000))
 def test_compression_is_undone_exactly(data):
     assert lzw.decompress(lzw.compress(data), size_bytes_max=3000) == data
