@@ -59,14 +59,23 @@ class SystemClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._is_closed = False
 
     def now_ms(self) -> int:
         """Return milliseconds since 1970, UTC."""
         return int(time.time() * 1000)
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> object:
-        """Call back on the event loop after `delay_s` seconds."""
-        return self._loop.call_later(delay_s, callback)
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back on the event loop after `delay_s` seconds, unless the node has closed."""
+        return self._loop.call_later(delay_s, self._ring, callback)
+
+    def _ring(self, callback: Callable[[], None]) -> None:
+        if not self._is_closed:
+            callback()
+
+    def close(self) -> None:
+        """Let no alarm ring any more: what it would act on is gone."""
+        self._is_closed = True
 
 
 @asynccontextmanager
@@ -97,10 +106,11 @@ async def open_node(
         tools = await stack.enter_async_context(
             builtin_tools(allowed_private_hosts=settings.tools.allowed_private_hosts)
         )
+        clock = SystemClock(asyncio.get_running_loop())
         clients = OpenAiClients()
         stack.push_async_callback(clients.close)
         async with asyncio.TaskGroup() as tasks:
-            resources = _Resources(store, ToolRegistry(tools), clients, tasks)
+            resources = _Resources(store, ToolRegistry(tools), clients, tasks, clock)
             node = _connect(loaded, environment, resources)
             await node.deployments.restore()
             await _recover(node)
@@ -113,6 +123,7 @@ async def open_node(
             finally:
                 node.pipeline.is_draining = True
                 await node.supervisor.drain(node.roster, settings.limits.drain_timeout_s)
+                clock.close()
                 for chore in chores:
                     chore.cancel()
 
@@ -125,12 +136,13 @@ class _Resources:
     tools: ToolRegistry
     clients: OpenAiClients
     tasks: asyncio.TaskGroup
+    clock: SystemClock
 
 
 def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: _Resources) -> Node:
     """Connect routing, runtime and capabilities into a node."""
     settings, store = loaded.settings, resources.store
-    clock = SystemClock(asyncio.get_running_loop())
+    clock = resources.clock
     counts, directory = Counts(), Directory()
     speech = _speech(settings, store, clock, counts, directory)
     supervisor = Supervisor(tasks=resources.tasks, speech=speech, counts=counts)

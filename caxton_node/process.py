@@ -29,6 +29,9 @@ COLLECT_EVERY: Final = (50_000, 20, 100)
 """Thresholds of the garbage collector. Messages in flight are many and short-lived, and hold no
 cycles; Python's default of 700 objects would look through them thousands of times a second."""
 
+LAST_RESORT_S: Final = 15.0
+"""For everything after the drain. Then the process ends, whatever still runs in it."""
+
 SHUTDOWN_TIMEOUT_S: Final = 5.0
 """For requests that are being answered when the node stops."""
 
@@ -65,6 +68,11 @@ async def serve(
             notify("READY=1", environment)
             await stop.wait()
             notify("STOPPING=1", environment)
+            # An agent's code that ignores every cancellation must not keep the process for ever.
+            # What it holds is journaled: its turn is taken again after the start.
+            asyncio.get_running_loop().call_later(
+                settings.limits.drain_timeout_s + LAST_RESORT_S, os._exit, 1
+            )
             _log.info("stopping: %d turns under way", node.supervisor.turns_under_way)
             node.pipeline.is_draining = True
         finally:

@@ -6,7 +6,15 @@ Reference: FIPA SC00037J, Communicative Act Library.
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["ANSWERABLE", "NEGATIVE", "Performative", "parse_performative", "positive_reply"]
+__all__ = [
+    "ANSWERABLE",
+    "NEGATIVE",
+    "Performative",
+    "act_named",
+    "parse_performative",
+    "positive_reply",
+    "reply_act",
+]
 
 
 class Performative(StrEnum):
@@ -71,6 +79,20 @@ def parse_performative(text: str) -> Performative | None:
     return _SPELLINGS.get(text.strip().lower().replace("-", "_").replace(" ", "_"))
 
 
+def act_named(act: str) -> Performative:
+    """Return the act that an agent's code names: the act itself, or any spelling of it.
+
+    Raises:
+        ValueError: There is no such act.
+    """
+    if isinstance(act, Performative):
+        return act
+    found = parse_performative(act)
+    if found is None:
+        raise ValueError(f"{act!r} is not a performative")
+    return found
+
+
 def positive_reply(act: Performative) -> Performative:
     """Return the act of an answer that says yes to `act`, when the agent names none itself."""
     match act:
@@ -82,3 +104,17 @@ def positive_reply(act: Performative) -> Performative:
             return Performative.AGREE
         case _:
             return Performative.INFORM
+
+
+def reply_act(asked: Performative, wanted: Performative | None) -> Performative:
+    """Return the act of an answer: what the agent wanted, where it may be an answer at all.
+
+    An answer that asks back would be answered in turn, for ever. Only the steps of a contract
+    net ask and answer at once, and those end: a call is answered by a proposal, a proposal by
+    its acceptance. Anything else that asks becomes the plain positive answer.
+    """
+    if wanted is None:
+        return positive_reply(asked)
+    if wanted in ANSWERABLE and wanted is not positive_reply(asked):
+        return positive_reply(asked)
+    return wanted

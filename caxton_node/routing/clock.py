@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Clock"]
+__all__ = ["Alarm", "Clock"]
+
+
+class Alarm(Protocol):
+    """A call that is due later."""
+
+    def cancel(self) -> None:
+        """Forget it."""
+        ...
 
 
 class Clock(Protocol):
@@ -13,6 +21,6 @@ class Clock(Protocol):
         """Return milliseconds since 1970, UTC."""
         ...
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> object:
-        """Call back on the event loop after `delay_s` seconds."""
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Alarm:
+        """Call back on the event loop after `delay_s` seconds, unless the node has closed."""
         ...

@@ -29,6 +29,9 @@ def admit(message: Message, inbox: Inbox, *, is_forced: bool) -> None:
     """
     if not is_forced:
         authorise(message.sender, inbox.agent, inbox.permissions)
+    if message.performative is Performative.CANCEL:
+        # It does not wait in the mailbox: a full one must not keep it out.
+        return
     if not inbox.reserve(is_forced=is_forced):
         raise Unavailable(
             "agent_busy",
@@ -48,4 +51,5 @@ def deliver(envelope: Envelope) -> None:
 
 def withdraw(envelope: Envelope) -> None:
     """Give the slot back: the message was not accepted after all."""
-    envelope.inbox.unreserve()
+    if envelope.message.performative is not Performative.CANCEL:
+        envelope.inbox.unreserve()

@@ -54,6 +54,10 @@ class Inbox(Protocol):
         """Take a message for which a slot is reserved."""
         ...
 
+    def discard(self, envelope: Envelope) -> None:
+        """Let go of a message that ends before its turn, or between two attempts."""
+        ...
+
     def interrupt(self, envelope: Envelope) -> None:
         """Take a `cancel`, which does not queue behind what it calls off."""
         ...

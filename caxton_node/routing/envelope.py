@@ -1,17 +1,37 @@
 """A message on its way through this node: what the message itself does not know."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.message import Message
 
-__all__ = ["Envelope", "OnAccepted"]
+__all__ = [
+    "JOURNALING",
+    "OVER",
+    "RETRYING",
+    "RUNNING",
+    "WAITING",
+    "Envelope",
+    "OnAccepted",
+]
 
 OnAccepted = Callable[[CaxtonError | None], None]
 """Called on the event loop once the message is journaled, or could not be."""
+
+# Where an envelope is. Plain numbers, because each message passes through all of them.
+JOURNALING: Final = 0
+"""Admitted; its slot is reserved and nothing is promised yet."""
+WAITING: Final = 1
+"""In its agent's mailbox."""
+RUNNING: Final = 2
+"""In a turn."""
+RETRYING: Final = 3
+"""Between two attempts; its conversation stays closed."""
+OVER: Final = 4
+"""Settled, or about to be."""
 
 
 class Envelope(msgspec.Struct, eq=False):
@@ -22,11 +42,17 @@ class Envelope(msgspec.Struct, eq=False):
     message: Message
     inbox: Any = None
     """Where a slot is reserved for it (`Inbox`); None for a client's or an undecided one."""
+    phase: int = JOURNALING
     attempts: int = 0
     started_at: int | None = None
     """When the last attempt began, in milliseconds since 1970, UTC."""
     on_accepted: OnAccepted | None = None
     is_recovered: bool = False
-    """Accepted before a restart: its turn may have begun then."""
-    is_over: bool = False
-    """Settled, or about to be: whoever meets it later leaves it alone."""
+    """Accepted before a restart, or a dead letter tried again: its turn may have begun then."""
+    alarm: Any = None
+    """The timer of its `reply_by`; cancelled when it is over."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has its end."""
+        return self.phase == OVER

@@ -4,9 +4,9 @@ This is the pipeline's view of the store: it numbers the messages, remembers in 
 be told of the commit, and refuses more than the writer can carry.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
+from caxton_node.domain.delivery import DeliveryStatus
 from caxton_node.domain.errors import Unavailable
 from caxton_node.domain.message import Message
 from caxton_node.store.protocol import Settlement, Store, StoredMessage
@@ -25,7 +25,6 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seq = store.last_seq
-        self._waiting: deque[OnCommit] = deque()
 
     def next_seq(self) -> int:
         """Return a fresh number for a message."""
@@ -58,6 +57,11 @@ class Journal:
     def settle(self, settlement: Settlement) -> None:
         """Write the end of a message. The store keeps trying while the process lives."""
         self._store.append((), (settlement,), None)
+
+    async def dead_letter(self, message_id: str) -> StoredMessage | None:
+        """Return a dead letter, or None when the message is not dead."""
+        stored = await self._store.message(message_id)
+        return stored if stored is not None and stored.status is DeliveryStatus.DEAD else None
 
     async def revive(self, message_id: str) -> StoredMessage | None:
         """Write that a dead message is accepted again; None when it is not dead."""

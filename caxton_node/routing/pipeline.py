@@ -10,19 +10,22 @@ both are there or neither is.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+import functools
+from collections.abc import Callable, Sequence
+from typing import Final, assert_never
 
 import msgspec
 
 from caxton_node.domain.delivery import DeadReason, DeliveryMode, DeliveryStatus
-from caxton_node.domain.errors import CaxtonError, Failed, TimedOut, Unavailable
+from caxton_node.domain.errors import CaxtonError, Failed, NotFound, TimedOut, Unavailable
 from caxton_node.domain.ids import IdFactory
 from caxton_node.domain.message import Message
+from caxton_node.domain.performatives import Performative
+from caxton_node.routing.authorise import authorise
 from caxton_node.routing.clock import Clock
 from caxton_node.routing.deliver import admit, deliver, withdraw
 from caxton_node.routing.directory import Directory, Inbox
-from caxton_node.routing.envelope import Envelope, OnAccepted
+from caxton_node.routing.envelope import OVER, RETRYING, WAITING, Envelope, OnAccepted
 from caxton_node.routing.journal import Journal
 from caxton_node.routing.redelivery import GiveUp, RetryIn
 from caxton_node.routing.replies import failure_reply
@@ -33,9 +36,17 @@ from caxton_node.store.protocol import Settlement, StoredMessage
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
 
-__all__ = ["Pipeline"]
+__all__ = ["COPY_MARK", "Pipeline"]
 
 ACCEPT_TIMEOUT_S: Final = 10.0
+
+REWRITE_AFTER_S: Final = 1.0
+"""An answer that could not be written is written again after this long, until it is kept."""
+
+REASON_LENGTH_MAX: Final = 1_000
+
+COPY_MARK: Final = "~"
+"""Parts the id of a message to several agents from the number of a copy. No other id holds it."""
 
 AfterFailure = Callable[[CaxtonError, int], RetryIn | GiveUp]
 """Takes the error and the number of attempts so far."""
@@ -138,39 +149,60 @@ class Pipeline:
         is_journaled = message.delivery is not DeliveryMode.AT_MOST_ONCE
         if is_journaled:
             self._journal.check_room()
+        if message.reply_to is not None:
+            self._authorise_reply_to(message)
         self._turn += 1
         match route(message, self._directory, turn=self._turn):
             case Deliver(inbox):
                 admit(message, inbox, is_forced=False)
                 envelope = Envelope(self._journal.next_seq() if is_journaled else 0, message, inbox)
                 envelope.on_accepted = on_accepted
-                return self._accept(envelope)
+                if not is_journaled:
+                    self._deliver(envelope)
+                    return envelope
+                committed = functools.partial(self._committed, envelope)
+                self._write_or_withdraw(((envelope.seq, message),), (), committed, (envelope,))
+                return envelope
             case FanOut(inboxes):
                 return self._fan_out(message, inboxes, on_accepted)
             case HandToClient(client):
-                envelope = Envelope(self._journal.next_seq() if is_journaled else 0, message)
-                envelope.on_accepted = on_accepted
-                return self._hand_over(envelope, client, None)
+                return self._keep_for_client(message, client, on_accepted)
             case Undeliverable() as nowhere:
                 raise nowhere.error()
+            case _ as unreachable:
+                assert_never(unreachable)
 
-    def _accept(self, envelope: Envelope) -> Envelope:
-        """Journal one message for one agent, then deliver it."""
-        if not envelope.seq:
-            self._deliver(envelope)
-            return envelope
+    def _authorise_reply_to(self, message: Message) -> None:
+        """Let nobody have an answer sent where he may not send himself."""
+        assert message.reply_to is not None, "asked only then"
+        inbox = self._directory.inbox(message.reply_to)
+        if inbox is not None and message.reply_to != message.sender:
+            authorise(message.sender, inbox.agent, inbox.permissions)
 
-        def committed(error: Unavailable | None) -> None:
-            if error is None:
-                self._deliver(envelope)
-            else:
+    def _write_or_withdraw(
+        self,
+        accepted: Sequence[tuple[int, Message]],
+        settled: Sequence[Settlement],
+        committed: Callable[[Unavailable | None], None],
+        envelopes: Sequence[Envelope],
+    ) -> None:
+        """Journal what was admitted; give the slots back if it cannot even be packed."""
+        try:
+            self._journal.write(accepted, settled, committed)
+        except BaseException:
+            for envelope in envelopes:
                 withdraw(envelope)
-                self._counts.messages_refused += 1
-                if envelope.on_accepted is not None:
-                    envelope.on_accepted(error)
+            raise
 
-        self._journal.write(((envelope.seq, envelope.message),), (), committed)
-        return envelope
+    def _committed(self, envelope: Envelope, error: Unavailable | None) -> None:
+        """Deliver a message that is on disk, or tell that it could not be put there."""
+        if error is None:
+            self._deliver(envelope)
+            return
+        withdraw(envelope)
+        self._counts.messages_refused += 1
+        if envelope.on_accepted is not None:
+            envelope.on_accepted(error)
 
     def _deliver(self, envelope: Envelope) -> None:
         message = envelope.message
@@ -179,7 +211,10 @@ class Pipeline:
             envelope.on_accepted(None)
             envelope.on_accepted = None
         if message.reply_by is not None:
-            self._watch_deadline(envelope, message.reply_by)
+            delay_s = max(0.0, (message.reply_by - self._clock_ms()) / 1000)
+            envelope.alarm = self._clock.call_later(
+                delay_s, functools.partial(self._too_late, envelope)
+            )
         if self._events.has_watchers:
             self._publish("message.accepted", message, agent=envelope.inbox.agent)
         deliver(envelope)
@@ -187,32 +222,34 @@ class Pipeline:
     def _fan_out(
         self, message: Message, inboxes: tuple[Inbox, ...], on_accepted: OnAccepted | None
     ) -> Envelope:
-        """Journal a message with one copy for each receiver, all or nothing, then deliver."""
+        """Journal a message with one copy for each receiver, all or nothing, then deliver.
+
+        One full or closed mailbox does not keep the message from the others.
+        """
         is_journaled = message.delivery is not DeliveryMode.AT_MOST_ONCE
         original = Envelope(self._journal.next_seq() if is_journaled else 0, message)
         copies = []
+        refusal: CaxtonError = NotFound("no_provider", "there is no other running agent")
         for number, inbox in enumerate(inboxes, start=1):
             try:
                 admit(message, inbox, is_forced=False)
-            except CaxtonError:
-                # One full or closed mailbox does not keep the message from the others.
-                self._counts.messages_refused += 1
+            except CaxtonError as error:
+                refusal = error
                 continue
             copy = msgspec.structs.replace(
                 message,
-                id=f"{message.id}.{number}",
+                id=f"{message.id}{COPY_MARK}{number}",
                 receiver=inbox.agent,
                 capability=None,
                 reply_with=message.answers_go_under,
             )
             copies.append(Envelope(self._journal.next_seq() if is_journaled else 0, copy, inbox))
+        if not copies:
+            raise refusal
 
         def committed(error: Unavailable | None) -> None:
             for copy in copies:
-                if error is None:
-                    self._deliver(copy)
-                else:
-                    withdraw(copy)
+                self._committed(copy, error)
             if on_accepted is not None:
                 on_accepted(error)
 
@@ -220,40 +257,42 @@ class Pipeline:
             committed(None)
             return original
         receivers = ",".join(copy.inbox.agent for copy in copies)[:256]
-        self._journal.write(
+        self._write_or_withdraw(
             [(original.seq, message), *((copy.seq, copy.message) for copy in copies)],
             (Settlement(original.seq, DeliveryStatus.DELIVERED, self._clock_ms(), receivers),),
             committed,
+            copies,
         )
         return original
 
-    def _hand_over(
-        self, envelope: Envelope, client: str, settlement: Settlement | None
+    def _keep_for_client(
+        self, message: Message, client: str, on_accepted: OnAccepted | None
     ) -> Envelope:
-        """Keep an answer for a client in its conversation and give it to whoever waits."""
-        message = envelope.message
+        """Keep one client's message to another in their conversation.
+
+        It completes nobody's wait: what an agent was asked, only the agent answers.
+        """
+        is_journaled = message.delivery is not DeliveryMode.AT_MOST_ONCE
+        envelope = Envelope(self._journal.next_seq() if is_journaled else 0, message, phase=OVER)
 
         def committed(error: Unavailable | None) -> None:
-            if envelope.on_accepted is not None:
-                envelope.on_accepted(error)
-            if error is not None:
-                return
-            self._counts.messages_accepted += 1
-            self._counts.messages_delivered += 1
-            self._answers.give(message)
-            if self._events.has_watchers:
-                self._publish("message.delivered", message, agent=client)
+            if error is None:
+                self._note_handed_over(message, client)
+            if on_accepted is not None:
+                on_accepted(error)
 
-        if not envelope.seq and settlement is None:
-            committed(None)
-            return envelope
-        settled = () if settlement is None else (settlement,)
-        if envelope.seq:
-            own_end = Settlement(envelope.seq, DeliveryStatus.DELIVERED, self._clock_ms(), client)
-            self._journal.write(((envelope.seq, message),), (*settled, own_end), committed)
+        if is_journaled:
+            end = Settlement(envelope.seq, DeliveryStatus.DELIVERED, self._clock_ms(), client)
+            self._journal.write(((envelope.seq, message),), (end,), committed)
         else:
-            self._journal.write((), settled, committed)
+            committed(None)
         return envelope
+
+    def _note_handed_over(self, message: Message, client: str) -> None:
+        self._counts.messages_accepted += 1
+        self._counts.messages_delivered += 1
+        if self._events.has_watchers:
+            self._publish("message.delivered", message, agent=client)
 
     # Out.
 
@@ -268,13 +307,16 @@ class Pipeline:
         """See a message to its end, together with the answer to it.
 
         Args:
-            envelope: Whose turn is over.
-            reply: The agent's answer, if any. It takes the same way as any message.
+            envelope: Whose turn is over, or who will get none.
+            reply: The answer, if any. It takes the same way as any message.
             status: How it ended.
             reason: For a dead message.
         """
-        assert not envelope.is_over, "a message ends once"
-        envelope.is_over = True
+        assert envelope.phase != OVER, "a message ends once"
+        envelope.phase = OVER
+        if envelope.alarm is not None:
+            envelope.alarm.cancel()
+            envelope.alarm = None
         settlement = None
         if envelope.seq:
             settlement = Settlement(
@@ -288,7 +330,7 @@ class Pipeline:
             )
         self._count_end(envelope, status)
         if reply is not None:
-            self._reply(reply, settlement)
+            self._reply(reply, envelope.message, settlement)
         elif settlement is not None:
             self._journal.settle(settlement)
 
@@ -301,47 +343,95 @@ class Pipeline:
                 counts.messages_dead += 1
             case DeliveryStatus.EXPIRED:
                 counts.messages_expired += 1
-            case _:
+            case DeliveryStatus.CANCELLED:
                 counts.messages_cancelled += 1
+            case DeliveryStatus.ACCEPTED:
+                raise AssertionError("accepted is no end")
+            case _ as unreachable:
+                assert_never(unreachable)
         if self._events.has_watchers:
             agent = envelope.inbox.agent if envelope.inbox is not None else ""
             self._publish(f"message.{status}", envelope.message, agent=agent)
 
-    def _reply(self, reply: Message, settlement: Settlement | None) -> None:
-        """Send an answer, written in one with the end of its request.
-
-        The way of `submit`, but for what cannot be refused any more: its place is paid for.
-        """
+    def _reply(self, reply: Message, request: Message, settlement: Settlement | None) -> None:
+        """Send an answer, written in one with the end of its request."""
         is_journaled = reply.delivery is not DeliveryMode.AT_MOST_ONCE
-        self._turn += 1
-        decision = route(reply, self._directory, turn=self._turn)
-        if not isinstance(decision, Deliver):
-            client = reply.receiver
-            envelope = Envelope(self._journal.next_seq() if is_journaled else 0, reply)
-            self._hand_over(envelope, client, settlement)
-            return
-        admit(reply, decision.inbox, is_forced=True)
-        envelope = Envelope(self._journal.next_seq() if is_journaled else 0, reply, decision.inbox)
-
-        def committed(error: Unavailable | None) -> None:
-            if error is not None:
-                withdraw(envelope)
-            elif self._answers.give(reply) or is_ask(reply.in_reply_to):
-                # The agent that asked waits within a turn, or will look the answer up when that
-                # turn resumes: no turn of its own for this.
-                withdraw(envelope)
-                self._counts.messages_accepted += 1
-                self.finish(envelope, None)
-            else:
-                self._deliver(envelope)
-
+        reply_seq = self._journal.next_seq() if is_journaled else 0
+        inbox = self._directory.inbox(reply.receiver)
+        if inbox is not None:
+            try:
+                # Its request paid for the place of an answer, but only with whoever sent it.
+                admit(reply, inbox, is_forced=reply.receiver == request.sender)
+            except CaxtonError as refusal:
+                self._bury_reply(reply_seq, reply, settlement, f"{refusal.code}: {refusal.detail}")
+                return
+            then = functools.partial(self._deliver_reply, Envelope(reply_seq, reply, inbox))
+            own_end: tuple[Settlement, ...] = ()
+        else:
+            then = functools.partial(self._give_to_client, reply)
+            own_end = (self._end(reply_seq, DeliveryStatus.DELIVERED, reply.receiver),)
         settled = () if settlement is None else (settlement,)
-        if envelope.seq:
-            self._journal.write(((envelope.seq, reply),), settled, committed)
+        if is_journaled:
+            self._write_until_kept(((reply_seq, reply),), (*settled, *own_end), then)
         else:
             if settled:
                 self._journal.settle(settled[0])
-            committed(None)
+            then()
+
+    def _deliver_reply(self, envelope: Envelope) -> None:
+        reply = envelope.message
+        if self._answers.give(reply) or is_ask(reply.in_reply_to):
+            # The agent that asked waits within a turn, or will look the answer up when that turn
+            # resumes: no turn of its own for this.
+            withdraw(envelope)
+            self._counts.messages_accepted += 1
+            self.finish(envelope, None)
+        else:
+            self._deliver(envelope)
+
+    def _give_to_client(self, reply: Message) -> None:
+        self._note_handed_over(reply, reply.receiver)
+        self._answers.give(reply)
+
+    def _bury_reply(
+        self, reply_seq: int, reply: Message, settlement: Settlement | None, reason: str
+    ) -> None:
+        """Keep an answer that its `reply_to` does not take as a dead letter."""
+        self._counts.messages_dead += 1
+        settled = () if settlement is None else (settlement,)
+        if reply_seq:
+            end = self._end(reply_seq, DeliveryStatus.DEAD, reply.receiver, reason)
+            self._write_until_kept(((reply_seq, reply),), (*settled, end), lambda: None)
+        elif settled:
+            self._journal.settle(settled[0])
+
+    def _end(
+        self, seq: int, status: DeliveryStatus, agent: str, reason: str | None = None
+    ) -> Settlement:
+        return Settlement(seq, status, self._clock_ms(), agent, reason=reason)
+
+    def _write_until_kept(
+        self,
+        accepted: Sequence[tuple[int, Message]],
+        settled: Sequence[Settlement],
+        then: Callable[[], None],
+    ) -> None:
+        """Write an answer and the end of its request, again while the disk refuses.
+
+        The turn was taken and its answer is known; there is nobody to tell but by writing it. As
+        many wait here as messages are in flight.
+        """
+
+        def committed(error: Unavailable | None) -> None:
+            if error is None:
+                then()
+            else:
+                self._clock.call_later(REWRITE_AFTER_S, again)
+
+        def again() -> None:
+            self._journal.write(accepted, settled, committed)
+
+        again()
 
     # When it does not go well.
 
@@ -365,7 +455,7 @@ class Pipeline:
             envelope,
             self._failure(envelope, error),
             status=DeliveryStatus.DEAD,
-            reason=reason[:1_000],
+            reason=reason[:REASON_LENGTH_MAX],
         )
 
     def expire(self, envelope: Envelope) -> None:
@@ -389,13 +479,11 @@ class Pipeline:
             now_ms=self._clock_ms(),
         )
 
-    def _watch_deadline(self, envelope: Envelope, reply_by: int) -> None:
-        def too_late() -> None:
-            # A turn that has begun is ended by whoever runs it.
-            if not envelope.is_over and envelope.started_at is None:
-                self.expire(envelope)
-
-        self._clock.call_later(max(0.0, (reply_by - self._clock_ms()) / 1000), too_late)
+    def _too_late(self, envelope: Envelope) -> None:
+        """End a message whose `reply_by` passed outside a turn. Whoever runs a turn ends it."""
+        if envelope.phase in (WAITING, RETRYING):
+            envelope.inbox.discard(envelope)
+            self.expire(envelope)
 
     # Again, after a restart or at an operator's wish.
 
@@ -406,11 +494,19 @@ class Pipeline:
             The message under its new number; None when it is not dead.
 
         Raises:
-            Unavailable: `node_busy`, `node_draining`, `storage_unavailable`.
+            Unavailable: `node_busy`, `node_draining`, `storage_unavailable`, `agent_busy`.
         """
         if self.is_draining:
             raise Unavailable("node_draining", "this node is stopping", hint="Ask another node.")
         self._journal.check_room()
+        dead = await self._journal.dead_letter(message_id)
+        if dead is None:
+            return None
+        inbox = self._directory.inbox(dead.message.receiver)
+        if inbox is not None and dead.message.performative is not Performative.CANCEL:
+            # Only to hear whether there is room; the slot is taken when the message is there.
+            admit(dead.message, inbox, is_forced=False)
+            inbox.unreserve()
         stored = await self._journal.revive(message_id)
         if stored is not None:
             self.recover(stored)
@@ -418,14 +514,16 @@ class Pipeline:
 
     def recover(self, stored: StoredMessage) -> None:
         """Take a message that was accepted before a restart to its agent again."""
-        envelope = Envelope(stored.seq, stored.message, is_recovered=True)
-        if is_ask(stored.message.in_reply_to):
+        message = stored.message
+        envelope = Envelope(stored.seq, message, is_recovered=True)
+        if is_ask(message.in_reply_to):
+            # The turn that asked looks it up when it resumes.
             self.finish(envelope, None)
             return
         self._turn += 1
-        match route(stored.message, self._directory, turn=self._turn):
+        match route(message, self._directory, turn=self._turn):
             case Deliver(inbox):
-                inbox.reserve(is_forced=True)
+                admit(message, inbox, is_forced=True)
                 envelope.inbox = inbox
                 self._deliver(envelope)
             case Undeliverable(code, detail, _) as nowhere:
@@ -434,8 +532,10 @@ class Pipeline:
                 )
                 self.give_up(envelope, nowhere.error(), f"{reason}: {detail}")
             case HandToClient() | FanOut():
-                # Both are journaled with their end; only an interrupted older version leaves one.
-                self.finish(envelope, None)
+                # What a client gets, or several agents, is journaled with its end. This was for
+                # an agent that is not here any more.
+                gone = NotFound("agent_not_found", f"no agent is called {message.receiver!r}")
+                self.give_up(envelope, gone, f"{DeadReason.AGENT_NOT_FOUND}: {gone.detail}")
 
     def _publish(self, kind: str, message: Message, *, agent: str) -> None:
         self._events.publish(

@@ -36,6 +36,19 @@ def failure_reply(
         message_id=message_id,
         sender=sender,
         performative=act,
-        content=encode_content(error_content(error)),
+        content=_encoded(error),
         now_ms=now_ms,
     )
+
+
+def _encoded(error: CaxtonError) -> bytes:
+    """Return an error as JSON, whatever its text is made of.
+
+    An exception of somebody's code may carry half a surrogate pair from a file name, or facts
+    without a JSON form. The sender is told all the same.
+    """
+    try:
+        return encode_content(error_content(error))
+    except (TypeError, ValueError, RecursionError):
+        detail = error.detail.encode("utf-8", "replace").decode()
+        return encode_content({"code": error.code, "detail": detail})

@@ -9,6 +9,7 @@ from typing import Final
 from caxton_node.domain.capability import parse_capability
 from caxton_node.domain.errors import Place, Rejected, TimedOut
 from caxton_node.domain.message import CONTENT_BYTES_MAX, Message
+from caxton_node.domain.performatives import Performative
 
 __all__ = ["FIELD_LENGTH_MAX", "TOPIC_PREFIX", "validate"]
 
@@ -50,6 +51,13 @@ def validate(message: Message, *, now_ms: int) -> None:
         and message.protocol is None
         and message.reply_with is None
         and message.reply_by is None
+        and message.in_reply_to is None
+        and message.reply_to is None
+        and message.language is None
+        and message.ontology is None
+        and message.encoding is None
+        and message.traceparent is None
+        and type(message.performative) is Performative
     ):
         return
     places = _broken_rules(message)
@@ -65,6 +73,16 @@ def validate(message: Message, *, now_ms: int) -> None:
 
 def _broken_rules(message: Message) -> list[Place]:
     places = []
+    act: object = message.performative
+    if not isinstance(act, Performative):
+        places.append(
+            Place(
+                f"{act!r} is not a performative",
+                field="performative",
+                rule="performative",
+                fix="use one of the 22 acts of FIPA",
+            )
+        )
 
     def broken(field: str, rule: str, text: str, fix: str) -> None:
         places.append(Place(text, field=field, rule=rule, fix=fix))

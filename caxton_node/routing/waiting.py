@@ -7,6 +7,7 @@ under what the answer will carry as `in_reply_to`. Bounded; a waiter always has 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from caxton_node.domain.errors import TimedOut, Unavailable
@@ -21,49 +22,66 @@ asked. It is the same for every attempt, so a question is asked once. No other i
 WAITING_MAX: Final = 100_000
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    future: asyncio.Future[Message]
+    conversation_id: str | None
+
+
 class Answers:
     """Futures of answers, by the `in_reply_to` that they will carry and who gets them."""
 
     def __init__(self) -> None:
-        self._futures: dict[tuple[str, str], asyncio.Future[Message]] = {}
+        self._waiters: dict[tuple[str, str], list[_Waiter]] = {}
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._futures)
+        return self._count
 
     @contextmanager
-    def expect(self, asker: str, in_reply_to: str) -> Iterator[asyncio.Future[Message]]:
+    def expect(
+        self, asker: str, in_reply_to: str, conversation_id: str | None = None
+    ) -> Iterator[asyncio.Future[Message]]:
         """Register before sending the question; the future holds the answer.
+
+        Several may wait for the same answer; each gets it.
+
+        Args:
+            asker: Who gets the answer.
+            in_reply_to: What the answer will carry.
+            conversation_id: Of the question, where two clients of one name could ask under the
+                same `reply_with`.
 
         Raises:
             Unavailable: `node_busy`, when too many wait already.
         """
-        if len(self._futures) >= WAITING_MAX:
+        if self._count >= WAITING_MAX:
             raise Unavailable("node_busy", f"{WAITING_MAX:,} answers are being waited for")
         key = (asker, in_reply_to)
-        future = asyncio.get_running_loop().create_future()
-        self._futures[key] = future
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), conversation_id)
+        self._waiters.setdefault(key, []).append(waiter)
+        self._count += 1
         try:
-            yield future
+            yield waiter.future
         finally:
-            if self._futures.get(key) is future:
-                del self._futures[key]
-            future.cancel()
-
-    def is_expected(self, message: Message) -> bool:
-        """Whether somebody waits for this answer."""
-        if message.in_reply_to is None or not self._futures:
-            return False
-        return (message.receiver, message.in_reply_to) in self._futures
+            self._count -= 1
+            waiters = self._waiters[key]
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[key]
+            waiter.future.cancel()
 
     def give(self, message: Message) -> bool:
-        """Hand an answer to whoever waits; False if nobody does (any more)."""
-        if message.in_reply_to is None or not self._futures:
+        """Hand an answer to all who wait for it; False if nobody does (any more)."""
+        if message.in_reply_to is None or not self._waiters:
             return False
-        future = self._futures.pop((message.receiver, message.in_reply_to), None)
-        if future is None or future.done():
-            return False
-        future.set_result(message)
-        return True
+        is_given = False
+        for waiter in self._waiters.get((message.receiver, message.in_reply_to), ()):
+            is_meant = waiter.conversation_id in (None, message.conversation_id)
+            if is_meant and not waiter.future.done():
+                waiter.future.set_result(message)
+                is_given = True
+        return is_given
 
 
 def is_ask(in_reply_to: str | None) -> bool:

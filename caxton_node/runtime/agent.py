@@ -54,7 +54,11 @@ class TurnContext(Outbox, Protocol):
         ...
 
     def keep_partial(self, text: str) -> None:
-        """Remember what there is so far, for the answer to a `cancel`."""
+        """Remember what there is so far, for the answer to a `cancel`. Bounded."""
+        ...
+
+    def add_partial(self, text: str) -> None:
+        """Remember one more piece of what there is so far."""
         ...
 
 

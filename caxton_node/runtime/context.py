@@ -5,27 +5,35 @@ A turn that is taken again after a crash makes the same ids, so nothing is sent 
 answer to a question asked before the crash is found in the journal.
 """
 
+import asyncio
+from contextlib import suppress
 from typing import Any, Final
 
-from caxton_node.domain.delivery import DeliveryMode
-from caxton_node.domain.errors import Failed
+import msgspec
+
+from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
+from caxton_node.domain.errors import CaxtonError, Failed
 from caxton_node.domain.ids import IdFactory
 from caxton_node.domain.message import Message, encode_content
-from caxton_node.domain.performatives import Performative
+from caxton_node.domain.performatives import NEGATIVE, Performative, act_named
 from caxton_node.routing.clock import Clock
 from caxton_node.routing.pipeline import Pipeline
 from caxton_node.routing.waiting import ASK_MARK, Answers, answer_within
 from caxton_node.runtime.seat import RunningTurn
-from caxton_node.store.protocol import Store
+from caxton_node.store.protocol import Store, StoredMessage
 from caxton_node.telemetry.events import Events
 from caxton_node.tools.tool import Outbox
 
-__all__ = ["DEPTH_MAX", "Context", "Speech", "StepOutbox"]
+__all__ = ["DEPTH_MAX", "Context", "Speech", "StepOutbox", "is_same"]
 
 DEPTH_MAX: Final = 8
 """How deep agents may ask agents within one request. One more is a loop."""
 
-ANSWERS_SEARCHED_MAX: Final = 100
+ANSWERS_SEARCHED_MAX: Final = 1_000
+"""Messages of a sub-conversation in which an answer from before a crash is looked for."""
+
+PARTIAL_LENGTH_MAX: Final = 100_000
+"""Characters of an unfinished answer that are kept."""
 
 
 class Speech:
@@ -49,14 +57,49 @@ class Speech:
         self.new_id = new_id
 
     async def find_answer(self, question: Message) -> Message | None:
-        """Return the answer to a question that was asked before a crash, if it came."""
+        """Return the good answer to a question that was asked before a crash, if it came.
+
+        A refusal or a failure is no reason not to ask again: the turn is taken again because
+        something went wrong.
+        """
         page = await self.store.messages(
             conversation_id=question.conversation_id, limit=ANSWERS_SEARCHED_MAX
         )
         for stored in page.items:
-            if stored.message.in_reply_to == question.id:
-                return stored.message
+            answer = stored.message
+            if (
+                answer.in_reply_to == question.id
+                and answer.receiver == question.sender
+                and question.receiver in ("", answer.sender)
+                and answer.performative not in NEGATIVE
+            ):
+                return answer
         return None
+
+    def call_off(self, question: Message, agent: str) -> None:
+        """Tell an agent that the answer to a question is not wanted any more."""
+        stop = msgspec.structs.replace(
+            question,
+            id=self.new_id("msg"),
+            performative=Performative.CANCEL,
+            receiver=agent,
+            capability=None,
+            content=b"null",
+            delivery=DeliveryMode.AT_MOST_ONCE,
+        )
+        # Whoever is gone already need not be told.
+        with suppress(CaxtonError):
+            self.pipeline.submit(stop, is_internal=True)
+
+
+def is_same(one: Message, other: Message) -> bool:
+    """Whether two messages under one id say the same to the same."""
+    return (
+        one.performative is other.performative
+        and one.receiver == other.receiver
+        and one.capability == other.capability
+        and one.content == other.content
+    )
 
 
 class Context:
@@ -107,7 +150,17 @@ class Context:
 
     def keep_partial(self, text: str) -> None:
         """Remember what there is so far, for the answer to a `cancel`."""
-        self._turn.partial = text
+        self._turn.partial = []
+        self._turn.partial_length = 0
+        self.add_partial(text)
+
+    def add_partial(self, text: str) -> None:
+        """Remember one more piece of what there is so far, up to `PARTIAL_LENGTH_MAX`."""
+        turn = self._turn
+        piece = text[: PARTIAL_LENGTH_MAX - turn.partial_length]
+        if piece:
+            turn.partial.append(piece)
+            turn.partial_length += len(piece)
 
     async def tell(
         self,
@@ -158,9 +211,23 @@ class Context:
     ) -> str:
         """Tell under a given number within the turn."""
         message = self._message(number, receiver, capability, performative, content)
-        if not (self.is_resumed and await self._speech.store.message(message.id)):
-            await self._speech.pipeline.send(message, is_internal=True)
+        earlier = await self._earlier(message)
+        if earlier is not None and is_same(earlier.message, message):
+            return message.id
+        if earlier is not None:
+            message = self._differently(message)
+        await self._speech.pipeline.send(message, is_internal=True)
         return message.id
+
+    async def _earlier(self, message: Message) -> StoredMessage | None:
+        """Return what an earlier attempt at this turn sent under the same number."""
+        if not self.is_resumed:
+            return None
+        return await self._speech.store.message(message.id)
+
+    def _differently(self, message: Message) -> Message:
+        """Return a message under another id than an earlier attempt used for something else."""
+        return msgspec.structs.replace(message, id=f"{message.id}r{self._speech.clock.now_ms()}")
 
     async def ask_as(
         self,
@@ -175,14 +242,34 @@ class Context:
         """Ask under a given number within the turn."""
         question = self._message(number, receiver, capability, performative, content)
         left_s = max(0.0, (self.deadline_ms - self._speech.clock.now_ms()) / 1000)
+        earlier = await self._earlier(question)
+        is_pending = (
+            earlier is not None
+            and is_same(earlier.message, question)
+            and earlier.status is DeliveryStatus.ACCEPTED
+        )
+        if earlier is not None and not is_pending:
+            if is_same(earlier.message, question):
+                found = await self._speech.find_answer(question)
+                if found is not None:
+                    return found
+            question = self._differently(question)
         with self._speech.answers.expect(self.agent, question.id) as answer:
-            if self.is_resumed and await self._speech.store.message(question.id):
+            agent = ""
+            if is_pending:
+                # It may have been answered since we looked.
                 found = await self._speech.find_answer(question)
                 if found is not None:
                     return found
             else:
-                await self._speech.pipeline.send(question, is_internal=True)
-            return await answer_within(answer, min(timeout_s, left_s))
+                envelope = await self._speech.pipeline.send(question, is_internal=True)
+                agent = envelope.inbox.agent if envelope.inbox is not None else ""
+            try:
+                return await answer_within(answer, min(timeout_s, left_s))
+            except asyncio.CancelledError:
+                if agent:
+                    self._speech.call_off(question, agent)
+                raise
 
     def _message(
         self,
@@ -198,18 +285,14 @@ class Context:
             raise Failed("loop_detected", f"agents have asked each other {DEPTH_MAX} levels deep")
         return Message(
             id=f"{message.id}{ASK_MARK}{number}",
-            performative=performative,
+            performative=act_named(performative),
             sender=self.agent,
             receiver=receiver,
             capability=capability,
             content=encode_content(content),
             # A conversation of its own: the one this turn holds is closed until the turn ends.
             conversation_id=f"{message.conversation_id}.{number}",
-            delivery=(
-                DeliveryMode.AT_MOST_ONCE
-                if message.delivery is DeliveryMode.AT_MOST_ONCE
-                else DeliveryMode.AT_LEAST_ONCE
-            ),
+            delivery=message.delivery,
             created_at=self._speech.clock.now_ms(),
             traceparent=message.traceparent,
             metadata={"depth": depth},

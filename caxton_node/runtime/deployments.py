@@ -5,6 +5,7 @@ force, and swapped in between two turns. The seat and its mailbox stay, so no me
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from caxton_node.agentfile import AgentFormat, ParsedAgent, parse_agent, source_
 from caxton_node.domain.agent import AgentSpec, AgentState
 from caxton_node.domain.delivery import DeadReason
 from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, Place, Rejected
+from caxton_node.routing.envelope import Envelope
 from caxton_node.runtime.agent import Agent
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.roster import Roster
@@ -63,6 +65,7 @@ class Deployments:
         self._environment = environment
         self._tools = tools
         self._changing = asyncio.Lock()
+        supervisor.on_failed = self._note_failed
 
     def parse(self, source: str | bytes, format: AgentFormat, file: str | None) -> ParsedAgent:  # noqa: A002 - the word users know
         """Check a definition and return what it says.
@@ -154,6 +157,7 @@ class Deployments:
                 deployed_at=self._clock.now_ms(),
                 spawn=self._supervisor.spawn,
                 on_cancel=self._supervisor.cancel,
+                on_late=self._end_late,
             )
         else:
             self._supervisor.replace(seat, tenant)
@@ -174,6 +178,9 @@ class Deployments:
         """
         for record in await self._store.agents():
             versions = await self._store.agent_versions(record.name)
+            if not 1 <= record.current <= len(versions):
+                _log.error("agent %s has no version %d", record.name, record.current)
+                continue
             version = versions[record.current - 1]
             try:
                 parsed = self.parse(version.source, AgentFormat(version.format), None)
@@ -242,13 +249,16 @@ class Deployments:
                 self._seat(seat.spec, rebuilt, seat.tenant.number, to)
             seat.state = to
             if to is AgentState.STOPPED:
-                self._clock.call_later(grace_s, lambda: self._end_turns(seat))
+                seat.stops += 1
+                self._clock.call_later(
+                    grace_s, functools.partial(self._end_turns, seat, seat.stops)
+                )
             seat.wake()
             self._show("agent.state", name, state=to.value)
             return seat
 
-    def _end_turns(self, seat: Seat) -> None:
-        if seat.state is AgentState.STOPPED:
+    def _end_turns(self, seat: Seat, stop: int) -> None:
+        if seat.state is AgentState.STOPPED and seat.stops == stop:
             self._supervisor.cancel_all(seat)
 
     async def delete(self, name: str, *, is_forced: bool = False) -> None:
@@ -272,15 +282,28 @@ class Deployments:
             await self._store.delete_agent(name)
             self._roster.remove(name)
             self._supervisor.cancel_all(seat)
-            gone = NotFound("agent_not_found", f"the agent {name!r} was deleted")
-            for envelope in [*seat.mailbox.waiting(), *seat.retrying.values()]:
-                if not envelope.is_over:
-                    self._speech.pipeline.give_up(
-                        envelope, gone, f"{DeadReason.AGENT_DELETED}: {name}"
-                    )
-            seat.retrying.clear()
             self._supervisor.dismiss(seat)
+            for envelope in [*seat.mailbox.waiting(), *seat.retrying.values()]:
+                seat.discard(envelope)
+                self._end_late(seat, envelope)
             self._show("agent.deleted", name)
+
+    def _end_late(self, seat: Seat, envelope: Envelope) -> None:
+        """Give up a message for an agent that was deleted, and tell its sender."""
+        gone = NotFound("agent_not_found", f"the agent {seat.agent!r} was deleted")
+        reason = f"{DeadReason.AGENT_DELETED}: {seat.agent}"
+        self._speech.pipeline.give_up(envelope, gone, reason)
+
+    async def _note_failed(self, seat: Seat) -> None:
+        """Write down that an agent was given up, unless it is gone or well again."""
+        async with self._changing:
+            is_here = self._roster.find(seat.agent) is seat
+            if not is_here or seat.state is not AgentState.FAILED:
+                return
+            try:
+                await self._record(seat.agent, AgentState.FAILED, seat.tenant.number)
+            except CaxtonError as problem:
+                _log.error("that %s failed is not on disk: %s", seat.agent, problem)
 
     async def _record(
         self, name: str, state: AgentState, number: int, version: AgentVersion | None = None

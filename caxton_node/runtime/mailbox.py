@@ -10,7 +10,7 @@ Arithmetic and state only; the seat decides when to take.
 from collections import deque
 from collections.abc import Iterator
 
-from caxton_node.routing.envelope import Envelope
+from caxton_node.routing.envelope import WAITING, Envelope
 
 __all__ = ["Mailbox"]
 
@@ -43,14 +43,15 @@ class Mailbox:
 
     def unreserve(self) -> None:
         """Give back a slot that is not going to be filled."""
-        if self._reserved:
-            self._reserved -= 1
+        assert self._reserved, "only a reserved slot can be given back"
+        self._reserved -= 1
 
     def put(self, envelope: Envelope) -> None:
         """Fill a reserved slot."""
-        if self._reserved:
-            self._reserved -= 1
+        assert self._reserved, "a slot is reserved before it is filled"
+        self._reserved -= 1
         self._waiting += 1
+        envelope.phase = WAITING
         conversation_id = envelope.message.conversation_id
         lane = self._lanes.get(conversation_id)
         if lane is None:
@@ -62,17 +63,22 @@ class Mailbox:
             lane.append(envelope)
 
     def take(self) -> Envelope | None:
-        """Return the next message; its conversation is closed to others until `release`.
+        """Return the next message; its conversation is closed to others until `release`."""
+        if not self.ready:
+            return None
+        self._waiting -= 1
+        return self.ready.popleft()
 
-        A message that ended while it waited (expired, cancelled) is passed over.
-        """
-        while self.ready:
-            envelope = self.ready.popleft()
-            self._waiting -= 1
-            if not envelope.is_over:
-                return envelope
-            self.release(envelope.message.conversation_id)
-        return None
+    def discard(self, envelope: Envelope) -> None:
+        """Remove a message that waits: it ended before its turn. Its slot is free at once."""
+        self._waiting -= 1
+        conversation_id = envelope.message.conversation_id
+        lane = self._lanes[conversation_id]
+        if envelope in lane:
+            lane.remove(envelope)
+        else:
+            self.ready.remove(envelope)
+            self.release(conversation_id)
 
     def release(self, conversation_id: str) -> None:
         """Open a conversation again: its turn is over."""
@@ -89,6 +95,7 @@ class Mailbox:
         """
         assert envelope.message.conversation_id in self._lanes, "its conversation is still closed"
         self._waiting += 1
+        envelope.phase = WAITING
         self.ready.append(envelope)
 
     def waiting(self, conversation_id: str | None = None) -> Iterator[Envelope]:

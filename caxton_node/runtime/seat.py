@@ -7,16 +7,26 @@ the mailbox stays, so that no message is lost; turns under way end with the vers
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
 
 import msgspec
 
 from caxton_node.domain.agent import AgentSpec, AgentState, PermissionSettings
-from caxton_node.routing.envelope import Envelope
+from caxton_node.routing.envelope import RETRYING, Envelope
 from caxton_node.runtime.agent import Agent
 from caxton_node.runtime.mailbox import Mailbox
 from caxton_node.runtime.supervision import CrashRecord
 
-__all__ = ["RunningTurn", "Seat", "SeatCounts", "Tenant"]
+__all__ = ["RunningTurn", "Seat", "SeatCounts", "StopReason", "Tenant"]
+
+
+class StopReason(Enum):
+    """Why a turn is ended from outside."""
+
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    TIMED_OUT = "timed_out"
 
 
 @dataclass(slots=True, eq=False)
@@ -37,9 +47,15 @@ class RunningTurn(msgspec.Struct, eq=False):
     envelope: Envelope
     task: asyncio.Task[None]
     deadline_ms: int
-    stop_reason: str | None = None
-    """`cancelled`, `expired` or `timed_out` once it is being ended."""
-    partial: str = ""
+    tenant: Any
+    """The version (`Tenant`) that takes it."""
+    stop_reason: StopReason | None = None
+    """Why it is being ended from outside, if it is."""
+    stopped_at: int = 0
+    """When it was first told to end, in milliseconds since 1970, UTC."""
+    partial: list[str] = []
+    partial_length: int = 0
+    """Characters in `partial`."""
 
 
 @dataclass(slots=True)
@@ -64,6 +80,8 @@ class Seat:
     """Starts one more worker for this seat."""
     on_cancel: Callable[["Seat", Envelope], None]
     """Acts on a `cancel`."""
+    on_late: Callable[["Seat", Envelope], None]
+    """Ends a message that was being journaled while the agent was deleted."""
     mailbox: Mailbox = field(init=False)
     crashes: CrashRecord = field(init=False)
     counts: SeatCounts = field(default_factory=SeatCounts)
@@ -72,6 +90,8 @@ class Seat:
     retrying: dict[str, Envelope] = field(default_factory=dict)
     """Messages between two attempts, by conversation."""
     workers: int = 0
+    stops: int = 0
+    """How often it was stopped: tells an earlier grace period from a later one."""
     is_dismissed: bool = False
     """The agent was deleted; its workers go home."""
     _sleepers: list["asyncio.Future[None]"] = field(default_factory=list)
@@ -117,12 +137,25 @@ class Seat:
 
     def put(self, envelope: Envelope) -> None:
         """Take a message and wake a worker for it."""
+        if self.is_dismissed:
+            self.mailbox.unreserve()
+            self.on_late(self, envelope)
+            return
         self.mailbox.put(envelope)
         self.wake()
 
+    def discard(self, envelope: Envelope) -> None:
+        """Let go of a message that ends before its turn, or between two attempts."""
+        conversation_id = envelope.message.conversation_id
+        if envelope.phase == RETRYING:
+            del self.retrying[conversation_id]
+            self.mailbox.release(conversation_id)
+            self.wake()
+        else:
+            self.mailbox.discard(envelope)
+
     def interrupt(self, envelope: Envelope) -> None:
         """Take a `cancel`: it does not queue behind what it calls off."""
-        self.mailbox.unreserve()
         self.on_cancel(self, envelope)
 
     # As workers see it.

@@ -8,11 +8,12 @@ tried again or given up, by a crash, by its deadline, or because somebody called
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, assert_never
+
+import msgspec
 
 from caxton_node.domain.agent import AgentState
-from caxton_node.domain.delivery import DeadReason
 from caxton_node.domain.errors import CaxtonError, Failed, TimedOut
 from caxton_node.domain.message import (
     CONTENT_BYTES_MAX,
@@ -20,12 +21,11 @@ from caxton_node.domain.message import (
     encode_content,
     reply_to_message,
 )
-from caxton_node.domain.performatives import ANSWERABLE, positive_reply
-from caxton_node.routing.envelope import Envelope
+from caxton_node.domain.performatives import ANSWERABLE, act_named, positive_reply, reply_act
+from caxton_node.routing.envelope import OVER, RETRYING, RUNNING, Envelope
 from caxton_node.runtime.agent import Reply
 from caxton_node.runtime.context import Context, Speech
-from caxton_node.runtime.seat import RunningTurn, Seat, Tenant
-from caxton_node.store.protocol import AgentRecord
+from caxton_node.runtime.seat import RunningTurn, Seat, StopReason, Tenant
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.logging import begin_turn
 
@@ -34,10 +34,19 @@ __all__ = ["Supervisor"]
 SWEEP_S: Final = 0.25
 """How often overdue turns are looked for: a turn ends at most this much after its deadline."""
 
+STOP_GRACE_MS: Final = 1_000
+"""How long a turn that was told to end may take before its sender is told that it has."""
+
 TURNS_IN_A_ROW_MAX: Final = 64
 """After so many turns without a wait, a worker lets others run."""
 
+OnFailed = Callable[[Seat], Coroutine[Any, Any, None]]
+
 _log = logging.getLogger("caxton.runtime")
+
+
+async def _nobody_notes(seat: Seat) -> None:
+    """Stand in until somebody keeps records."""
 
 
 class Supervisor:
@@ -53,6 +62,8 @@ class Supervisor:
         """Every seat that has or had workers, in order."""
         self._is_stopping = False
         self._all_done = asyncio.Event()
+        self.on_failed: OnFailed = _nobody_notes
+        """Writes down that an agent was given up. Whoever keeps the records sets it."""
 
     @property
     def turns_under_way(self) -> int:
@@ -71,6 +82,8 @@ class Supervisor:
         assert task is not None, "workers are tasks"
         try:
             while not (self._is_stopping or seat.is_dismissed):
+                if seat.workers > seat.spec.limits.concurrency:
+                    return
                 envelope = seat.next()
                 if envelope is None:
                     if seat.has_sleeper:
@@ -95,28 +108,32 @@ class Supervisor:
             self._pipeline.expire(envelope)
             seat.mailbox.release(message.conversation_id)
             return
+        envelope.phase = RUNNING
         envelope.attempts += 1
         envelope.started_at = now_ms
         tenant = seat.tenant
         deadline_ms = now_ms + int(tenant.spec.limits.time_s * 1000)
         if message.reply_by is not None:
             deadline_ms = min(deadline_ms, message.reply_by)
-        turn = RunningTurn(envelope, task, deadline_ms)
+        turn = RunningTurn(envelope, task, deadline_ms, tenant)
         seat.running[message.conversation_id] = turn
         tenant.turns_under_way += 1
         begin_turn(seat.agent, message)
         error: BaseException | None = None
-        reply: Any = None
+        answer: Any = None
         try:
-            reply = await tenant.agent.handle(message, Context(seat.agent, turn, self._speech))
-        except asyncio.CancelledError:
-            if turn.stop_reason is None:
+            answer = await tenant.agent.handle(message, Context(seat.agent, turn, self._speech))
+        except asyncio.CancelledError as problem:
+            if turn.stop_reason is not None:
+                while task.cancelling():
+                    task.uncancel()
+            elif task.cancelling():
                 raise
-            task.uncancel()
-        except Exception as problem:
+            else:
+                # The agent let a cancellation of its own out: that is a crash, not ours.
+                error = problem
+        except (Exception, SystemExit) as problem:
             error = problem
-            if not isinstance(problem, CaxtonError):
-                tenant.agent.after_crash()
         finally:
             # From here to the end nothing awaits: a turn is either running or over.
             del seat.running[message.conversation_id]
@@ -128,43 +145,55 @@ class Supervisor:
         ended_ms = self._clock.now_ms()
         seat.counts.busy_ms += ended_ms - now_ms
         seat.counts.last_activity_at = ended_ms
-        self._end_turn(seat, turn, reply, error)
+        self._end_turn(seat, turn, answer, error)
 
     def _end_turn(
-        self, seat: Seat, turn: RunningTurn, reply: Any, error: BaseException | None
+        self, seat: Seat, turn: RunningTurn, answer: Any, error: BaseException | None
     ) -> None:
+        """Settle or postpone the message of a turn that is over. Raises nothing of an agent's."""
         envelope = turn.envelope
         if turn.stop_reason is not None:
             seat.counts.failed += 1
-            self._stop_turn(envelope, turn)
+            if envelope.phase != OVER:
+                self._stop_turn(envelope, turn)
         elif error is None:
             try:
-                answer = self._answer(seat, envelope.message, reply)
+                reply = self._reply(seat, envelope.message, answer)
             except CaxtonError as unusable:
                 self._fail(seat, envelope, unusable)
                 return
             seat.counts.finished += 1
             self._counts.turns_finished += 1
-            self._pipeline.finish(envelope, answer)
+            self._pipeline.finish(envelope, reply)
         elif isinstance(error, CaxtonError):
             self._fail(seat, envelope, error)
             return
         else:
-            self._crash(seat, envelope, error)
+            self._crash(seat, turn, error)
             return
         # What this makes ready, the worker that calls takes next.
         seat.mailbox.release(envelope.message.conversation_id)
 
-    def _answer(self, seat: Seat, message: Message, answer: Any) -> Message | None:
+    def _reply(self, seat: Seat, message: Message, answer: Any) -> Message | None:
+        """Build what is sent to whoever asked.
+
+        Raises:
+            Failed: `agent_failed`, when the answer cannot be sent.
+        """
         if message.performative not in ANSWERABLE:
             # Told, not asked. Two agents that answered what they are told would never stop.
             return None
         reply = answer if isinstance(answer, Reply) else Reply(answer)
         try:
+            wanted = None if reply.performative is None else act_named(reply.performative)
+            act = reply_act(message.performative, wanted)
             content = encode_content(reply.content)
-        except (TypeError, ValueError) as problem:
+            metadata = dict(reply.metadata) if reply.metadata else None
+            msgspec.msgpack.encode(metadata)
+        except Exception as problem:
             raise Failed(
-                "agent_failed", f"the agent's answer has no JSON form: {problem}"
+                "agent_failed",
+                f"the agent's answer cannot be sent: {type(problem).__name__}: {problem}"[:500],
             ) from None
         if len(content) > CONTENT_BYTES_MAX:
             raise Failed(
@@ -176,19 +205,19 @@ class Supervisor:
             message,
             message_id=self._speech.new_id("msg"),
             sender=seat.agent,
-            performative=reply.performative or positive_reply(message.performative),
+            performative=act,
             content=content,
             now_ms=self._clock.now_ms(),
-            metadata=dict(reply.metadata) if reply.metadata else None,
+            metadata=metadata,
         )
 
     # When it does not go well.
 
     def _stop_turn(self, envelope: Envelope, turn: RunningTurn) -> None:
         match turn.stop_reason:
-            case "expired":
+            case StopReason.EXPIRED:
                 self._pipeline.expire(envelope)
-            case "timed_out":
+            case StopReason.TIMED_OUT:
                 took_s = (turn.deadline_ms - (envelope.started_at or 0)) / 1000
                 error = TimedOut(
                     "timed_out",
@@ -196,8 +225,12 @@ class Supervisor:
                     hint="`limits.time` in the agent's file bounds a turn.",
                 )
                 self._pipeline.give_up(envelope, error, f"timed_out: {error.detail}")
-            case _:
-                self._pipeline.cancel(envelope, partial=turn.partial)
+            case StopReason.CANCELLED:
+                self._pipeline.cancel(envelope, partial="".join(turn.partial))
+            case None:
+                raise AssertionError("only a turn that was told to end is ended")
+            case _ as unreachable:
+                assert_never(unreachable)
 
     def _fail(self, seat: Seat, envelope: Envelope, error: CaxtonError) -> None:
         """End or postpone a turn that failed in a known way."""
@@ -210,38 +243,32 @@ class Supervisor:
         else:
             self._postpone(seat, envelope, retry.delay_s)
 
-    def _crash(self, seat: Seat, envelope: Envelope, error: BaseException) -> None:
+    def _crash(self, seat: Seat, turn: RunningTurn, error: BaseException) -> None:
         """End or postpone a turn in which the agent's code broke."""
-        _log.error(
-            "agent %s crashed in conversation %s",
-            seat.agent,
-            envelope.message.conversation_id,
-            exc_info=error,
-        )
-        failure = Failed("agent_failed", f"{type(error).__name__}: {error}"[:500])
-        if seat.crashes.should_fail_at_once():
+        envelope, tenant = turn.envelope, turn.tenant
+        _log.error("agent %s crashed", seat.agent, exc_info=error)
+        tenant.agent.after_crash()
+        # What a version did that sits here no more is not held against the one that does.
+        is_current = tenant is seat.tenant
+        if is_current and seat.crashes.should_fail_at_once():
             self._postpone(seat, envelope, 0.0)
-            self.give_up_agent(seat)
+            self._give_up_agent(seat)
             return
-        self._fail(seat, envelope, failure)
-        if envelope.is_over and seat.crashes.record_given_up(self._clock.now_ms() / 1000):
-            self.give_up_agent(seat)
+        self._fail(seat, envelope, Failed("agent_failed", f"{type(error).__name__}: {error}"[:500]))
+        is_lost = envelope.phase == OVER
+        if is_lost and is_current and seat.crashes.record_given_up(self._clock.now_ms() / 1000):
+            self._give_up_agent(seat)
 
-    def give_up_agent(self, seat: Seat) -> None:
+    def _give_up_agent(self, seat: Seat) -> None:
         """Stop an agent that keeps crashing; its messages wait for a restart."""
         seat.state = AgentState.FAILED
-        _log.error("agent %s is given up: %s", seat.agent, DeadReason.AGENT_FAILED)
+        _log.error("agent %s is given up after too many crashes", seat.agent)
         self._speech.events.publish("agent.failed", agent=seat.agent)
-        record = AgentRecord(
-            name=seat.agent,
-            state=AgentState.FAILED,
-            current=seat.tenant.number,
-            changed_at=self._clock.now_ms(),
-        )
-        self._tasks.create_task(self._speech.store.put_agent(record))
+        self._tasks.create_task(self.on_failed(seat), name=f"note that {seat.agent} failed")
 
     def _postpone(self, seat: Seat, envelope: Envelope, delay_s: float) -> None:
         """Take the turn again later. Its conversation stays closed meanwhile."""
+        envelope.phase = RETRYING
         seat.retrying[envelope.message.conversation_id] = envelope
 
         def again() -> None:
@@ -260,21 +287,22 @@ class Supervisor:
         Reference: FIPA SC00037J, `cancel`: only the initiator of an action may call it off.
         """
         message = request.message
-        called_off = 0
-        for waiting in list(seat.mailbox.waiting(message.conversation_id)):
-            if not waiting.is_over and waiting.message.sender == message.sender:
-                self._pipeline.cancel(waiting)
-                called_off += 1
-        retrying = seat.retrying.get(message.conversation_id)
-        if retrying is not None and retrying.message.sender == message.sender:
-            del seat.retrying[message.conversation_id]
-            self._pipeline.cancel(retrying)
-            seat.mailbox.release(message.conversation_id)
-            called_off += 1
+        called_off = [
+            waiting
+            for waiting in (
+                *seat.mailbox.waiting(message.conversation_id),
+                *filter(None, [seat.retrying.get(message.conversation_id)]),
+            )
+            if waiting.message.sender == message.sender
+        ]
+        for envelope in called_off:
+            seat.discard(envelope)
+            self._pipeline.cancel(envelope)
+        count = len(called_off)
         turn = seat.running.get(message.conversation_id)
         if turn is not None and turn.envelope.message.sender == message.sender:
-            self._stop(turn, "cancelled")
-            called_off += 1
+            self._stop(turn, StopReason.CANCELLED)
+            count += 1
         request.started_at = self._clock.now_ms()
         request.attempts = 1
         answer = reply_to_message(
@@ -282,7 +310,7 @@ class Supervisor:
             message_id=self._speech.new_id("msg"),
             sender=seat.agent,
             performative=positive_reply(message.performative),
-            content=encode_content({"cancelled": called_off}),
+            content=encode_content({"cancelled": count}),
             now_ms=self._clock.now_ms(),
         )
         self._pipeline.finish(request, answer)
@@ -291,12 +319,13 @@ class Supervisor:
     def cancel_all(self, seat: Seat) -> None:
         """Call off every turn of a seat: its agent is being stopped or deleted."""
         for turn in list(seat.running.values()):
-            self._stop(turn, "cancelled")
+            self._stop(turn, StopReason.CANCELLED)
 
-    def _stop(self, turn: RunningTurn, reason: str) -> None:
+    def _stop(self, turn: RunningTurn, reason: StopReason) -> None:
         if turn.stop_reason is None:
             turn.stop_reason = reason
-            turn.task.cancel()
+            turn.stopped_at = self._clock.now_ms()
+        turn.task.cancel()
 
     async def sweep(self) -> None:
         """End overdue turns, for ever. One task of the node runs this."""
@@ -304,10 +333,26 @@ class Supervisor:
             await asyncio.sleep(SWEEP_S)
             now_ms = self._clock.now_ms()
             for turn in self._running():
-                if turn.deadline_ms <= now_ms:
+                if turn.stop_reason is not None:
+                    self._insist(turn, now_ms)
+                elif turn.deadline_ms <= now_ms:
                     reply_by = turn.envelope.message.reply_by
                     is_expired = reply_by is not None and reply_by <= now_ms
-                    self._stop(turn, "expired" if is_expired else "timed_out")
+                    self._stop(turn, StopReason.EXPIRED if is_expired else StopReason.TIMED_OUT)
+            for seat in [seat for seat in self._seats if seat.is_dismissed and not seat.running]:
+                del self._seats[seat]
+
+    def _insist(self, turn: RunningTurn, now_ms: int) -> None:
+        """Tell a turn again to end, and its sender that it has, when the agent does not listen.
+
+        Its conversation stays closed until the agent's code really returns.
+        """
+        if now_ms - turn.stopped_at < STOP_GRACE_MS:
+            return
+        if turn.envelope.phase != OVER:
+            _log.error("a turn does not end although it was told to")
+            self._stop_turn(turn.envelope, turn)
+        turn.task.cancel()
 
     async def drain(self, seats: Iterable[Seat], timeout_s: float) -> int:
         """Let the turns under way end, take no new ones, and stop the workers.
@@ -341,6 +386,7 @@ class Supervisor:
         seat.tenant = tenant
         seat.mailbox.capacity = tenant.spec.limits.mailbox
         seat.crashes.settings = tenant.spec.supervision
+        seat.crashes.clear()
         before.is_replaced = True
         self._close_if_idle(before)
 
@@ -351,11 +397,16 @@ class Supervisor:
         seat.wake_all()
         seat.tenant.is_replaced = True
         self._close_if_idle(seat.tenant)
-        self._seats.pop(seat, None)
 
     def _running(self) -> list[RunningTurn]:
         return [turn for seat in self._seats for turn in seat.running.values()]
 
     def _close_if_idle(self, tenant: Tenant) -> None:
         if tenant.is_replaced and not tenant.turns_under_way and not self._is_stopping:
-            self._tasks.create_task(tenant.agent.close(), name=f"close {tenant.spec.name}")
+            self._tasks.create_task(self._close(tenant), name=f"close {tenant.spec.name}")
+
+    async def _close(self, tenant: Tenant) -> None:
+        try:
+            await tenant.agent.close()
+        except Exception:
+            _log.exception("agent %s could not be closed", tenant.spec.name)

@@ -96,7 +96,7 @@ async def test_a_broadcast_reaches_everybody_and_is_one_accepted_message_each(no
         await deploy(node, python_agent(name, "Echo"))
     sent = message(node, capability="test", routing_strategy=RoutingStrategy.BROADCAST, receiver="")
     await node.pipeline.send(sent)
-    ends = [await settled(node, f"{sent.id}.{number}") for number in (1, 2, 3)]
+    ends = [await settled(node, f"{sent.id}~{number}") for number in (1, 2, 3)]
     assert sorted(end.agent for end in ends) == ["a", "b", "c"]
 
 
