@@ -30,6 +30,7 @@ from caxton_cluster.swim.events import (
 )
 from caxton_cluster.swim.precedence import AliveVerdict, accusation_wins, judge_alive
 from caxton_cluster.swim.suspicion import Suspicion, confirmations_wanted, timeout_bounds_s
+from caxton_cluster.swim.throttle import Throttle
 from caxton_cluster.swim.timers import SuspicionOver
 from caxton_cluster.swim.wire.messages import Alive, Dead, Record, Suspect
 from caxton_cluster.types import INCARNATION_MAX, Address, Member, MemberState
@@ -51,7 +52,9 @@ class Beliefs:
         self._awareness = context.awareness
         self._courier = courier
         self._suspicions: dict[str, Suspicion] = {}
-        self._corrected_at: dict[str, float] = {}
+        self._corrections = Throttle(context.config.probe_interval_s)
+        self._conflicts = Throttle(context.config.rejoin_interval_s)
+        self._refusals = Throttle(context.config.rejoin_interval_s)
         self.disputed: deque[str] = deque(maxlen=DISPUTED_MAX)
         """Members to probe before their turn."""
         self.is_leaving = False
@@ -65,7 +68,8 @@ class Beliefs:
             return
         reason = self._refusal(claim)
         if reason is not None:
-            self._outbox.publish(RecordRefused(claim.node, reason))
+            if self._refusals.allows(claim.node, now):
+                self._outbox.publish(RecordRefused(claim.node, reason))
             return
         known = self._table.get(claim.node)
         match judge_alive(known, claim, now=now, reclaim_after_s=self._config.reclaim_after_s):
@@ -74,7 +78,7 @@ class Beliefs:
                 self._correct(known, claim.address, now)
             case AliveVerdict.CONFLICT:
                 assert known is not None, "only the known can be disputed"
-                self._outbox.publish(NameConflict(known, claim.address))
+                self._report_conflict(known, claim.address, now)
                 self._dispute(known.name)
             case AliveVerdict.NEWCOMER | AliveVerdict.NEWER | AliveVerdict.MOVED:
                 self._accept(known, claim, now)
@@ -198,7 +202,6 @@ class Beliefs:
         ]
         for name in gone:
             self._table.remove(name)
-            self._corrected_at.pop(name, None)
         return gone
 
     @property
@@ -213,7 +216,7 @@ class Beliefs:
         if self.is_leaving or claim.incarnation < own.incarnation:
             return
         if claim.address != own.address:
-            self._outbox.publish(NameConflict(own, claim.address))
+            self._report_conflict(own, claim.address, now)
             return
         is_what_we_say = claim.meta == own.meta and claim.versions == own.versions
         if claim.incarnation > own.incarnation or not is_what_we_say:
@@ -300,6 +303,10 @@ class Beliefs:
         own = self._table.own
         return Alive(own.incarnation, own.name, own.address, own.meta, own.versions)
 
+    def _report_conflict(self, known: Member, claimed: Address, now: float) -> None:
+        if self._conflicts.allows(f"{known.name} {claimed}", now):
+            self._outbox.publish(NameConflict(known, claimed))
+
     def _dispute(self, name: str) -> None:
         if name not in self.disputed and name != self._table.own_name:
             self.disputed.append(name)
@@ -308,10 +315,8 @@ class Beliefs:
         """Tell `address` directly what is held of `known`, once a probe interval at most."""
         if known.state == MemberState.ALIVE:
             return
-        last = self._corrected_at.get(known.name)
-        if last is not None and now - last < self._config.probe_interval_s:
+        if not self._corrections.allows(known.name, now):
             return
-        self._corrected_at[known.name] = now
         own_name = self._table.own_name
         if known.state == MemberState.SUSPECT:
             self._courier.send(address, Suspect(known.incarnation, known.name, own_name))

@@ -230,6 +230,22 @@ def test_a_name_claimed_elsewhere_is_a_conflict_and_the_known_one_stays(bench):
     assert bench.machine.table["a"].address == A
 
 
+def test_a_conflict_is_reported_once_however_often_the_rumour_comes(bench):
+    bench.know(a=A)
+
+    for _ in range(5):
+        bench.hear(Alive(9, "a", ELSEWHERE, b"", V))
+
+    assert len(bench.events()) == 1
+
+
+def test_a_refusal_is_reported_once_however_often_the_rumour_comes(bench):
+    for _ in range(5):
+        bench.hear(Alive(9, "a", A, b"", None))
+
+    assert len(bench.events()) == 1
+
+
 def test_a_disputed_member_is_probed_before_its_turn(bench):
     bench.know(a=A, b=B, c=C)
     bench.hear(Alive(9, "c", ELSEWHERE, b"", V))

@@ -22,6 +22,7 @@ from caxton_cluster.swim.suspicion import (
     timeout_bounds_s,
     timeout_s,
 )
+from caxton_cluster.swim.throttle import KEYS_MAX, Throttle
 from caxton_cluster.swim.timers import GossipDue, ProbeDue, SyncDue, Timers
 from caxton_cluster.swim.wire.messages import Alive
 from caxton_cluster.transport.memory import LinkQuality, MemoryNetwork
@@ -357,6 +358,27 @@ def test_a_ring_member_accepts_only_versions_it_can_share_a_ring_with():
     assert not plain.accepts(serf)
     assert not serf.accepts(plain)
     assert not plain.accepts(Versions(0, 0, 0))
+
+
+# Throttling.
+
+
+def test_the_same_thing_is_said_once_an_interval():
+    throttle = Throttle(1.0)
+
+    said = [throttle.allows("a", at) for at in (0.0, 0.9, 1.0, 1.5, 2.0)]
+
+    assert said == [True, False, True, False, True]
+    assert throttle.allows("b", 0.0)
+
+
+def test_the_throttle_forgets_the_oldest_when_there_are_too_many():
+    throttle = Throttle(1000.0)
+    for number in range(KEYS_MAX + 1):
+        throttle.allows(str(number), 0.0)
+
+    assert throttle.allows("0", 1.0)
+    assert not throttle.allows(str(KEYS_MAX), 1.0)
 
 
 # The peer book.
