@@ -58,3 +58,5 @@ class DeadReason(StrEnum):
     AGENT_DELETED = "agent_deleted"
     AGENT_FAILED = "agent_failed"
     OUTCOME_UNKNOWN = "outcome_unknown"
+    UNDECODABLE = "undecodable"
+    """Its stored bytes mean nothing to this version: damaged, or written by a newer one."""

@@ -2,14 +2,17 @@
 
 A page is read in two steps: first the numbers and sizes of its messages, then the messages
 themselves, in portions of bounded size. A message that is pruned or changes between the two
-steps is left out: a list is no snapshot.
+steps is left out: a list is no snapshot. One whose bytes this version cannot decode (a damaged
+row, or one that a newer version wrote) is left out too, and the log says so.
 
 Where no index leads (what was delivered, which conversation was last active), one page looks at
 a bounded window of numbers. Such a page may hold fewer items than asked, even none, and still
 name a next one.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -24,9 +27,9 @@ from caxton_node.store.paging import (
 )
 from caxton_node.store.protocol import Page, StoredMessage
 from caxton_node.store.readers import Readers
-from caxton_node.store.rows import conversations, stored_messages
+from caxton_node.store.rows import Undecodable, conversations, stored_messages
 
-__all__ = ["PAGE_BYTES_MAX", "SCAN_WINDOW", "History"]
+__all__ = ["PAGE_BYTES_MAX", "SCAN_WINDOW", "History", "Unsettled"]
 
 PAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 """Packed messages on one page, and in one portion. The first message always fits."""
@@ -41,6 +44,18 @@ _NO_ROWS: Final = "[]"
 Key = tuple[int, int]
 """A message's number and its packed size in bytes."""
 
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Some of the messages without an end."""
+
+    messages: Sequence[StoredMessage]
+    undecodable: Sequence[Undecodable]
+    last_seq: int | None
+    """Of all that was looked at; None at the end."""
+
 
 class History:
     """Messages and conversations, as committed."""
@@ -48,15 +63,20 @@ class History:
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
 
-    async def unsettled(self, *, after_seq: int, limit: int) -> list[StoredMessage]:
-        """See `Store.unsettled`."""
+    async def unsettled(self, *, after_seq: int, limit: int) -> Unsettled:
+        """Return messages that wait for an end, and what waits but cannot be decoded."""
         (rows,) = await self._readers.row(
             "unsettled_keys", {"after": after_seq, "limit": max(1, limit)}
         )
+        keys: list[Key] = orjson.loads(rows)
         found: list[StoredMessage] = []
-        for portion in _portions(orjson.loads(rows)):
-            found += await self._by_seq(portion)
-        return [stored for stored in found if stored.status is DeliveryStatus.ACCEPTED]
+        undecodable: list[Undecodable] = []
+        for portion in _portions(keys):
+            readable, unreadable = await self._read(portion)
+            found += readable
+            undecodable += unreadable
+        waiting = [stored for stored in found if stored.status is DeliveryStatus.ACCEPTED]
+        return Unsettled(waiting, undecodable, keys[-1][0] if keys else None)
 
     async def message(self, message_id: str) -> StoredMessage | None:
         """See `Store.message`."""
@@ -192,13 +212,26 @@ class History:
         return rows, floor if oldest_seq and oldest_seq < floor else None
 
     async def _by_seq(self, seqs: Sequence[int]) -> list[StoredMessage]:
+        found, undecodable = await self._read(seqs)
+        if undecodable:
+            first = undecodable[0]
+            _LOG.warning(
+                "%d messages that cannot be decoded are left out, first %s: %s",
+                len(undecodable),
+                first.id,
+                first.problem,
+            )
+        return found
+
+    async def _read(self, seqs: Sequence[int]) -> tuple[list[StoredMessage], list[Undecodable]]:
         if not seqs:
-            return []
+            return [], []
         rows, bodies = await self._readers.row(
             "messages_by_seq", {"seqs": orjson.dumps(seqs).decode()}
         )
-        found = {stored.seq: stored for stored in stored_messages(rows, bodies)}
-        return [found[seq] for seq in seqs if seq in found]
+        readable, undecodable = stored_messages(rows, bodies)
+        found = {stored.seq: stored for stored in readable}
+        return [found[seq] for seq in seqs if seq in found], undecodable
 
     async def _summaries(self, conversation_ids: Sequence[str]) -> list[Conversation]:
         if not conversation_ids:

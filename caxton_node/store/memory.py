@@ -105,6 +105,9 @@ class MemoryStore:
         self.backlog += entry_count
         asyncio.get_running_loop().call_soon(self._report, entry_count, committed)
 
+    async def flush(self) -> None:
+        """Do nothing: what was appended is where reads find it."""
+
     async def unsettled(self, *, after_seq: int, limit: int) -> Sequence[StoredMessage]:
         """Return accepted messages without an end, in order of acceptance."""
         seqs = sorted(seq for seq in self._open if seq > after_seq)

@@ -197,8 +197,20 @@ class Store(Protocol):
         """
         ...
 
+    async def flush(self) -> None:
+        """Return once everything appended so far is on disk, where reads find it.
+
+        Raises:
+            Unavailable: `storage_unavailable`: it cannot be written, or not in time.
+        """
+        ...
+
     async def unsettled(self, *, after_seq: int, limit: int) -> Sequence[StoredMessage]:
-        """Return accepted messages without an end, in order of acceptance."""
+        """Return accepted messages without an end, in order of acceptance.
+
+        A message that can no longer be decoded is left out here and everywhere else. Here it is
+        also settled: as dead, since nobody can deliver it, with the reason `undecodable: …`.
+        """
         ...
 
     # Reading messages.

@@ -29,8 +29,8 @@ SELECT json_group_array(json_array(seq, size)) FROM (
 
 -- name: messages_by_seq
 SELECT json_group_array(json_array(
-           m.seq, m.status, m.accepted_at, m.settled_at, m.agent, m.started_at, m.attempts,
-           m.reason)),
+           m.seq, m.id, m.status, m.accepted_at, m.settled_at, m.agent, m.started_at,
+           m.attempts, m.reason)),
        group_concat(hex(m.body), ' ')
 FROM json_each(:seqs) AS wanted CROSS JOIN messages AS m ON m.seq = wanted.value
 

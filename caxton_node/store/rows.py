@@ -1,5 +1,9 @@
 """Rows of the database turned into the values that the protocol speaks of."""
 
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
 import orjson
 
 from caxton_node.domain.agent import AgentState
@@ -16,6 +20,7 @@ from caxton_node.store.protocol import (
 )
 
 __all__ = [
+    "Undecodable",
     "agent_records",
     "agent_versions",
     "conversations",
@@ -25,36 +30,47 @@ __all__ = [
 ]
 
 
+PROBLEM_LENGTH_MAX: Final = 200
+"""Characters of what is wrong with a row."""
+
+
 def _blobs(joined: str | None) -> list[bytes]:
     """Return the blobs in a `group_concat(hex(…), ' ')`."""
     return [] if joined is None else [bytes.fromhex(part) for part in joined.split(" ")]
 
 
-def stored_messages(rows: str, bodies: str | None) -> list[StoredMessage]:
-    """Read the answer of `messages_by_seq`."""
-    return [
-        StoredMessage(
-            seq=seq,
-            message=decode_message(body),
-            status=DeliveryStatus(status),
-            accepted_at=accepted_at,
-            settled_at=settled_at,
-            agent=agent,
-            started_at=started_at,
-            attempts=attempts,
-            reason=reason,
-        )
-        for (
-            seq,
-            status,
-            accepted_at,
-            settled_at,
-            agent,
-            started_at,
-            attempts,
-            reason,
-        ), body in zip(orjson.loads(rows), _blobs(bodies), strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A message that is stored but means nothing to this version."""
+
+    seq: int
+    id: str
+    problem: str
+
+
+def stored_messages(rows: str, bodies: str | None) -> tuple[list[StoredMessage], list[Undecodable]]:
+    """Read the answer of `messages_by_seq`: what can be decoded, and what cannot."""
+    found: list[StoredMessage] = []
+    undecodable: list[Undecodable] = []
+    for row, body in zip(orjson.loads(rows), _blobs(bodies), strict=True):
+        seq, message_id, status, accepted_at, settled_at, agent, started_at, attempts, reason = row
+        try:
+            found.append(
+                StoredMessage(
+                    seq=seq,
+                    message=decode_message(body),
+                    status=DeliveryStatus(status),
+                    accepted_at=accepted_at,
+                    settled_at=settled_at,
+                    agent=agent,
+                    started_at=started_at,
+                    attempts=attempts,
+                    reason=reason,
+                )
+            )
+        except (msgspec.DecodeError, ValueError) as error:
+            undecodable.append(Undecodable(seq, message_id, str(error)[:PROBLEM_LENGTH_MAX]))
+    return found, undecodable
 
 
 def conversations(rows: str) -> list[Conversation]:

@@ -12,12 +12,15 @@ Rules that callers rely on:
 - An `append` without a callback is kept and tried again when its batch fails.
 """
 
+import logging
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from caxton_node.domain.conversation import Conversation
-from caxton_node.domain.delivery import DeliveryStatus
+from caxton_node.domain.delivery import DeadReason, DeliveryStatus
 from caxton_node.domain.message import Message
 from caxton_node.store import rows
 from caxton_node.store.batch import RowKind, RowsWrite, SingleWrite, storable_text
@@ -37,6 +40,7 @@ from caxton_node.store.protocol import (
 )
 from caxton_node.store.queries import load_queries
 from caxton_node.store.readers import Readers
+from caxton_node.store.rows import Undecodable
 from caxton_node.store.writer import Writer
 from caxton_node.store.writes import (
     LOG_LINES_MAX,
@@ -48,6 +52,8 @@ from caxton_node.store.writes import (
 )
 
 __all__ = ["SqliteStore"]
+
+_LOG: Final = logging.getLogger(__name__)
 
 _AGENTS_MAX = 100_000
 _VERSIONS_MAX = 10_000
@@ -114,13 +120,46 @@ class SqliteStore:
         """Journal new messages and ends of old ones, all or nothing, in one transaction."""
         self._writer.append(accepted, settled, committed)
 
+    async def flush(self) -> None:
+        """Return once everything appended so far is on disk, where reads find it.
+
+        Raises:
+            Unavailable: `storage_unavailable`: it cannot be written, or not within 30 s.
+        """
+        await self._writer.flush()
+
     async def unsettled(self, *, after_seq: int, limit: int) -> Sequence[StoredMessage]:
         """Return accepted messages without an end, in order of acceptance.
 
         Fewer than `limit` may come back while messages are being settled; the end is an empty
-        answer.
+        answer. What can no longer be decoded is left out and settled as dead.
         """
-        return await self._history.unsettled(after_seq=after_seq, limit=limit)
+        while True:
+            page = await self._history.unsettled(after_seq=after_seq, limit=limit)
+            self._give_up(page.undecodable)
+            if page.messages or page.last_seq is None:
+                return page.messages
+            # None of them is of use, but that is not the end.
+            after_seq = page.last_seq
+
+    def _give_up(self, undecodable: Sequence[Undecodable]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        for one in undecodable:
+            _LOG.error("message %s cannot be decoded and is dead: %s", one.id, one.problem)
+        if undecodable:
+            self._writer.append(
+                (),
+                [
+                    Settlement(
+                        one.seq,
+                        DeliveryStatus.DEAD,
+                        now_ms,
+                        reason=f"{DeadReason.UNDECODABLE}: {one.problem}",
+                    )
+                    for one in undecodable
+                ],
+                None,
+            )
 
     async def message(self, message_id: str) -> StoredMessage | None:
         """Return one message, or None."""
@@ -176,6 +215,8 @@ class SqliteStore:
     async def revive(self, message_id: str, *, seq: int) -> StoredMessage | None:
         """Make a dead message accepted again under a new number; None if it is not dead."""
         self._writer.raise_last_seq(seq)
+        if await self._history.message(message_id) is None:
+            return None  # also one that cannot be decoded: it would only die again
         is_revived = await self._writer.write(
             SingleWrite(
                 partial(revive_message, queries=self._queries, message_id=message_id, seq=seq)

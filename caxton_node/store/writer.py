@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from caxton_node.domain.errors import Unavailable
 from caxton_node.domain.message import Message
-from caxton_node.store.batch import Batch, JournalCall, Write
+from caxton_node.store.batch import Batch, JournalCall, SingleWrite, Write
 from caxton_node.store.committer import Committer
 from caxton_node.store.protocol import Committed, Settlement
 
@@ -157,6 +157,19 @@ class Writer:
             raise Unavailable(
                 "storage_unavailable", f"The disk did not answer within {_WRITE_DEADLINE_S:g} s."
             ) from error
+
+    async def flush(self) -> None:
+        """Return once everything appended so far is on disk.
+
+        Raises:
+            Unavailable: `storage_unavailable`: a batch failed, or took longer than 30 s.
+        """
+        if not self.backlog:
+            return
+        await self.write(SingleWrite(lambda _: None))
+        if self._kept:
+            # A batch before ours failed. What it left goes in front of whatever comes next.
+            await self.write(SingleWrite(lambda _: None))
 
     def _batch(self) -> Batch:
         if self._open.is_full:

@@ -118,6 +118,19 @@ async def test_the_callback_never_runs_within_append(store):
     assert store.backlog == 0
 
 
+async def test_after_a_flush_all_that_was_appended_can_be_read(store):
+    for seq in (1, 2, 3):
+        store.append([(seq, message(seq))], ())
+    store.append((), [end(2)])
+    await store.flush()
+    found = await store.recent_messages("conv-1", limit=10)
+    assert [(one.seq, one.status.value) for one in found] == [
+        (1, "accepted"),
+        (2, "delivered"),
+        (3, "accepted"),
+    ]
+
+
 async def test_callbacks_run_in_the_order_of_their_appends(store):
     order = []
     for seq in range(1, 200):
