@@ -1,6 +1,7 @@
 """Messages: sent one by one or in batches, read, and traced."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Annotated, Any, Final
 
@@ -51,7 +52,7 @@ from caxton_node.api.types import (
 )
 from caxton_node.domain.capability import CAPABILITY_LENGTH_MAX
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus, RoutingStrategy
-from caxton_node.domain.errors import CaxtonError, NotFound, TimedOut
+from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, TimedOut
 from caxton_node.domain.message import Message, encode_content
 from caxton_node.routing.pipeline import ACCEPT_TIMEOUT_S
 from caxton_node.routing.waiting import answer_within
@@ -84,7 +85,7 @@ SEND_ERRORS: Final = (
 MESSAGE_ID: Final = PathParameter(
     name="message_id",
     description="The id that the message was accepted under.",
-    pattern=r"[A-Za-z0-9._:#-]{1,512}",
+    pattern=r"[A-Za-z0-9._:#~-]{1,512}",
     missing_code="message_not_found",
     example="msg-0mfa3k2v9qw7x0a1b-0000000f",
     reserved=("batch",),
@@ -126,8 +127,12 @@ class OutgoingMessage(Body):
         default=None, description="Sending twice under one id sends once. Made when absent."
     )
     conversation_id: ClientId | None = Field(default=None, description="Made when absent.")
-    reply_with: Label | None = None
-    in_reply_to: Label | None = None
+    reply_with: ClientId | None = Field(
+        default=None, description="What the answer carries as `in_reply_to`, instead of the id."
+    )
+    in_reply_to: ClientId | None = Field(
+        default=None, description="The `reply_with`, or else the id, of what this answers."
+    )
     protocol: Label | None = None
     reply_by: ReplyBy | None = Field(
         default=None, description="After this instant an answer is of no use."
@@ -234,7 +239,9 @@ async def send_message(request: Request[NoQuery, MessageToSend], node: Node) -> 
         answer = None
         if body.wait_s and expects_answer(message):
             asker = message.reply_to or message.sender
-            answer = stack.enter_context(node.answers.expect(asker, message.answers_go_under))
+            answer = stack.enter_context(
+                node.answers.expect(asker, message.answers_go_under, message.conversation_id)
+            )
         with keep_id(request.edge, body.id):
             earlier = None if body.id is None else await find_earlier(node, body.id)
             if earlier is None:
@@ -286,7 +293,8 @@ async def _receipt(
 async def _repeat(node: Node, message: Message, wait_s: float) -> Answer:
     """Answer a repeated request with what became, or becomes, of the first one."""
     asker = message.reply_to or message.sender
-    with node.answers.expect(asker, message.answers_go_under) as answer:
+    under = message.answers_go_under
+    with node.answers.expect(asker, under, message.conversation_id) as answer:
         reply = await find_answer(node, message)
         if reply is None and wait_s and expects_answer(message):
             reply = await _wait(answer, wait_s)
@@ -306,39 +314,64 @@ async def _repeat(node: Node, message: Message, wait_s: float) -> Answer:
 
 async def send_batch(request: Request[NoQuery, Batch], node: Node) -> BatchOutcome:
     """Send many messages: one journal write, and each refused or accepted on its own."""
-    outcomes: list[BatchItem | asyncio.Future[None]] = []
-    messages: list[Message] = []
-    earlier_ids = await _earlier_ids(request.body, node)
+    with ExitStack() as stack:
+        # Before the store is asked for them: what another request sends meanwhile is no news then.
+        under_way = _keep_ids(request, stack)
+        outcomes = _hand_in_all(request, node, await _earlier_ids(request.body, node), under_way)
+        items = []
+        for index, (message_id, outcome) in enumerate(outcomes):
+            if isinstance(outcome, BatchItem):
+                items.append(outcome)
+                continue
+            try:
+                async with asyncio.timeout(ACCEPT_TIMEOUT_S):
+                    await outcome
+                items.append(_item(index, message_id, "accepted"))
+            except CaxtonError as error:
+                items.append(_item(index, None, "refused", _as_problem(error, request)))
+    return BatchOutcome.model_construct(items=items)
+
+
+def _keep_ids(request: Request[NoQuery, Batch], stack: ExitStack) -> dict[str, Conflict]:
+    """Keep the ids of a batch while it is being accepted; return those that another one keeps."""
+    under_way: dict[str, Conflict] = {}
+    for message_id in dict.fromkeys(one.id for one in request.body.messages):
+        if message_id is not None:
+            try:
+                stack.enter_context(keep_id(request.edge, message_id))
+            except Conflict as error:
+                under_way[message_id] = error
+    return under_way
+
+
+def _hand_in_all(
+    request: Request[NoQuery, Batch],
+    node: Node,
+    earlier_ids: set[str],
+    under_way: Mapping[str, Conflict],
+) -> list[tuple[str, BatchItem | asyncio.Future[None]]]:
+    """Submit the messages of a batch. Nothing awaits here, so that their order is kept."""
+    outcomes: list[tuple[str, BatchItem | asyncio.Future[None]]] = []
     taken: set[str] = set()
-    # From here on nothing awaits until all are handed in, so that their order is kept.
     for index, one in enumerate(request.body.messages):
         message = one.to_message(node, request.trace.traceparent)
-        messages.append(message)
         if message.id in earlier_ids or message.id in taken:
             node.counts.messages_duplicate += 1
-            outcomes.append(_item(index, message.id, "duplicate"))
+            outcomes.append((message.id, _item(index, message.id, "duplicate")))
             continue
         try:
+            if message.id in under_way:
+                raise under_way[message.id]
             check_sender(node, one.sender, field=f"messages[{index}].sender")
             check_metadata(one.metadata, field=f"messages[{index}].metadata")
             accepted = _hand_in(node, message)
         except CaxtonError as error:
-            outcomes.append(_item(index, None, "refused", _as_problem(error, request)))
+            refused = _item(index, None, "refused", _as_problem(error, request))
+            outcomes.append((message.id, refused))
             continue
         taken.add(message.id)
-        outcomes.append(accepted)
-    items = []
-    for index, outcome in enumerate(outcomes):
-        if isinstance(outcome, BatchItem):
-            items.append(outcome)
-            continue
-        try:
-            async with asyncio.timeout(ACCEPT_TIMEOUT_S):
-                await outcome
-            items.append(_item(index, messages[index].id, "accepted"))
-        except CaxtonError as error:
-            items.append(_item(index, None, "refused", _as_problem(error, request)))
-    return BatchOutcome.model_construct(items=items)
+        outcomes.append((message.id, accepted))
+    return outcomes
 
 
 async def _earlier_ids(batch: Batch, node: Node) -> set[str]:

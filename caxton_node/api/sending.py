@@ -33,6 +33,9 @@ __all__ = [
 ANSWERS_SEARCHED_MAX: Final = 1_000
 """Messages of a conversation in which the answer to a repeated request is looked for."""
 
+SERVER_NAME: Final = "caxton"
+"""Who answers where there was no agent to. Nobody else speaks under this name."""
+
 RESERVED_METADATA: Final = frozenset({"depth"})
 """Keys by which the server counts how deep agents ask each other."""
 
@@ -41,8 +44,21 @@ def check_sender(node: Node, sender: str, *, field: str = "sender") -> None:
     """Let a client speak for itself only.
 
     Raises:
-        Rejected: `invalid_message`, when the name is that of an agent here.
+        Rejected: `invalid_message`, when the name is that of an agent here or of the server.
     """
+    if sender == SERVER_NAME:
+        raise Rejected(
+            "invalid_message",
+            f"{sender!r} is the name of the server",
+            places=[
+                Place(
+                    f"`{field}` is the name of the server",
+                    field=field,
+                    rule="reserved",
+                    fix="send under a name of your own, such as `client`",
+                )
+            ],
+        )
     if node.roster.find(sender) is not None:
         raise Rejected(
             "invalid_message",
@@ -156,14 +172,24 @@ def expects_answer(message: Message) -> bool:
 
 
 async def find_answer(node: Node, question: Message) -> Message | None:
-    """Return the answer that a question got already, if any."""
+    """Return the answer that a question got already, if any.
+
+    Only who was asked may answer, and the server in its place. Whom a capability or `broadcast`
+    chose is not in the question, so that anybody may.
+    """
     page = await node.store.messages(
         conversation_id=question.conversation_id, limit=ANSWERS_SEARCHED_MAX
     )
     for stored in page.items:
-        answer = stored.message
-        if answer.in_reply_to == question.answers_go_under and answer.receiver == (
-            question.reply_to or question.sender
-        ):
-            return answer
+        if _is_answer(stored.message, question):
+            return stored.message
     return None
+
+
+def _is_answer(answer: Message, question: Message) -> bool:
+    is_chosen_later = question.receiver in ("", BROADCAST)
+    return (
+        answer.in_reply_to == question.answers_go_under
+        and answer.receiver == (question.reply_to or question.sender)
+        and (is_chosen_later or answer.sender in (question.receiver, SERVER_NAME))
+    )

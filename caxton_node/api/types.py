@@ -152,7 +152,8 @@ PerformativeField = Annotated[
 ]
 
 ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
-"""An id that a client chose. `#` is kept for the ids that the server derives."""
+"""An id that a client chose, or under which it wants or gives an answer. `#` and `~` are kept for
+the ids that the server derives: under them a client could answer what an agent asked another."""
 
 ConversationIdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,512}$")]
 """Any conversation's id: a client's, or one that was derived from it."""

@@ -1,6 +1,7 @@
 """Messages over REST: sent once, awaited, batched, read, traced, revived."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -81,6 +82,36 @@ async def test_an_agent_speaks_for_itself(rest):
     assert problem["errors"][0]["rule"] == "sender_is_agent"
 
 
+async def test_nobody_speaks_as_the_server(rest):
+    problem = await rest.post("messages", request(sender="caxton"), status=422)
+    assert problem["errors"][0]["rule"] == "reserved"
+
+
+@pytest.mark.parametrize("field", ["id", "conversation_id", "reply_with", "in_reply_to"])
+@pytest.mark.parametrize("value", ["m-1#1", "m-1~1", "", "m 1"])
+async def test_a_client_neither_takes_nor_answers_under_an_id_of_the_server(rest, field, value):
+    problem = await rest.post("messages", request(**{field: value}), status=422)
+    assert problem["errors"][0]["field"] == field
+
+
+async def test_only_who_was_asked_has_answered(rest):
+    await rest.post("agents/echo/suspend")
+    await rest.post("messages", request(id="m-1", conversation_id="c"), status=202)
+    forged = request(sender="mallory", receiver="client", in_reply_to="m-1", conversation_id="c")
+    await rest.post("messages", forged, status=202)
+    again = await rest.post("messages", request(id="m-1"))
+    assert (again["is_duplicate"], again["reply"]) == (True, None)
+    trace = await rest.get("messages/m-1/trace")
+    assert "replied" not in [hop["event"] for hop in trace["hops"]]
+
+
+async def test_the_copies_of_a_broadcast_can_be_read(rest):
+    await rest.deploy(python_agent("other", "Echo"))
+    receipt = await rest.post("messages", request(receiver="broadcast"), status=202)
+    copy = await rest.get(f"messages/{receipt['message_id']}~1")
+    assert copy["message"]["receiver"] in receipt["routed_to"]
+
+
 async def test_metadata_that_cannot_be_carried_is_refused(rest):
     huge = await rest.post("messages", request(metadata={"n": 2**70}), status=422)
     reserved = await rest.post("messages", request(metadata={"depth": 0}), status=422)
@@ -116,6 +147,39 @@ async def test_a_batch_keeps_order_and_refuses_one_by_one(rest):
         one["message"]["content"] for one in page["items"] if one["message"]["sender"] == "client"
     ]
     assert asked == [1, 2]
+
+
+async def test_a_batch_and_a_request_at_once_with_one_id_send_one_message(rest):
+    batch = {"messages": [request(id="m-1"), request(id="m-2")]}
+    calls = [rest.call("POST", "messages/batch", batch) for _ in range(4)]
+    calls += [rest.call("POST", "messages", request(id="m-1")) for _ in range(4)]
+    outcomes = await asyncio.gather(*calls)
+    items = [item for outcome in outcomes for item in outcome.get("items", [])]
+    sent = [item["message_id"] for item in items if item["status"] == "accepted"]
+    sent += [one["message_id"] for one in outcomes if one.get("is_duplicate") is False]
+    assert sorted(sent) == ["m-1", "m-2"]
+    refused = [item for item in items if item["status"] == "refused"]
+    assert all(item["error"]["code"] == "already_exists" for item in refused)
+
+
+async def test_a_batch_refuses_an_id_that_another_request_is_sending(rest, monkeypatch):
+    committer = rest.node.store._writer._committer
+    commit, loop = committer.commit, asyncio.get_running_loop()
+    is_writing, may_write = asyncio.Event(), threading.Event()
+
+    def hold(batch):
+        loop.call_soon_threadsafe(is_writing.set)
+        assert may_write.wait(10)
+        return commit(batch)
+
+    monkeypatch.setattr(committer, "commit", hold)
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(rest.post("messages", request(id="m-1"), status=202))
+        await is_writing.wait()
+        outcome = await rest.post("messages/batch", {"messages": [request(id="m-1")]})
+        may_write.set()
+    assert outcome["items"][0]["error"]["code"] == "already_exists"
+    assert first.result()["is_duplicate"] is False
 
 
 async def test_a_batch_with_a_malformed_message_is_refused_whole(rest):
