@@ -152,3 +152,54 @@ class Silent:
 
     async def handle(self, message, context):
         return None
+
+
+class Misbehaves:
+    """Breaks in the way that the message names; answers `fine` otherwise."""
+
+    def __init__(self, parameters):
+        pass
+
+    async def handle(self, message, context):
+        match message.body():
+            case "cycle":
+                loop = []
+                loop.append(loop)
+                return loop
+            case "metadata":
+                return Reply("x", metadata={"a": object()})
+            case "surrogate":
+                raise OSError("no such file \udce4")
+            case "exit":
+                raise SystemExit(3)
+            case "cancelled within":
+                future = asyncio.get_running_loop().create_future()
+                future.cancel()
+                await future
+            case "act":
+                return Reply("x", "nonsense")
+        return "fine"
+
+
+class Stubborn:
+    """Does not listen when it is told to end, until the test lets it go."""
+
+    entered = None
+    let_go = None
+
+    @classmethod
+    def prepare(cls):
+        cls.entered = asyncio.Event()
+        cls.let_go = asyncio.Event()
+
+    def __init__(self, parameters):
+        pass
+
+    async def handle(self, message, context):
+        self.entered.set()
+        while not self.let_go.is_set():
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                continue
+        return "late"
