@@ -39,6 +39,9 @@ from caxton_node.tools.tool import Artifacts, ToolContext
 
 __all__ = ["LlmAgent", "LlmParts"]
 
+HISTORY_SEARCHED_MAX: Final = 100
+"""Latest messages of a conversation among which those that ended are looked for."""
+
 LOG_TEXT_MAX: Final = 1_000
 SUMMARY_TEXT_MAX: Final = 200
 
@@ -137,7 +140,8 @@ class _Run:
             is_kept=message.delivery is not DeliveryMode.AT_MOST_ONCE,
         )
         self._artifacts: Artifacts | None = None
-        self._said: list[str] = []
+        self._is_silent = True
+        """The model call under way has said nothing yet."""
 
     async def to_the_end(self) -> Reply | None:
         spec = self._agent.spec
@@ -172,15 +176,24 @@ class _Run:
                     assert_never(action)
 
     async def _history(self) -> list[Message]:
-        stored = await self._parts.store.recent_messages(
-            self._message.conversation_id, limit=HISTORY_MESSAGES_MAX + 1
+        """Return what came to its end in this conversation before this turn, in that order.
+
+        Not in the order of acceptance: of two questions that came at once, the second is answered
+        when the first one's answer is there, and the first must not see the second.
+        """
+        store = self._parts.store
+        # The answer of the turn before may still be on its way to the disk.
+        await store.flush()
+        recent = await store.recent_messages(
+            self._message.conversation_id, limit=HISTORY_SEARCHED_MAX
         )
-        earlier = []
-        for one in stored:
-            if one.message.id == self._message.id:
-                break
-            earlier.append(one.message)
-        return earlier
+        ended = [
+            (one.settled_at, one.seq, one.message)
+            for one in recent
+            if one.settled_at is not None and one.message.id != self._message.id
+        ]
+        ended.sort(key=lambda one: one[:2])
+        return [message for _, _, message in ended[-HISTORY_MESSAGES_MAX:]]
 
     def _check_budget(self, request: ModelRequest) -> BudgetDecision:
         decision = self._spending.check(request)
@@ -198,7 +211,7 @@ class _Run:
         name = request.model or self._agent.model.provider
         await self._recorder.start(number, "model", name, is_effect=False)
         self._context.show("turn.model_call", model=name, step=number)
-        self._said.clear()
+        self._is_silent = True
         try:
             reply = await self._agent.model.complete(request, self._on_delta)
         except CaxtonError as error:
@@ -209,8 +222,11 @@ class _Run:
         return reply
 
     def _on_delta(self, text: str) -> None:
-        self._said.append(text)
-        self._context.keep_partial("".join(self._said))
+        if self._is_silent:
+            # What an earlier call said is worth keeping only until there is something newer.
+            self._context.keep_partial("")
+            self._is_silent = False
+        self._context.add_partial(text)
         self._context.show("turn.delta", text=text)
 
     async def _account(self, reply: ModelReply) -> None:

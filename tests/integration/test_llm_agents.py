@@ -6,6 +6,7 @@ import pytest
 
 from caxton_node.domain.delivery import DeliveryMode
 from caxton_node.domain.performatives import Performative
+from caxton_node.runtime.prompt import HISTORY_MESSAGES_MAX
 from caxton_node.store.protocol import Step, StepState
 from caxton_node.store.sqlite import SqliteStore
 from tests.model_server import calls, model_server, says
@@ -47,6 +48,27 @@ async def test_the_model_sees_the_conversation_so_far(node):
         await ask(node, receiver="agent", content="first", conversation_id="c")
         await ask(node, receiver="agent", content="second", conversation_id="c")
     assert [m["content"] for m in model.requests[1]["messages"][1:]] == ["first", "one", "second"]
+
+
+async def test_a_turn_sees_the_answers_to_what_came_before_and_not_what_still_waits(node):
+    async with model_server(says("one"), says("two")) as model:
+        await deploy(node, agent(model.url))
+        first = ask(node, receiver="agent", content="first", conversation_id="c")
+        second = ask(node, receiver="agent", content="second", conversation_id="c")
+        # Handed in at once, both are journaled before the first turn begins.
+        await asyncio.gather(first, second)
+    told = [[m["content"] for m in one["messages"][1:]] for one in model.requests]
+    assert told == [["first"], ["first", "one", "second"]]
+
+
+async def test_a_model_is_told_no_more_of_a_conversation_than_the_last_of_it(node):
+    async with model_server(says("well")) as model:
+        await deploy(node, agent(model.url))
+        for number in range(HISTORY_MESSAGES_MAX):
+            await ask(node, receiver="agent", content=f"q{number}", conversation_id="c")
+    told = [m["content"] for m in model.requests[-1]["messages"][1:]]
+    assert told[-3:] == [f"q{HISTORY_MESSAGES_MAX - 2}", "well", f"q{HISTORY_MESSAGES_MAX - 1}"]
+    assert len(told) == HISTORY_MESSAGES_MAX + 1
 
 
 async def test_tools_are_called_and_their_results_go_back_to_the_model(node):
@@ -111,6 +133,35 @@ async def test_a_cancel_keeps_what_the_model_has_said_so_far(node):
         ):
             await node.pipeline.send(question)
             assert (await deltas.next(timeout_s=5)).data["text"] == "once"
+            await node.pipeline.send(
+                message(
+                    node,
+                    receiver="agent",
+                    performative=Performative.CANCEL,
+                    conversation_id=question.conversation_id,
+                )
+            )
+            failure = await answer
+        model.hold.set()
+    assert failure.body()["partial"] == "once"
+
+
+async def test_a_cancel_keeps_only_what_the_last_model_call_said(node):
+    look = says("let me look") | calls("echo", text="ping")
+
+    def hesitate(_):
+        model.hold = asyncio.Event()
+        return says("once upon a time")
+
+    async with model_server(look, hesitate) as model:
+        await deploy(node, agent(model.url, tools='["echo"]'))
+        question = message(node, receiver="agent")
+        with (
+            node.answers.expect("client", question.id) as answer,
+            node.events.watch(lambda event: event.data.get("text") == "once") as deltas,
+        ):
+            await node.pipeline.send(question)
+            await deltas.next(timeout_s=5)
             await node.pipeline.send(
                 message(
                     node,
