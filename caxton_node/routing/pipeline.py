@@ -16,17 +16,18 @@ from typing import Final, assert_never
 
 import msgspec
 
-from caxton_node.domain.delivery import DeadReason, DeliveryMode, DeliveryStatus
+from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
 from caxton_node.domain.errors import CaxtonError, Failed, NotFound, TimedOut, Unavailable
 from caxton_node.domain.ids import IdFactory
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
-from caxton_node.routing.authorise import authorise
+from caxton_node.routing.authorise import authorise_reply_to
 from caxton_node.routing.clock import Clock
 from caxton_node.routing.deliver import admit, deliver, withdraw
 from caxton_node.routing.directory import Directory, Inbox
 from caxton_node.routing.envelope import OVER, RETRYING, WAITING, Envelope, OnAccepted
 from caxton_node.routing.journal import Journal
+from caxton_node.routing.recovery import LookedUp, Lost, TryAgain, after_restart
 from caxton_node.routing.redelivery import GiveUp, RetryIn
 from caxton_node.routing.replies import failure_reply
 from caxton_node.routing.route import Deliver, FanOut, HandToClient, Undeliverable, route
@@ -150,7 +151,7 @@ class Pipeline:
         if is_journaled:
             self._journal.check_room()
         if message.reply_to is not None:
-            self._authorise_reply_to(message)
+            authorise_reply_to(message, self._directory)
         self._turn += 1
         match route(message, self._directory, turn=self._turn):
             case Deliver(inbox):
@@ -171,13 +172,6 @@ class Pipeline:
                 raise nowhere.error()
             case _ as unreachable:
                 assert_never(unreachable)
-
-    def _authorise_reply_to(self, message: Message) -> None:
-        """Let nobody have an answer sent where he may not send himself."""
-        assert message.reply_to is not None, "asked only then"
-        inbox = self._directory.inbox(message.reply_to)
-        if inbox is not None and message.reply_to != message.sender:
-            authorise(message.sender, inbox.agent, inbox.permissions)
 
     def _write_or_withdraw(
         self,
@@ -516,26 +510,18 @@ class Pipeline:
         """Take a message that was accepted before a restart to its agent again."""
         message = stored.message
         envelope = Envelope(stored.seq, message, is_recovered=True)
-        if is_ask(message.in_reply_to):
-            # The turn that asked looks it up when it resumes.
-            self.finish(envelope, None)
-            return
         self._turn += 1
-        match route(message, self._directory, turn=self._turn):
-            case Deliver(inbox):
+        match after_restart(message, self._directory, turn=self._turn):
+            case TryAgain(inbox):
                 admit(message, inbox, is_forced=True)
                 envelope.inbox = inbox
                 self._deliver(envelope)
-            case Undeliverable(code, detail, _) as nowhere:
-                reason = (
-                    DeadReason.NO_PROVIDER if code == "no_provider" else DeadReason.AGENT_NOT_FOUND
-                )
-                self.give_up(envelope, nowhere.error(), f"{reason}: {detail}")
-            case HandToClient() | FanOut():
-                # What a client gets, or several agents, is journaled with its end. This was for
-                # an agent that is not here any more.
-                gone = NotFound("agent_not_found", f"no agent is called {message.receiver!r}")
-                self.give_up(envelope, gone, f"{DeadReason.AGENT_NOT_FOUND}: {gone.detail}")
+            case LookedUp():
+                self.finish(envelope, None)
+            case Lost(error, reason):
+                self.give_up(envelope, error, reason)
+            case _ as unreachable:
+                assert_never(unreachable)
 
     def _publish(self, kind: str, message: Message, *, agent: str) -> None:
         self._events.publish(

@@ -1,0 +1,56 @@
+"""What becomes of a message that was accepted and has no end. Pure.
+
+There are such after a restart, and when an operator wants a dead letter tried again.
+"""
+
+from dataclasses import dataclass
+
+from caxton_node.domain.delivery import DeadReason
+from caxton_node.domain.errors import CaxtonError, NotFound
+from caxton_node.domain.message import Message
+from caxton_node.routing.directory import Directory, Inbox
+from caxton_node.routing.route import Deliver, FanOut, HandToClient, Undeliverable, route
+from caxton_node.routing.waiting import is_ask
+
+__all__ = ["LookedUp", "Lost", "Recovery", "TryAgain", "after_restart"]
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """Its agent is here: it takes its turn (again)."""
+
+    inbox: Inbox
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """An answer to a question asked within a turn: that turn looks it up when it resumes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nobody is here for it: a dead letter, its sender told."""
+
+    error: CaxtonError
+    reason: str
+
+
+Recovery = TryAgain | LookedUp | Lost
+
+
+def after_restart(message: Message, directory: Directory, *, turn: int) -> Recovery:
+    """Decide what becomes of a message without an end."""
+    if is_ask(message.in_reply_to):
+        return LookedUp()
+    match route(message, directory, turn=turn):
+        case Deliver(inbox):
+            return TryAgain(inbox)
+        case Undeliverable("no_provider", detail) as nowhere:
+            return Lost(nowhere.error(), f"{DeadReason.NO_PROVIDER}: {detail}")
+        case Undeliverable(_, detail) as nowhere:
+            return Lost(nowhere.error(), f"{DeadReason.AGENT_NOT_FOUND}: {detail}")
+        case HandToClient() | FanOut():
+            # What a client gets, or several agents, is journaled with its end. This was for an
+            # agent that is not here any more.
+            gone = NotFound("agent_not_found", f"no agent is called {message.receiver!r}")
+            return Lost(gone, f"{DeadReason.AGENT_NOT_FOUND}: {gone.detail}")
