@@ -41,7 +41,7 @@ class DeliveryStatus(StrEnum):
     DEAD = "dead"
     """Given up, with a `DeadReason`; kept for inspection and retry."""
     EXPIRED = "expired"
-    """`reply_by` passed before its turn began."""
+    """`reply_by` passed before an answer was there."""
     CANCELLED = "cancelled"
     """Its sender, or an operator, called it off."""
 
@@ -56,7 +56,5 @@ class DeadReason(StrEnum):
     AGENT_NOT_FOUND = "agent_not_found"
     NO_PROVIDER = "no_provider"
     AGENT_DELETED = "agent_deleted"
-    AGENT_FAILED = "agent_failed"
-    OUTCOME_UNKNOWN = "outcome_unknown"
     UNDECODABLE = "undecodable"
     """Its stored bytes mean nothing to this version: damaged, or written by a newer one."""
