@@ -13,6 +13,7 @@ Reference: the logging cookbook of Python, "Dealing with handlers that block".
 
 import logging
 import queue
+import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from logging.handlers import QueueHandler, QueueListener
 from typing import Any, Final, TextIO
 
 import orjson
+from aiohttp.http_exceptions import HttpProcessingError
 
 from caxton_node.domain.message import Message
 from caxton_node.telemetry.trace import CURRENT_TRACE, parse_traceparent
@@ -43,6 +45,9 @@ MESSAGE_LENGTH_MAX: Final = 8_000
 EXCEPTION_LENGTH_MAX: Final = 32_000
 """Characters of a traceback. The end of it is kept: the error stands there."""
 
+FAULT_LENGTH_MAX: Final = 200
+"""Characters of what is wrong with a request that is no HTTP."""
+
 CLOSE_TIMEOUT_S: Final = 5.0
 """For writing what waits when the node stops. A reader that does not read loses it."""
 
@@ -55,6 +60,10 @@ LEVELS: Final = {
 
 OWN_LOGGER: Final = "caxton"
 """Our loggers are below this one. Those of libraries are heard from `warning` on."""
+
+HTTP_LOGGER: Final = "aiohttp.server"
+
+_THEIR_WORDS: Final = re.compile(r"\n|(\bb)?['\"]")
 
 
 _TURN: ContextVar[tuple[str, Message] | None] = ContextVar("caxton_log_turn", default=None)
@@ -109,11 +118,30 @@ class TextFormatter(logging.Formatter):
         return line
 
 
+def _tell_strangers_fault(record: logging.LogRecord) -> bool:
+    """Make a warning of one line of a request that is no HTTP; return whether it is written.
+
+    The server library reports each as an error of the server, with a traceback of its parser and
+    the bytes themselves. Whoever can reach the port could fill a disk with them.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name != HTTP_LOGGER or not isinstance(error, HttpProcessingError):
+        return True
+    # What follows a line's end or a quotation mark is the stranger's own.
+    fault = _THEIR_WORDS.split(error.message, maxsplit=1)[0].rstrip(": ")[:FAULT_LENGTH_MAX]
+    record.msg = f"{record.getMessage()}: {type(error).__name__}: {fault}"
+    record.args = None
+    record.exc_info = record.exc_text = None
+    record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return logging.getLogger(HTTP_LOGGER).isEnabledFor(logging.WARNING)
+
+
 class _Intake(QueueHandler):
     """Takes a record where it is logged: completes it and queues it, or counts it as lost."""
 
     def __init__(self, lines: "queue.Queue[Any]") -> None:
         super().__init__(lines)
+        self.addFilter(_tell_strangers_fault)
         self.dropped_count = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:

@@ -2,12 +2,14 @@
 
 import asyncio
 import gzip
+import io
 import json
 import logging
 
 import pytest
 
 from caxton_node.api import reading
+from caxton_node.telemetry.logging import configure_logging
 from tests.opened_node import python_agent
 from tests.rest_node import BODY_BYTES_MAX, rest_node
 
@@ -302,3 +304,28 @@ async def test_requests_are_counted_by_template_and_not_by_address(rest):
     assert f'caxton_http_requests_total{{method="GET",{route},status="200"}} 1.0' in text
     assert "nothing-at-all" not in text
     assert 'caxton_agents{state="running"} 1.0' in text
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning"])
+async def test_a_request_that_is_no_http_is_one_line_of_warning(rest, level):
+    lines = await lines_of(rest, level, b"GET /secret HTTP/9x9\r\n\r\n")
+    [line] = [json.loads(line) for line in lines]
+    assert (line["level"], line["logger"]) == ("warning", "aiohttp.server")
+    assert line["message"].startswith("Error handling request from 127.0.0.1: BadStatusLine")
+    assert "secret" not in line["message"]
+    assert "exception" not in line
+
+
+async def test_a_request_that_is_no_http_is_no_error(rest):
+    assert await lines_of(rest, "error", b"GET / HTTP/9x9\r\n\r\n") == []
+
+
+async def lines_of(rest, level, data):
+    """Return the lines of log that some bytes cause."""
+    stream = io.StringIO()
+    logs = configure_logging(level=level, format="json", node="node-1", stream=stream)
+    try:
+        await raw(rest, data)
+    finally:
+        logs.close()
+    return stream.getvalue().splitlines()

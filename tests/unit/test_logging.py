@@ -6,6 +6,7 @@ import queue
 import threading
 
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine, LineTooLong
 
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
@@ -176,6 +177,30 @@ def test_a_python_warning_is_a_line_too():
         warnings.simplefilter("always")
         [line] = logged(lambda: warnings.warn("old ways", DeprecationWarning, stacklevel=1))
     assert line["logger"] == "py.warnings"
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (BadStatusLine("secret"), "BadStatusLine: Bad status line"),
+        (LineTooLong("secret", 10), "LineTooLong: "),
+        (BadHttpMessage("Invalid HTTP version:\n\n  b'secret'\n    ^"), "Invalid HTTP version"),
+    ],
+)
+def test_a_request_that_is_no_http_is_told_without_its_bytes(fault, told):
+    server_log = logging.getLogger("aiohttp.server")
+    [line] = logged(lambda: server_log.error("Error handling request", exc_info=fault))
+    assert line["level"] == "warning"
+    assert told in line["message"]
+    assert "secret" not in line["message"]
+    assert "exception" not in line
+
+
+def test_a_bug_met_by_the_server_library_keeps_its_traceback():
+    server_log = logging.getLogger("aiohttp.server")
+    [line] = logged(lambda: server_log.error("Error handling request", exc_info=ValueError("bug")))
+    assert line["level"] == "error"
+    assert "ValueError: bug" in line["exception"]
 
 
 class BlockedStream(io.StringIO):
