@@ -27,8 +27,9 @@ def admit(message: Message, inbox: Inbox, *, is_forced: bool) -> None:
         Denied: `denied`, when the agent does not take messages from this sender.
         Unavailable: `agent_busy`.
     """
-    if not is_forced:
-        authorise(message.sender, inbox.agent, inbox.permissions)
+    permissions = inbox.permissions
+    if permissions.senders and not is_forced:
+        authorise(message.sender, inbox.agent, permissions)
     if message.performative is Performative.CANCEL:
         # It does not wait in the mailbox: a full one must not keep it out.
         return

@@ -150,7 +150,7 @@ class Context:
 
     def keep_partial(self, text: str) -> None:
         """Remember what there is so far, for the answer to a `cancel`."""
-        self._turn.partial = []
+        self._turn.partial = None
         self._turn.partial_length = 0
         self.add_partial(text)
 
@@ -159,6 +159,8 @@ class Context:
         turn = self._turn
         piece = text[: PARTIAL_LENGTH_MAX - turn.partial_length]
         if piece:
+            if turn.partial is None:
+                turn.partial = []
             turn.partial.append(piece)
             turn.partial_length += len(piece)
 

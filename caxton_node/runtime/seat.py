@@ -53,7 +53,8 @@ class RunningTurn(msgspec.Struct, eq=False):
     """Why it is being ended from outside, if it is."""
     stopped_at: int = 0
     """When it was first told to end, in milliseconds since 1970, UTC."""
-    partial: list[str] = []
+    partial: list[str] | None = None
+    """Pieces of what there is so far."""
     partial_length: int = 0
     """Characters in `partial`."""
 
@@ -82,6 +83,12 @@ class Seat:
     """Acts on a `cancel`."""
     on_late: Callable[["Seat", Envelope], None]
     """Ends a message that was being journaled while the agent was deleted."""
+    agent: str = field(init=False)
+    """The agent's name."""
+    spec: AgentSpec = field(init=False)
+    """The definition in force."""
+    permissions: PermissionSettings = field(init=False)
+    """Whose messages it takes."""
     mailbox: Mailbox = field(init=False)
     crashes: CrashRecord = field(init=False)
     counts: SeatCounts = field(default_factory=SeatCounts)
@@ -97,25 +104,22 @@ class Seat:
     _sleepers: list["asyncio.Future[None]"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.mailbox = Mailbox(self.tenant.spec.limits.mailbox)
-        self.crashes = CrashRecord(self.tenant.spec.supervision)
+        spec = self.tenant.spec
+        self.mailbox = Mailbox(spec.limits.mailbox)
+        self.crashes = CrashRecord(spec.supervision)
+        self.take_in(self.tenant)
+
+    def take_in(self, tenant: Tenant) -> None:
+        """Put a version in force. What is asked at every message is kept at hand."""
+        self.tenant = tenant
+        self.spec = tenant.spec
+        self.agent = tenant.spec.name
+        self.permissions = tenant.spec.permissions
+        self.mailbox.capacity = tenant.spec.limits.mailbox
+        self.crashes.settings = tenant.spec.supervision
+        self.crashes.clear()
 
     # As routing sees it.
-
-    @property
-    def agent(self) -> str:
-        """The agent's name."""
-        return self.tenant.spec.name
-
-    @property
-    def spec(self) -> AgentSpec:
-        """The definition in force."""
-        return self.tenant.spec
-
-    @property
-    def permissions(self) -> PermissionSettings:
-        """Whose messages it takes."""
-        return self.tenant.spec.permissions
 
     @property
     def is_running(self) -> bool:

@@ -82,8 +82,6 @@ class Supervisor:
         assert task is not None, "workers are tasks"
         try:
             while not (self._is_stopping or seat.is_dismissed):
-                if seat.workers > seat.spec.limits.concurrency:
-                    return
                 envelope = seat.next()
                 if envelope is None:
                     if seat.has_sleeper:
@@ -95,6 +93,9 @@ class Supervisor:
                     seat.wake()
                 await self._take_turn(seat, envelope, task)
                 in_a_row += 1
+                if seat.workers > seat.spec.limits.concurrency:
+                    seat.wake()
+                    return
                 if in_a_row >= TURNS_IN_A_ROW_MAX:
                     in_a_row = 0
                     await asyncio.sleep(0)
@@ -226,7 +227,7 @@ class Supervisor:
                 )
                 self._pipeline.give_up(envelope, error, f"timed_out: {error.detail}")
             case StopReason.CANCELLED:
-                self._pipeline.cancel(envelope, partial="".join(turn.partial))
+                self._pipeline.cancel(envelope, partial="".join(turn.partial or ()))
             case None:
                 raise AssertionError("only a turn that was told to end is ended")
             case _ as unreachable:
@@ -383,10 +384,7 @@ class Supervisor:
     def replace(self, seat: Seat, tenant: Tenant) -> None:
         """Seat another version. Turns under way end with the version they began."""
         before = seat.tenant
-        seat.tenant = tenant
-        seat.mailbox.capacity = tenant.spec.limits.mailbox
-        seat.crashes.settings = tenant.spec.supervision
-        seat.crashes.clear()
+        seat.take_in(tenant)
         before.is_replaced = True
         self._close_if_idle(before)
 
