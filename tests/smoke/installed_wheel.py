@@ -67,7 +67,7 @@ def try_wheel(wheel: Path, folder: Path) -> None:
     shutil.copy(AGENT, folder / AGENT.name)
     with running_node(folder, str(programs / "caxton-node")) as url:
         run(folder, caxton, "--server", url, "deploy", AGENT.name)
-        expect(run(folder, caxton, "--server", url, "chat", "Echo", "hello"), "hello")
+        expect(run(folder, caxton, "--server", url, "chat", "Echo", 'Echo "hello"'), "hello")
 
 
 def install(wheel: Path, environment: Path) -> Path:
