@@ -3,7 +3,12 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("loadtests.store", "loadtests.local", "loadtests.tool_choice")
+BENCHMARKS = (
+    "loadtests.store",
+    "loadtests.local",
+    "loadtests.membership",
+    "loadtests.tool_choice",
+)
 TIMEOUT_S = 900
 
 for module in BENCHMARKS:
