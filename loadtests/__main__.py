@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 BENCHMARKS = (
+    "loadtests.start",
     "loadtests.store",
     "loadtests.local",
     "loadtests.membership",
