@@ -3,6 +3,7 @@
     python -m loadtests.membership                all sizes, a table, build/bench/membership.json
     python -m loadtests.membership --sizes 8,16   only these
     python -m loadtests.membership --seconds 600  more rounds
+    python -m loadtests.membership --compress     ours compress what they send, as memberlist does
 
 Both kinds use their LAN settings and real sockets on 127.0.0.1. All members of ours live in this
 process on one event loop, all of memberlist's in one Go process; several rings at once, so that
@@ -12,6 +13,10 @@ two kinds. Detections and idling, which are waits of seconds, run side by side.
 Instants are noted where things happen, by the observer. A change began when its command was
 given; it is known everywhere when the last live member of the ring noticed. What was not known
 in time counts with the time waited and as late. Bytes are payload, as given to the sockets.
+
+Tables are exchanged so rarely that a short look at an idle ring cannot count them: datagrams are
+counted while the rings idle, one exchange of tables is weighed by itself, and the total follows
+from the interval that both kinds use.
 
 Two ways to die: `crash` closes the ports, so that a TCP dial is refused; `hang` then opens them
 again and never answers, so that only time can tell. Needs Go and the program in
@@ -38,6 +43,7 @@ from typing import Any, Protocol, Self
 import uvloop
 
 from caxton_cluster import Cluster, ClusterSettings
+from caxton_cluster.config import lan
 from caxton_cluster.swim.events import (
     MemberFailed,
     MemberJoined,
@@ -65,6 +71,18 @@ SETTLE_S = 4.0
 IDLE_S = 10.0
 DETECTION_RESERVE_S = 30.0
 """Part of each size's time that updates leave for deaths and goodbyes."""
+
+EXCHANGE_S = 0.1
+"""Time for one exchange of tables."""
+
+EXCHANGE_COUNT = 5
+"""Exchanges weighed; the median forgives that somebody else's fell into the same moment."""
+
+CPU = "idle CPU, % of a core a member"
+DATAGRAMS = "idle datagrams, bytes/s a member"
+EXCHANGE = "one exchange of tables, bytes"
+TOTAL = "idle in all, bytes/s a member"
+DIGITS = {CPU: 3, DATAGRAMS: 0, EXCHANGE: 0, TOTAL: 0}
 
 UPDATE_ROUNDS_MAX = 5
 POLL_INTERVAL_S = 0.05
@@ -104,8 +122,8 @@ class Side(Protocol):
         """Return what was noticed since the last call."""
         ...
 
-    async def usage(self) -> tuple[float, float]:
-        """Return the seconds of CPU used and the bytes sent so far."""
+    async def usage(self) -> tuple[float, float, float]:
+        """Return the seconds of CPU used, and the bytes sent in datagrams and streams."""
         ...
 
 
@@ -115,7 +133,8 @@ class Observed(Cluster):
     def __init__(self, settings: ClusterSettings, notices: list[Notice]) -> None:
         super().__init__(settings)
         self.notices = notices
-        self.sent_bytes = 0
+        self.datagram_bytes = 0
+        self.stream_bytes = 0
         self.stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -127,18 +146,18 @@ class Observed(Cluster):
         def datagrams():
             taken = take_datagrams()
             for datagram in taken:
-                self.sent_bytes += len(datagram.payload)
+                self.datagram_bytes += len(datagram.payload)
             return taken
 
         def exchanges():
             taken = take_exchanges()
             for exchange in taken:
-                self.sent_bytes += len(exchange.request)
+                self.stream_bytes += len(exchange.request)
             return taken
 
         def served(request, now):
             reply = serve(request, now)
-            self.sent_bytes += len(reply or b"")
+            self.stream_bytes += len(reply or b"")
             return reply
 
         driver.machine.take_datagrams, driver.machine.take_exchanges = datagrams, exchanges
@@ -167,7 +186,8 @@ class Ours:
 
     prefix = "py"
 
-    def __init__(self) -> None:
+    def __init__(self, *, compresses: bool) -> None:
+        self.compresses = compresses
         self.members: list[Observed] = []
         self._notices: list[Notice] = []
         self._tasks = asyncio.TaskGroup()
@@ -183,7 +203,8 @@ class Ours:
         await stack.enter_async_context(self._tasks)
         stack.push_async_callback(self._stop)
         for index in range(count):
-            settings = ClusterSettings(name=f"{self.prefix}{index}", bind_port=0)
+            name = f"{self.prefix}{index}"
+            settings = ClusterSettings(name=name, bind_port=0, compresses=self.compresses)
             member = Observed(settings, self._notices)
             ready = asyncio.get_running_loop().create_future()
             self._ended[index] = self._tasks.create_task(self._live(member, ready))
@@ -242,8 +263,10 @@ class Ours:
         self._notices.clear()
         return taken
 
-    async def usage(self) -> tuple[float, float]:
-        return time.process_time(), float(sum(member.sent_bytes for member in self.members))
+    async def usage(self) -> tuple[float, float, float]:
+        datagram_bytes = sum(member.datagram_bytes for member in self.members)
+        stream_bytes = sum(member.stream_bytes for member in self.members)
+        return time.process_time(), float(datagram_bytes), float(stream_bytes)
 
 
 class Theirs:
@@ -291,9 +314,9 @@ class Theirs:
     async def take_notices(self) -> list[Notice]:
         return [Notice(**row) for row in await self._ask("events", "0") or ()]
 
-    async def usage(self) -> tuple[float, float]:
-        cpu_s, sent_bytes = await self._ask("usage", "0")
-        return cpu_s, sent_bytes
+    async def usage(self) -> tuple[float, float, float]:
+        cpu_s, datagram_bytes, stream_bytes = await self._ask("usage", "0")
+        return cpu_s, datagram_bytes, stream_bytes
 
 
 @dataclass(slots=True)
@@ -340,6 +363,11 @@ class Samples:
         if math.isnan(value):
             self.late[name] = self.late.get(name, 0) + 1
         self.values.setdefault(name, []).append(limit if math.isnan(value) else value)
+
+
+def exchange_interval_s(size: int) -> float:
+    """Return how often each member exchanges tables, in seconds; both kinds scale it so."""
+    return lan().push_pull_interval_s * (math.ceil(math.log2(size) - 5) + 1 if size > 32 else 1)
 
 
 @dataclass(slots=True)
@@ -398,13 +426,30 @@ class Bench:
 
     async def idle(self) -> None:
         """Measure what it costs to do nothing."""
-        cpu_s, sent_bytes = await self.side.usage()
+        cpu_s, datagram_bytes, _ = await self.side.usage()
         began_at_s = time.perf_counter()
         await asyncio.sleep(IDLE_S)
-        cpu_end_s, sent_end_bytes = await self.side.usage()
+        cpu_end_s, datagram_end_bytes, _ = await self.side.usage()
         member_seconds = (time.perf_counter() - began_at_s) * self.size * self.ring_count
-        self.samples.add("idle CPU", (cpu_end_s - cpu_s) / member_seconds * 100)
-        self.samples.add("idle bytes/s", (sent_end_bytes - sent_bytes) / member_seconds)
+        datagrams_per_s = (datagram_end_bytes - datagram_bytes) / member_seconds
+        exchange_bytes = await self.exchange_bytes()
+        self.samples.add(CPU, (cpu_end_s - cpu_s) / member_seconds * 100)
+        self.samples.add(DATAGRAMS, datagrams_per_s)
+        self.samples.add(EXCHANGE, exchange_bytes)
+        self.samples.add(TOTAL, datagrams_per_s + exchange_bytes / exchange_interval_s(self.size))
+
+    async def exchange_bytes(self) -> float:
+        """Return how many bytes an exchange of tables takes, both ways together.
+
+        A member that joins once more exchanges tables, as each does once in an interval.
+        """
+        weights = []
+        for _ in range(EXCHANGE_COUNT):
+            before = (await self.side.usage())[2]
+            await self.side.begin(1, "join", self.side.addresses[0])
+            await asyncio.sleep(EXCHANGE_S)
+            weights.append((await self.side.usage())[2] - before)
+        return statistics.median(weights)
 
     async def update(self, number: int) -> None:
         """Change one member's metadata in every ring at once."""
@@ -453,12 +498,15 @@ class Bench:
             self.samples.add("leave", took_s, SPREAD_LIMIT_S)
 
 
-async def measure(size: int, has_go: bool, budget_s: float) -> dict[str, Samples]:
+async def measure(
+    size: int, *, has_go: bool, compresses: bool, budget_s: float
+) -> dict[str, Samples]:
     """Measure rings of one size, of both kinds if there is Go."""
     ends_at_s = time.perf_counter() + budget_s
     ring_count = RINGS.get(size, 2)
     async with AsyncExitStack() as stack:
-        sides = [Ours(), Theirs()] if has_go else [Ours()]
+        ours = Ours(compresses=compresses)
+        sides = [ours, Theirs()] if has_go else [ours]
         benches = []
         for side in sides:
             await side.start(stack, size * ring_count)
@@ -522,9 +570,7 @@ def cell(samples: Samples | None, name: str) -> str:
     """Return median, p90 and maximum as a cell of the table."""
     if samples is None or name not in samples.values:
         return "–"
-    values, digits = samples.values[name], 3 if name == "idle CPU" else 2
-    if name == "idle bytes/s":
-        digits = 0
+    values, digits = samples.values[name], DIGITS.get(name, 2)
     middle = f"{statistics.median(values):.{digits}f}"
     if len(values) == 1:
         return middle
@@ -535,7 +581,7 @@ def cell(samples: Samples | None, name: str) -> str:
 
 def ratio(results: dict[str, Samples], name: str) -> str:
     """Return our median as a multiple of memberlist's."""
-    if not all(name in results[prefix].values for prefix in ("py", "go") if prefix in results):
+    if any(name not in results[prefix].values for prefix in ("py", "go") if prefix in results):
         return "–"
     if "go" not in results:
         return "–"
@@ -551,9 +597,8 @@ def print_table(by_size: dict[int, dict[str, Samples]]) -> None:
     for name in names:
         for size, row in by_size.items():
             count = len(row["py"].values.get(name, ()))
-            unit = {"idle CPU": " (% of a core a member)", "idle bytes/s": " (a member)"}
             print(
-                f"| {name}{unit.get(name, '')} | {size} | {count} | {cell(row['py'], name)} "
+                f"| {name} | {size} | {count} | {cell(row['py'], name)} "
                 f"| {cell(row.get('go'), name)} | {ratio(row, name)} |",
             )
 
@@ -562,6 +607,7 @@ def main() -> None:
     """Measure all sizes and write what they gave."""
     parser = argparse.ArgumentParser(description="Rings of ours beside rings of memberlist.")
     parser.add_argument("--seconds", type=float, default=230.0, help="aim for the whole run")
+    parser.add_argument("--compress", action="store_true", help="let ours compress")
     parser.add_argument("--sizes", default=",".join(map(str, RINGS)), help="members of a ring")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
@@ -571,7 +617,12 @@ def main() -> None:
     by_size = {}
     for size in sizes:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            work = measure(size, left_out is None, arguments.seconds / len(sizes))
+            work = measure(
+                size,
+                has_go=left_out is None,
+                compresses=arguments.compress,
+                budget_s=arguments.seconds / len(sizes),
+            )
             by_size[size] = runner.run(work)
         print(f"measured N = {size}", flush=True)
     print_table(by_size)

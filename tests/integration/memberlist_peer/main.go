@@ -1,7 +1,8 @@
 // Memberlist peers in one process, steered by lines on standard input.
 //
 // Each command answers with one line of JSON. With -tap, everything that the peers send is
-// written to a file as "udp|tcp <hex>", from which golden bytes can be taken.
+// written to a file as "udp|tcp <hex>", from which golden bytes can be taken. With -record, what
+// the peers notice is kept with its time, and bytes are counted: see record.go.
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -26,10 +28,17 @@ import (
 type tap struct {
 	sync.Mutex
 	file *os.File
+	// Bytes given to the sockets.
+	datagrams, streams atomic.Int64
 }
 
 func (t *tap) write(kind string, data []byte) {
-	if t == nil {
+	if kind == "udp" {
+		t.datagrams.Add(int64(len(data)))
+	} else {
+		t.streams.Add(int64(len(data)))
+	}
+	if t.file == nil {
 		return
 	}
 	t.Lock()
@@ -99,8 +108,13 @@ func main() {
 	label := flag.String("label", "", "label")
 	key := flag.String("key", "", "base64 key")
 	tapPath := flag.String("tap", "", "file for everything sent")
+	isRecorded := flag.Bool("record", false, "keep what the peers notice, count bytes")
 	flag.Parse()
 	var t *tap
+	var r *recorder
+	if *isRecorded {
+		t, r = &tap{}, &recorder{began: time.Now()}
+	}
 	if *tapPath != "" {
 		file, err := os.Create(*tapPath)
 		check(err)
@@ -109,7 +123,7 @@ func main() {
 	peers := make([]*peer, *count)
 	addresses := make([]string, *count)
 	for i := range peers {
-		peers[i] = start(fmt.Sprintf("go%d", i), *label, *key, t)
+		peers[i] = start(fmt.Sprintf("go%d", i), *label, *key, t, r)
 		addresses[i] = peers[i].list.LocalNode().Address()
 	}
 	say(addresses)
@@ -117,17 +131,25 @@ func main() {
 		words := strings.Fields(lines.Text())
 		index, err := strconv.Atoi(words[1])
 		check(err)
-		say(do(words[0], peers[index], words[2:]))
+		if r != nil {
+			say(r.do(words[0], peers, index, words[2:], t))
+		} else {
+			say(do(words[0], peers[index], words[2:]))
+		}
 	}
 }
 
-func start(name, label, key string, t *tap) *peer {
+func start(name, label, key string, t *tap, r *recorder) *peer {
 	config := memberlist.DefaultLANConfig()
 	config.Name, config.Label = name, label
 	config.BindAddr, config.BindPort, config.AdvertisePort = "127.0.0.1", 0, 0
 	config.LogOutput = io.Discard
 	p := &peer{delegate: &delegate{meta: []byte("meta of " + name)}}
 	config.Delegate = p.delegate
+	if r != nil {
+		config.Events = &witness{r, name}
+		config.LogOutput = &logReader{r, name}
+	}
 	if key != "" {
 		raw, err := base64.StdEncoding.DecodeString(key)
 		check(err)
@@ -136,10 +158,7 @@ func start(name, label, key string, t *tap) *peer {
 		config.Keyring = p.ring
 	}
 	if t != nil {
-		inner, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-			BindAddrs: []string{"127.0.0.1"}, Logger: log.New(io.Discard, "", 0),
-		})
-		check(err)
+		inner := open()
 		outer := &tapped{inner, t, make(chan net.Conn)}
 		go outer.relay()
 		config.Transport = outer
@@ -150,6 +169,21 @@ func start(name, label, key string, t *tap) *peer {
 	check(err)
 	p.list = list
 	return p
+}
+
+// open binds UDP and TCP to one port, which may take a few attempts.
+func open() *memberlist.NetTransport {
+	for attempt := 1; ; attempt++ {
+		transport, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+			BindAddrs: []string{"127.0.0.1"}, Logger: log.New(io.Discard, "", 0),
+		})
+		if err == nil {
+			return transport
+		}
+		if attempt == 10 {
+			check(err)
+		}
+	}
 }
 
 func do(command string, p *peer, arguments []string) any {
@@ -169,6 +203,8 @@ func do(command string, p *peer, arguments []string) any {
 		err = p.list.Leave(5 * time.Second)
 	case "kill":
 		err = p.list.Shutdown()
+	case "mute":
+		err = mute(p)
 	case "meta":
 		p.delegate.meta = []byte(arguments[0])
 		err = p.list.UpdateNode(5 * time.Second)
