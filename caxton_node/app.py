@@ -23,6 +23,7 @@ from caxton_node.domain.ids import boot_token, id_factory
 from caxton_node.llm.choose import ModelDefaults, choose_model
 from caxton_node.llm.openai_clients import OpenAiClients
 from caxton_node.llm.prices import Price, PriceTable
+from caxton_node.ring import ClusterRing, open_ring
 from caxton_node.routing.directory import Directory
 from caxton_node.routing.journal import Journal
 from caxton_node.routing.pipeline import Pipeline
@@ -109,8 +110,10 @@ async def open_node(
         clock = SystemClock(asyncio.get_running_loop())
         clients = OpenAiClients()
         stack.push_async_callback(clients.close)
+        # Closed before the rest, after the drain: the others see the node leave, not fail.
+        ring = await stack.enter_async_context(open_ring(settings, version=__version__))
         async with asyncio.TaskGroup() as tasks:
-            resources = _Resources(store, ToolRegistry(tools), clients, tasks, clock)
+            resources = _Resources(store, ToolRegistry(tools), clients, tasks, clock, ring)
             node = _connect(loaded, environment, resources)
             await node.deployments.restore()
             await _recover(node)
@@ -118,6 +121,8 @@ async def open_node(
                 tasks.create_task(node.supervisor.sweep()),
                 tasks.create_task(_forget_old(node, settings.limits.retention_s)),
             ]
+            if ring is not None:
+                chores += ring.start(tasks, node.events)
             try:
                 yield node
             finally:
@@ -137,6 +142,7 @@ class _Resources:
     clients: OpenAiClients
     tasks: asyncio.TaskGroup
     clock: SystemClock
+    ring: ClusterRing | None
 
 
 def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: _Resources) -> Node:
@@ -181,7 +187,8 @@ def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: 
         clock=clock,
         new_id=speech.new_id,
         settings_in_force=loaded.sources,
-        components=lambda: _components(store, roster),
+        ring=resources.ring,
+        components=lambda: _components(store, roster, resources.ring),
     )
 
 
@@ -220,13 +227,17 @@ def _speech(
     )
 
 
-def _components(store: Store, roster: Roster) -> dict[str, str]:
+def _components(store: Store, roster: Roster, ring: ClusterRing | None) -> dict[str, str]:
     """Return how each part does that can be doing badly."""
     failed = [seat.agent for seat in roster if seat.state is AgentState.FAILED]
-    return {
+    states = {
         "store": "ready" if store.trouble is None else f"failed: {store.trouble}",
         "agents": "ready" if not failed else f"degraded: {len(failed)} gave up after crashes",
     }
+    if ring is not None:
+        # A node that finds nobody still serves its own agents.
+        states["ring"] = "ready" if ring.trouble is None else f"degraded: {ring.trouble}"
+    return states
 
 
 def visible_to_agents(environment: Mapping[str, str], patterns: Sequence[str]) -> Mapping[str, str]:

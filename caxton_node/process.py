@@ -61,6 +61,8 @@ async def serve(
         try:
             host, port = settings.http.address
             await web.TCPSite(runner, host, port).start()
+            if node.ring is not None:
+                node.ring.announce_http(*runner.addresses[0][:2])
             # What was built so far stays for good: no collection needs to look at it again.
             gc.collect()
             gc.freeze()

@@ -31,6 +31,7 @@ _TAGS: Final = {
     "templates": "Agents to begin with.",
     "events": "What happens, as it happens.",
     "node": "The node itself.",
+    "cluster": "The ring of nodes: who is there. Messages do not travel between nodes yet.",
 }
 
 _ALWAYS: Final = ("denied", "invalid_request", "internal", "timed_out")

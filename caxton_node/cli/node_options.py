@@ -16,6 +16,9 @@ FLAGS: Final[Mapping[str, str]] = {
     "--name": "node.name",
     "--data-dir": "node.data_dir",
     "--http": "http.bind",
+    "--peers": "cluster.peers",
+    "--gossip": "cluster.gossip",
+    "--advertise": "cluster.advertise",
     "--log-format": "log.format",
     "--log-level": "log.level",
 }
@@ -36,6 +39,19 @@ def node_options(*, with_log: bool) -> Callable[[Callable[..., Any]], Callable[.
     ]
     if with_log:
         options += [
+            click.option(
+                "--peers", metavar="HOST:PORT,…", help="Members of the ring of nodes to join by."
+            ),
+            click.option(
+                "--gossip",
+                metavar="ADDRESS:PORT",
+                help="Where the ring reaches it; without this and --peers it is in none.",
+            ),
+            click.option(
+                "--advertise",
+                metavar="ADDRESS:PORT",
+                help="The address to tell the ring, where it is another one.",
+            ),
             click.option(
                 "--log-format", type=click.Choice(["text", "json"]), help="How the log is written."
             ),

@@ -11,6 +11,7 @@ from typing import Any
 from caxton_node.cli.node_options import FLAGS, Flags
 from caxton_node.config import LoadedSettings, load_settings
 from caxton_node.domain.errors import Rejected
+from caxton_node.ring_place import gossip_address
 
 __all__ = ["config_document", "is_loopback", "load", "reachable_url", "refuse_exposure"]
 
@@ -46,8 +47,11 @@ def refuse_exposure(loaded: LoadedSettings, *, is_insecure: bool) -> None:
     Raises:
         Rejected: `invalid_settings`.
     """
+    if is_insecure:
+        return
+    _refuse_open_ring(loaded)
     host, _ = loaded.settings.http.address
-    if is_insecure or is_loopback(host):
+    if is_loopback(host):
         return
     _, origin = loaded.sources["http.bind"]
     raise Rejected(
@@ -55,6 +59,20 @@ def refuse_exposure(loaded: LoadedSettings, *, is_insecure: bool) -> None:
         f"{loaded.settings.http.bind} ({origin}) can be reached from other machines, and there "
         "is no login yet: whoever reaches it may do everything",
         hint="listen on 127.0.0.1, or accept this with --insecure",
+    )
+
+
+def _refuse_open_ring(loaded: LoadedSettings) -> None:
+    cluster = loaded.settings.cluster
+    address = gossip_address(cluster)
+    if address is None or is_loopback(address[0]) or cluster.key is not None:
+        return
+    _, origin = loaded.sources["cluster.gossip"]
+    raise Rejected(
+        "invalid_settings",
+        f"{cluster.gossip} ({origin}) can be reached from other machines, and the ring has no "
+        "key: whoever reaches it becomes a member",
+        hint="set `cluster.key_file`, or accept this with --insecure",
     )
 
 

@@ -26,10 +26,27 @@ def version(session: Session) -> None:
 
 
 @click.command(cls=Command)
+@click.option("--cluster", "is_of_cluster", is_flag=True, help="Of the ring of nodes it is in.")
 @pass_session
-def status(session: Session) -> None:
+def status(session: Session, *, is_of_cluster: bool) -> None:
     """Show how the server does."""
-    show_status(session)
+    if is_of_cluster:
+        _show_cluster(session)
+    else:
+        show_status(session)
+
+
+def _show_cluster(session: Session) -> None:
+    from caxton_node.cli import cluster
+
+    client, output = connect(session), session.output
+    document = client.get(path_of("cluster", "status"))
+    if output.is_json:
+        output.document(document)
+    else:
+        output.facts([("Server", client.server), *cluster.status_facts(document)])
+        output.line()
+    cluster.show_members(output, client)
 
 
 def show_status(session: Session) -> None:

@@ -1,5 +1,7 @@
 """Readers for what only settings have: addresses to listen on, folders, secrets, prices."""
 
+import binascii
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +16,16 @@ from caxton_node.documents.plain import plain_flaws
 from caxton_node.documents.readers import Flawed, Number, Reader, found
 
 __all__ = [
+    "EncryptionKeys",
     "Folder",
     "ListenAddress",
     "ModelPrice",
+    "NumericAddress",
     "PriceOfModel",
     "Reads",
     "Secret",
     "WrongValue",
+    "decode_key",
 ]
 
 _ADDRESS: Final = re.compile(
@@ -29,6 +34,9 @@ _ADDRESS: Final = re.compile(
 )
 _PATH_LENGTH_MAX: Final = 1_000
 _SECRET_LENGTH_MAX: Final = 10_000
+_KEY_SIZES_BYTES: Final = (16, 24, 32)
+"""AES-128, AES-192, AES-256."""
+_KEY_COUNT_MAX: Final = 8
 _PRICE: Final = Number(minimum=0.0, maximum=1_000_000.0)
 
 
@@ -96,6 +104,28 @@ class ListenAddress(_FromPlainText):
 
 
 @dataclass(frozen=True, slots=True)
+class NumericAddress(_FromPlainText):
+    """An address that needs no look-up, and a port."""
+
+    @property
+    def wanted(self) -> str:
+        """What a value must be."""
+        return 'a numeric address and a port, such as "10.0.0.7:7946" or "[fd00::7]:7946"'
+
+    def read(self, value: Any) -> str:
+        """Return the address as it is written."""
+        address = ListenAddress().read(value)
+        host = address.rpartition(":")[0].strip("[]")
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            fix = "Write 127.0.0.1" if host == "localhost" else "Write its IP address"
+            message = f"must be {self.wanted}, not {found(value)}"
+            raise Flawed(Flaw(message, "form", fix)) from None
+        return address
+
+
+@dataclass(frozen=True, slots=True)
 class Folder(_FromPlainText):
     """A folder, which need not exist."""
 
@@ -132,6 +162,45 @@ class Secret(_FromPlainText):
         if not value.strip() or len(value) > _SECRET_LENGTH_MAX:
             raise Flawed(Flaw("must not be empty, nor longer than a key can be", "empty"))
         return SecretStr(value.strip())
+
+
+def decode_key(text: str) -> bytes:
+    """Return the encryption key that `text` spells in base64.
+
+    Raises:
+        ValueError: It is no base64, or no key of AES has that size. The text is not repeated.
+    """
+    try:
+        key = binascii.a2b_base64(text.encode(), strict_mode=True)
+    except ValueError:
+        raise ValueError("a key is written in base64") from None
+    if len(key) not in _KEY_SIZES_BYTES:
+        raise ValueError(f"a key has 16, 24 or 32 bytes, not {len(key)}")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionKeys(Secret):
+    """Keys in base64, separated by blanks or line ends."""
+
+    @property
+    def wanted(self) -> str:
+        """What a value must be."""
+        return "keys of 16, 24 or 32 bytes in base64, that are kept secret"
+
+    def read(self, value: Any) -> SecretStr:
+        """Return the keys as they are written, wrapped."""
+        secret = Secret.read(self, value)
+        words = secret.get_secret_value().split()
+        if len(words) > _KEY_COUNT_MAX:
+            raise Flawed(Flaw(f"holds {len(words)} keys; {_KEY_COUNT_MAX} at most", "too_many"))
+        try:
+            for word in words:
+                decode_key(word)
+        except ValueError as error:
+            fix = "Make one with: head -c 32 /dev/urandom | base64"
+            raise Flawed(Flaw(f"cannot be used: {error}", "form", fix)) from None
+        return secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,15 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from caxton_node.config.kinds import (
+    EncryptionKeys,
     Folder,
     ListenAddress,
     ModelPrice,
+    NumericAddress,
     PriceOfModel,
     Reads,
     Secret,
+    decode_key,
 )
 from caxton_node.documents.hosts import HOST
 from caxton_node.documents.readers import (
@@ -37,6 +40,7 @@ from caxton_node.documents.readers import (
 
 __all__ = [
     "AgentSettings",
+    "ClusterSettings",
     "HttpSettings",
     "LimitSettings",
     "LlmSettings",
@@ -66,6 +70,13 @@ _VARIABLE: Final = Text(
     length_max=100,
     pattern=re.compile(r"[A-Za-z_*][A-Za-z0-9_*]*"),
     form='the name of a variable, or a pattern such as "*_API_KEY"',
+)
+_PEER: Final = Text(
+    length_max=262,
+    pattern=re.compile(
+        r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+    ),
+    form='a host and a port, such as "10.0.0.7:7946" or "caxton.internal:7946"',
 )
 _LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -113,6 +124,38 @@ class HttpSettings(_Section):
         """Host, without brackets, and port."""
         host, _, port = self.bind.rpartition(":")
         return host.strip("[]"), int(port)
+
+
+class ClusterSettings(_Section):
+    """`[cluster]`: the ring of nodes, in which each knows who is there."""
+
+    is_enabled: Annotated[bool | None, Reads(Boolean())] = None
+    """Whether the node is a member of a ring. Without it: when `gossip` or `peers` is set. A node
+    outside of any ring opens no port for one."""
+    gossip: Annotated[str | None, Reads(NumericAddress())] = None
+    """Where other members reach this node, by UDP and TCP. Without it: `127.0.0.1:7946`. Where
+    other machines reach it, a key is needed: whoever gets in is a member."""
+    advertise: Annotated[str | None, Reads(NumericAddress())] = None
+    """The address to tell the others, where it is not the one listened on: behind a translation
+    of addresses, or when listening on all."""
+    peers: Annotated[
+        tuple[str, ...], Reads(ListOf(item=_PEER, count_max=100, name="a list of hosts and ports"))
+    ] = ()
+    """Members to join by, any one will do; the port is 7946 where it is left out. A name may
+    stand for many addresses and is looked up anew for each attempt. Attempts never end."""
+    label: Annotated[str, Reads(Text(length_max=200, is_blank_allowed=True))] = ""
+    """The cluster's name. Members with another one are ignored."""
+    key: Annotated[SecretStr | None, Reads(EncryptionKeys())] = None
+    """Keys that encrypt all that members say, in base64: the first one encrypts, all of them
+    decrypt. Better not written here: use `key_file` with the path of a file that holds them."""
+    preset: Annotated[str, Reads(Choice(("lan", "wan", "local", "fast")))] = "lan"
+    """How patient members are with each other; the same in the whole ring. `fast` knows of a
+    crash within 3 s and has two and a half times the idle traffic of `lan`."""
+
+    def keys(self) -> tuple[bytes, ...]:
+        """Return the encryption keys, the one to send with first."""
+        words = "" if self.key is None else self.key.get_secret_value()
+        return tuple(map(decode_key, words.split()))
 
 
 class LogSettings(_Section):
@@ -218,6 +261,7 @@ class Settings(_Section):
 
     node: NodeSettings
     http: HttpSettings = HttpSettings()
+    cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
     llm: LlmSettings = LlmSettings()
     tools: ToolSettings = ToolSettings()

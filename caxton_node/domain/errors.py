@@ -90,6 +90,7 @@ ERRORS: Final[dict[str, ErrorKind]] = {
     "agent_not_found": ErrorKind("No such agent", 404, "NOT_FOUND", 3, "mend"),
     "version_not_found": ErrorKind("No such version", 404, "NOT_FOUND", 3, "mend"),
     "message_not_found": ErrorKind("No such message", 404, "NOT_FOUND", 3, "mend"),
+    "key_not_found": ErrorKind("No such key", 404, "NOT_FOUND", 3, "mend"),
     "conversation_not_found": ErrorKind("No such conversation", 404, "NOT_FOUND", 3, "mend"),
     "no_provider": ErrorKind("Nobody provides this capability", 404, "NOT_FOUND", 3, "retry"),
     "method_not_allowed": ErrorKind("Method not allowed", 405, "UNIMPLEMENTED", 2, "mend"),
@@ -199,6 +200,7 @@ class NotFound(CaxtonError):
             "version_not_found",
             "message_not_found",
             "conversation_not_found",
+            "key_not_found",
             "no_provider",
         }
     )

@@ -10,6 +10,7 @@ from caxton_node.routing.directory import Directory
 from caxton_node.routing.pipeline import Pipeline
 from caxton_node.routing.waiting import Answers
 from caxton_node.runtime.deployments import Deployments
+from caxton_node.runtime.ring import Ring
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.store.protocol import Store
@@ -42,5 +43,7 @@ class Node:
     new_id: IdFactory
     settings_in_force: Mapping[str, tuple[Any, str]]
     """Dotted key → value to show (secrets hidden) and where it came from."""
+    ring: Ring | None
+    """The nodes it knows of; None where it is in no ring."""
     components: Callable[[], Mapping[str, str]]
     """Name of a part → `ready`, `degraded: why` or `failed: why`."""

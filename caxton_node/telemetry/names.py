@@ -95,6 +95,12 @@ EVENTS: Final[dict[str, str]] = {
     "agent.failed": "An agent crashed too often and was given up.",
     "agent.deleted": "An agent is gone.",
     "agent.log": "A line was added to an agent's log.",
+    "member.joined": "A node appeared in the ring, or came back.",
+    "member.updated": "A node changed its tags or its address.",
+    "member.suspect": "A node does not answer; it has some seconds to object.",
+    "member.recovered": "A node that was suspected objected.",
+    "member.failed": "A node is held dead.",
+    "member.left": "A node said goodbye to the ring.",
 }
 """Kind → what happened. Watched at `/api/v1/events`."""
 

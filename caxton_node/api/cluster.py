@@ -1,0 +1,304 @@
+"""The ring of nodes: who is there, leaving it, and the keys that keep strangers out.
+
+What is shown is what this node believes. Keys go in and never come out: they are told apart by
+their fingerprints. A node outside of any ring is a ring of one, which cannot be left.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from caxton_node.api.table import (
+    API_PREFIX,
+    Answer,
+    Endpoint,
+    NoQuery,
+    PathParameter,
+    Request,
+    Shape,
+)
+from caxton_node.api.types import Body, View
+from caxton_node.config.kinds import decode_key
+from caxton_node.domain.errors import Conflict
+from caxton_node.runtime.node import Node
+from caxton_node.runtime.ring import MemberState, Ring, RingKey, RingMember
+
+__all__ = ["ENDPOINTS"]
+
+_FINGERPRINT: Final = PathParameter(
+    name="fingerprint",
+    description="Of an encryption key.",
+    pattern="[0-9a-f]{16}",
+    missing_code="key_not_found",
+    example="9f86d081884c7d65",
+)
+
+_KEY_PATTERN: Final = "^(?:[A-Za-z0-9+/]{22}==|[A-Za-z0-9+/]{32}|[A-Za-z0-9+/]{43}=)$"
+"""Base64 of 16, 24 or 32 bytes."""
+
+
+class MemberView(View):
+    """A node, as the one that was asked believes it to be."""
+
+    name: str
+    state: MemberState
+    incarnation: int | None = Field(
+        description="Raised by the node itself only. Null outside of any ring."
+    )
+    address: str | None = Field(description="Where the ring reaches it.")
+    tags: dict[str, str] = Field(
+        description="What the node says of itself: `role`, `version`, and `http`, where its API is."
+    )
+    is_self: bool
+    local_health: int | None = Field(
+        description="How much the node doubts itself: 0 is well, 7 the worst. Each knows its own."
+    )
+    round_trip_ms: float | None = Field(description="Of the last direct probe, to the millisecond.")
+
+
+class MemberList(View):
+    """All nodes by name, those gone of late included."""
+
+    items: list[MemberView]
+    total: int
+    next_cursor: None = None
+
+
+class MemberTotals(View):
+    """Nodes by state."""
+
+    total: int
+    alive: int
+    suspect: int
+    dead: int
+    left: int
+
+
+class ClusterStatus(View):
+    """The ring, as the node that was asked sees it."""
+
+    node: str
+    state: Literal["off", "alone", "joining", "joined", "left"] = Field(
+        description="`off` outside of any ring; `alone` when it knows of nobody and was told of "
+        "nobody; `joining` while it looks for its peers."
+    )
+    address: str | None = Field(description="Where the ring reaches the node.")
+    label: str
+    is_encrypted: bool
+    local_health: int | None
+    members: MemberTotals
+    datagrams_dropped: int
+    problems: list[str] = Field(description="What went wrong of late without stopping anything.")
+
+
+class Goodbye(View):
+    """What came of leaving."""
+
+    is_announced: bool = Field(description="There was time to tell the others.")
+
+
+class KeyView(View):
+    """An encryption key, without the key."""
+
+    fingerprint: str
+    is_in_use: bool = Field(description="It encrypts; the others only decrypt.")
+
+
+class KeyList(View):
+    """The keys of this node, the one in use first."""
+
+    items: list[KeyView]
+    total: int
+    next_cursor: None = None
+
+
+def _read_key(value: Any) -> Any:
+    return decode_key(value) if isinstance(value, str) else value
+
+
+class NewKey(Body):
+    """A key to install."""
+
+    key: Annotated[
+        bytes,
+        BeforeValidator(_read_key),
+        WithJsonSchema({"type": "string", "pattern": _KEY_PATTERN}),
+    ] = Field(description="16, 24 or 32 bytes in base64. It is never shown again.")
+
+
+def _members(node: Node) -> list[MemberView]:
+    if node.ring is None:
+        tags = {"role": "caxton", "version": node.version}
+        return [
+            MemberView(
+                name=node.name,
+                state="alive",
+                incarnation=None,
+                address=None,
+                tags=tags,
+                is_self=True,
+                local_health=None,
+                round_trip_ms=None,
+            )
+        ]
+    return [_view(member, node.ring) for member in node.ring.members()]
+
+
+def _view(member: RingMember, ring: Ring) -> MemberView:
+    trip_s = member.round_trip_s
+    return MemberView(
+        name=member.name,
+        state=member.state,
+        incarnation=member.incarnation,
+        address=member.address,
+        tags=dict(member.tags),
+        is_self=member.is_self,
+        local_health=ring.local_health if member.is_self else None,
+        round_trip_ms=None if trip_s is None else round(trip_s * 1000, 3),
+    )
+
+
+def _ring(node: Node) -> Ring:
+    if node.ring is None:
+        raise Conflict(
+            "state_conflict",
+            f"the node {node.name!r} is in no ring",
+            hint="start it with --gossip or --peers",
+        )
+    return node.ring
+
+
+async def list_members(_: Request[NoQuery, None], node: Node) -> MemberList:
+    """List the nodes of the ring."""
+    members = _members(node)
+    return MemberList(items=members, total=len(members))
+
+
+async def get_cluster_status(_: Request[NoQuery, None], node: Node) -> ClusterStatus:
+    """Say how the ring does."""
+    states = [member.state for member in _members(node)]
+    ring = node.ring
+    return ClusterStatus(
+        node=node.name,
+        state="off" if ring is None else ring.state,
+        address=None if ring is None else ring.address,
+        label="" if ring is None else ring.label,
+        is_encrypted=ring is not None and bool(ring.keys()),
+        local_health=None if ring is None else ring.local_health,
+        members=MemberTotals(
+            total=len(states),
+            alive=states.count("alive"),
+            suspect=states.count("suspect"),
+            dead=states.count("dead"),
+            left=states.count("left"),
+        ),
+        datagrams_dropped=0 if ring is None else ring.datagrams_dropped_count,
+        problems=[] if ring is None else list(ring.problems),
+    )
+
+
+async def leave_cluster(_: Request[NoQuery, None], node: Node) -> Goodbye:
+    """Say goodbye to the ring; the node goes on alone."""
+    return Goodbye(is_announced=await _ring(node).leave())
+
+
+def _key_view(key: RingKey) -> KeyView:
+    return KeyView(fingerprint=key.fingerprint, is_in_use=key.is_in_use)
+
+
+async def list_keys(_: Request[NoQuery, None], node: Node) -> KeyList:
+    """List the fingerprints of the keys."""
+    keys = () if node.ring is None else node.ring.keys()
+    return KeyList(items=[_key_view(key) for key in keys], total=len(keys))
+
+
+async def install_key(request: Request[NoQuery, NewKey], node: Node) -> Answer:
+    """Let what the others say be decrypted by one more key."""
+    return Answer(_key_view(_ring(node).install_key(request.body.key)), status=201)
+
+
+async def use_key(request: Request[NoQuery, None], node: Node) -> KeyView:
+    """Encrypt with an installed key from now on."""
+    return _key_view(_ring(node).use_key(request.path["fingerprint"]))
+
+
+async def remove_key(request: Request[NoQuery, None], node: Node) -> Answer:
+    """Forget a key."""
+    _ring(node).remove_key(request.path["fingerprint"])
+    return Answer(None, status=204)
+
+
+_KEYS: Final = f"{API_PREFIX}/cluster/keys"
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path=f"{API_PREFIX}/cluster/members",
+        summary="List the nodes of the ring",
+        tag="cluster",
+        handle=list_members,
+        description="As this node believes. Outside of any ring there is one: itself.",
+        responses={200: Shape("All of them.", MemberList)},
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{API_PREFIX}/cluster/status",
+        summary="Ask how the ring does",
+        tag="cluster",
+        handle=get_cluster_status,
+        responses={200: Shape("As this node sees it.", ClusterStatus)},
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{API_PREFIX}/cluster/leave",
+        summary="Leave the ring",
+        tag="cluster",
+        handle=leave_cluster,
+        description="The node goes on alone, with its agents, until it is started again.",
+        responses={200: Shape("It has left.", Goodbye)},
+        errors=("state_conflict",),
+        is_while_draining=True,
+    ),
+    Endpoint(
+        method="GET",
+        path=_KEYS,
+        summary="List encryption keys",
+        tag="cluster",
+        handle=list_keys,
+        description="By fingerprint: the first 16 digits of their SHA-256.",
+        responses={200: Shape("All of them; none where nothing is encrypted.", KeyList)},
+    ),
+    Endpoint(
+        method="POST",
+        path=_KEYS,
+        summary="Install an encryption key",
+        tag="cluster",
+        handle=install_key,
+        description="On this node and until it stops; do it on every node, and change their "
+        "settings. The order of a rotation: install everywhere, use everywhere, remove "
+        "the old one everywhere.",
+        body=NewKey,
+        responses={201: Shape("It is installed.", KeyView)},
+        errors=("state_conflict",),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{_KEYS}/{{fingerprint}}/use",
+        summary="Encrypt with an installed key",
+        tag="cluster",
+        handle=use_key,
+        parameters=(_FINGERPRINT,),
+        responses={200: Shape("It is in use.", KeyView)},
+        errors=("key_not_found", "state_conflict"),
+    ),
+    Endpoint(
+        method="DELETE",
+        path=f"{_KEYS}/{{fingerprint}}",
+        summary="Forget an encryption key",
+        tag="cluster",
+        handle=remove_key,
+        parameters=(_FINGERPRINT,),
+        responses={204: Shape("It is forgotten.")},
+        errors=("key_not_found", "state_conflict"),
+    ),
+)

@@ -1,0 +1,190 @@
+"""`caxton cluster`: the ring of nodes, as the server that is asked sees it."""
+
+from typing import Any, Final, TextIO
+
+import click
+
+from caxton_node.cli.client import Client, connect, path_of
+from caxton_node.cli.command import Group
+from caxton_node.cli.follow import follow
+from caxton_node.cli.output import Output
+from caxton_node.cli.session import Session, pass_session
+from caxton_node.cli.wording import counted, instant
+
+__all__ = ["cluster", "show_members", "status_facts"]
+
+KEY_LENGTH_MAX: Final = 100
+"""Characters of a key in its file."""
+
+
+@click.group(cls=Group)
+def cluster() -> None:
+    """See the ring of nodes and look after it."""
+
+
+@cluster.command("members")
+@pass_session
+def members(session: Session) -> None:
+    """List the nodes and what is believed of them."""
+    show_members(session.output, connect(session))
+
+
+def show_members(output: Output, client: Client) -> None:
+    """Fetch the members of the server's ring and print them.
+
+    Raises:
+        CaxtonError: The server's own error; `unreachable`; `timed_out`.
+    """
+    document = client.get(path_of("cluster", "members"))
+    if output.is_json:
+        output.document(document)
+        return
+    output.table(
+        ("NODE", "STATE", "ADDRESS", "API", "VERSION", "ROUND TRIP", "HEALTH", "INCARNATION"),
+        [
+            (
+                f"{each['name']} *" if each["is_self"] else each["name"],
+                each["state"],
+                each["address"],
+                each["tags"].get("http"),
+                each["tags"].get("version"),
+                _trip_text(each["round_trip_ms"]),
+                each["local_health"],
+                each["incarnation"],
+            )
+            for each in document["items"]
+        ],
+    )
+
+
+def _trip_text(trip_ms: float | None) -> str | None:
+    if trip_ms is None:
+        return None
+    # The clock of the event loop counts whole milliseconds.
+    return f"{trip_ms:.0f} ms" if trip_ms >= 1 else "< 1 ms"
+
+
+def status_facts(document: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return what people want to know of a ring's status."""
+    totals = document["members"]
+    parts = ", ".join(f"{totals[state]} {state}" for state in totals if state != "total")
+    protection = "encrypted" if document["is_encrypted"] else "not encrypted"
+    return [
+        ("Ring", document["state"] if document["state"] == "off" else _ring_text(document)),
+        ("Label", document["label"]),
+        ("Members", f"{counted(totals['total'], 'node')} ({parts})"),
+        ("Traffic", None if document["state"] == "off" else protection),
+        ("Problems", "\n".join(document["problems"])),
+    ]
+
+
+def _ring_text(document: dict[str, Any]) -> str:
+    return f"{document['state']}, at {document['address']}"
+
+
+@cluster.command("watch")
+@pass_session
+def watch(session: Session) -> None:
+    """Show who comes and goes, until Ctrl-C."""
+    output = session.output
+
+    def show(event: dict[str, Any]) -> None:
+        if output.is_json:
+            output.document(event)
+            return
+        what = event["kind"].removeprefix("member.")
+        output.line(f"{instant(event['at'])}  {what:<9}  {event['name']} at {event['address']}")
+
+    client = connect(session)
+    stream = client.events(
+        "GET", path_of("events"), query={"kind": "member."}, timeout_s=session.timeout_s
+    )
+    follow(stream, show)
+
+
+@cluster.command("leave")
+@pass_session
+def leave(session: Session) -> None:
+    """Let the server say goodbye to its ring.
+
+    It goes on alone, with its agents, until it is started again.
+    """
+    document = connect(session).call("POST", path_of("cluster", "leave"))
+    output = session.output
+    if output.is_json:
+        output.document(document)
+    elif document["is_announced"]:
+        output.done("The node has left the ring; the others know")
+    else:
+        output.done("The node has left the ring; the others will find it gone")
+
+
+@cluster.group("keys")
+def keys() -> None:
+    """Look after the keys that encrypt what the nodes of a ring say.
+
+    Of one node, and until it stops: do the same on every node, and change their settings. The
+    order of a rotation: install everywhere, use everywhere, remove the old one everywhere.
+    """
+
+
+@keys.command("list")
+@pass_session
+def list_keys(session: Session) -> None:
+    """List the fingerprints of the node's keys."""
+    document = connect(session).get(path_of("cluster", "keys"))
+    output = session.output
+    if output.is_json:
+        output.document(document)
+        return
+    if not document["items"]:
+        output.note("No keys: nothing is encrypted.")
+        return
+    output.table(
+        ("FINGERPRINT", "IN USE"),
+        [(each["fingerprint"], each["is_in_use"]) for each in document["items"]],
+    )
+
+
+@keys.command("install")
+@click.argument("file", metavar="FILE", type=click.File("r"))
+@pass_session
+def install(session: Session, file: TextIO) -> None:
+    """Let the node decrypt with one more key.
+
+    FILE holds it in base64; - reads standard input. A key on the command line would be for
+    everyone to see.
+    """
+    try:
+        text = file.read(KEY_LENGTH_MAX + 1).strip()
+    except UnicodeDecodeError:
+        raise click.UsageError("The file holds no key in base64.") from None
+    body = {"key": text}
+    document = connect(session).call("POST", path_of("cluster", "keys"), body=body)
+    _confirm(session, document, f"Key {document['fingerprint']} is installed")
+
+
+@keys.command("use")
+@click.argument("fingerprint", metavar="FINGERPRINT")
+@pass_session
+def use(session: Session, fingerprint: str) -> None:
+    """Let the node encrypt with an installed key."""
+    path = path_of("cluster", "keys", fingerprint, "use")
+    document = connect(session).call("POST", path)
+    _confirm(session, document, f"Key {fingerprint} is in use")
+
+
+@keys.command("remove")
+@click.argument("fingerprint", metavar="FINGERPRINT")
+@pass_session
+def remove(session: Session, fingerprint: str) -> None:
+    """Let the node forget a key."""
+    connect(session).call("DELETE", path_of("cluster", "keys", fingerprint))
+    session.output.done(f"Key {fingerprint} is forgotten")
+
+
+def _confirm(session: Session, document: dict[str, Any], text: str) -> None:
+    if session.output.is_json:
+        session.output.document(document)
+    else:
+        session.output.done(text)

@@ -1,0 +1,324 @@
+"""A node's place in the ring of nodes: the membership library, opened and closed with the node.
+
+It looks for its peers for as long as it runs, tells its watchers who came and went, and says
+goodbye at the end. Who is alive is the library's belief; nothing here second-guesses it. No
+message of an agent travels by it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from caxton_cluster import Cluster, Member, MemberState, SwimConfig, fast, lan, local, wan
+from caxton_cluster import ClusterSettings as Membership
+from caxton_cluster.errors import ClusterError, InvalidSetting, JoinFailed, KeyRejected
+from caxton_cluster.serf.overlay import SerfOverlay
+from caxton_cluster.serf.tags import decode_tags, encode_tags
+from caxton_cluster.swim.events import (
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
+    NameConflict,
+)
+from caxton_node.config import Settings
+from caxton_node.domain.errors import Conflict, NotFound, Rejected
+from caxton_node.ring_place import address_of, announced_address, gossip_address
+from caxton_node.runtime import ring as views
+from caxton_node.telemetry.events import Events
+
+__all__ = ["LEAVE_TIMEOUT_S", "ClusterRing", "membership", "open_ring"]
+
+LEAVE_TIMEOUT_S: Final = 3.0
+"""For telling the others of a goodbye. Then the node goes without, and is found dead."""
+
+JOIN_REPORT_S: Final = 30.0
+"""How often the log says that no peer was found. Attempts never end."""
+
+PEERS_FILE: Final = "cluster-peers.json"
+"""In the data directory: whom the node knew, so that it finds the ring again after a restart."""
+
+_log = logging.getLogger("caxton.ring")
+
+_STATES: Final[Mapping[MemberState, views.MemberState]] = {
+    MemberState.ALIVE: "alive",
+    MemberState.SUSPECT: "suspect",
+    MemberState.DEAD: "dead",
+    MemberState.LEFT: "left",
+}
+
+
+@asynccontextmanager
+async def open_ring(settings: Settings, *, version: str) -> AsyncIterator["ClusterRing | None"]:
+    """Become a member where the settings ask for it, and leave at the end.
+
+    Args:
+        settings: Of the node.
+        version: Of the program, for everyone to see.
+
+    Raises:
+        Rejected: `invalid_settings`: they cannot work together.
+        Conflict: `state_conflict`: the address cannot be listened on.
+    """
+    member = membership(settings)
+    if member is None:
+        yield None
+        return
+    ring = ClusterRing(member, settings.cluster.peers, version=version)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(ring.cluster)
+        except OSError as error:
+            raise Conflict(
+                "state_conflict",
+                f"The ring cannot listen on {member.bind_host} port {member.bind_port}: "
+                f"{error.strerror or error}",
+                hint="choose another address with --gossip",
+            ) from None
+        except ClusterError as error:
+            raise Rejected("invalid_settings", f"The ring cannot be opened: {error}") from None
+        try:
+            yield ring
+        finally:
+            await ring.leave()
+
+
+def membership(settings: Settings) -> Membership | None:
+    """Return what the library is to be, or None where there is no ring."""
+    bind = gossip_address(settings.cluster)
+    if bind is None:
+        return None
+    advertise = settings.cluster.advertise
+    advertise_host, advertise_port = address_of(advertise) if advertise else (None, None)
+    return Membership(
+        name=settings.node.name,
+        bind_host=bind[0],
+        bind_port=bind[1],
+        advertise_host=advertise_host,
+        advertise_port=advertise_port,
+        label=settings.cluster.label,
+        keys=settings.cluster.keys(),
+        peers_path=settings.node.data_dir / PEERS_FILE,
+        swim=_swim(settings.cluster.preset),
+    )
+
+
+def _swim(preset: str) -> SwimConfig:
+    return {"lan": lan, "wan": wan, "local": local, "fast": fast}[preset]()
+
+
+class ClusterRing:
+    """The `Ring` of a node, by `caxton_cluster`. Use `open_ring`.
+
+    Args:
+        member: Who and where the node is.
+        peers: Whom to look for, as `host:port`; it may be nobody.
+        version: Of the program.
+    """
+
+    def __init__(self, member: Membership, peers: Sequence[str], *, version: str) -> None:
+        self._tags = {"role": "caxton", "version": version}
+        self.cluster = Cluster(member, overlay=SerfOverlay)
+        self._peers = tuple(peers)
+        self._has_joined = False
+        self._why_not = ""
+        self._is_leaving = False
+        self._joining: asyncio.Task[None] | None = None
+
+    def start(self, tasks: asyncio.TaskGroup, events: Events) -> list[asyncio.Task[None]]:
+        """Look for the peers and tell `events` who comes and goes, in tasks to be cancelled."""
+        self._announce()
+        started = [tasks.create_task(self._relay(events), name="ring-events")]
+        if self._peers:
+            self._joining = tasks.create_task(self._join(), name="ring-join")
+            started.append(self._joining)
+        return started
+
+    async def _join(self) -> None:
+        while True:
+            try:
+                address = await self.cluster.join(self._peers, timeout_s=JOIN_REPORT_S)
+            except JoinFailed as problem:
+                self._why_not = "; ".join(problem.reasons) or "none of the peers answers"
+                _log.warning("no peer was found yet: %s", self._why_not)
+            except InvalidSetting as problem:
+                # Whatever passed the settings and cannot be tried stays so.
+                self._why_not = str(problem)
+                _log.error("the peers cannot be looked for: %s", problem)
+                return
+            else:
+                self._has_joined, self._why_not = True, ""
+                _log.info("joined the ring through %s", address)
+                return
+
+    async def _relay(self, events: Events) -> None:
+        with self.cluster.subscribe() as subscription:
+            async for event in subscription:
+                self._tell(event, events)
+
+    def _tell(self, event: object, events: Events) -> None:
+        match event:
+            case MemberJoined(member):
+                kind = "member.joined"
+            case MemberUpdated(member):
+                kind = "member.updated"
+            case MemberSuspected(member):
+                kind = "member.suspect"
+            case MemberRecovered(member):
+                kind = "member.recovered"
+            case MemberFailed(member):
+                kind = "member.failed"
+            case MemberLeft(member):
+                kind = "member.left"
+            case NameConflict(known, claimed):
+                _log.warning(
+                    "two nodes are called %s, at %s and %s: give one another --name",
+                    known.name,
+                    known.address,
+                    claimed,
+                )
+                return
+            case _:
+                return
+        _log.info("%s %s at %s", kind, member.name, member.address)
+        events.publish(
+            kind,
+            name=member.name,
+            state=_STATES[member.state],
+            incarnation=member.incarnation,
+            address=str(member.address),
+            tags=decode_tags(member.meta),
+        )
+
+    # What the edges ask.
+
+    @property
+    def state(self) -> views.RingState:
+        """Whether anybody was found."""
+        if self._is_leaving:
+            return "left"
+        if self._has_joined or len(self.cluster.live_members()) > 1:
+            return "joined"
+        return "joining" if self._peers else "alone"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nobody was found though there should be somebody, if that is so."""
+        return (self._why_not or None) if self.state == "joining" else None
+
+    @property
+    def address(self) -> str:
+        """Where the others reach this node."""
+        return str(self.cluster.address)
+
+    @property
+    def label(self) -> str:
+        """The cluster's name; empty without one."""
+        return self.cluster.settings.label
+
+    @property
+    def local_health(self) -> int:
+        """How much the node doubts itself: 0 is well, 7 the worst."""
+        return self.cluster.local_health
+
+    @property
+    def datagrams_dropped_count(self) -> int:
+        """Datagrams dropped because the node did not keep up."""
+        return self.cluster.datagrams_dropped_count
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What went wrong of late without stopping anything."""
+        return tuple(self.cluster.problems) + ((self.trouble,) if self.trouble else ())
+
+    def members(self) -> Sequence[views.RingMember]:
+        """Return all nodes known, this one and those gone of late included, by name."""
+        return tuple(self._view(member) for member in self.cluster.members())
+
+    def _view(self, member: Member) -> views.RingMember:
+        return views.RingMember(
+            name=member.name,
+            state=_STATES[member.state],
+            incarnation=member.incarnation,
+            address=str(member.address),
+            tags=decode_tags(member.meta),
+            is_self=member.name == self.cluster.settings.name,
+            round_trip_s=self.cluster.round_trip_s(member.name),
+        )
+
+    def announce_http(self, host: str, port: int) -> None:
+        """Tell the ring where this node's API listens."""
+        self._tags["http"] = announced_address(host, port, self.cluster.address.host)
+        self._announce()
+
+    def _announce(self) -> None:
+        self.cluster.set_metadata(encode_tags(self._tags))
+
+    async def leave(self) -> bool:
+        """Say goodbye, within `LEAVE_TIMEOUT_S`. The node goes on alone, and leaves once only."""
+        if self._is_leaving:
+            return True
+        self._is_leaving = True
+        if self._joining is not None:
+            self._joining.cancel()
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                return await self.cluster.leave()
+        except TimeoutError:
+            return False
+
+    # Keys.
+
+    def keys(self) -> Sequence[views.RingKey]:
+        """Return the encryption keys, the one in use first; none where nothing is encrypted."""
+        return tuple(
+            views.RingKey(views.fingerprint(key), is_in_use=index == 0)
+            for index, key in enumerate(self.cluster.keys())
+        )
+
+    def install_key(self, key: bytes) -> views.RingKey:
+        """Let messages be decrypted by one more key.
+
+        Raises:
+            Conflict: `state_conflict`: nothing is encrypted here, or there are too many keys.
+        """
+        try:
+            self.cluster.install_key(key)
+        except KeyRejected as error:
+            raise Conflict("state_conflict", f"The key is not installed: {error}") from None
+        return self._key(views.fingerprint(key))
+
+    def use_key(self, fingerprint: str) -> views.RingKey:
+        """Encrypt with an installed key from now on.
+
+        Raises:
+            NotFound: `key_not_found`.
+        """
+        self.cluster.use_key(self._secret(fingerprint))
+        return self._key(fingerprint)
+
+    def remove_key(self, fingerprint: str) -> None:
+        """Forget a key.
+
+        Raises:
+            NotFound: `key_not_found`.
+            Conflict: `state_conflict`: it is in use.
+        """
+        try:
+            self.cluster.remove_key(self._secret(fingerprint))
+        except KeyRejected as error:
+            raise Conflict("state_conflict", f"The key is not removed: {error}") from None
+
+    def _key(self, fingerprint: str) -> views.RingKey:
+        return next(key for key in self.keys() if key.fingerprint == fingerprint)
+
+    def _secret(self, fingerprint: str) -> bytes:
+        installed = self.cluster.keys()
+        for key in installed:
+            if views.fingerprint(key) == fingerprint:
+                return key
+        raise NotFound("key_not_found", f"No key with the fingerprint {fingerprint} is installed")
