@@ -36,8 +36,9 @@ __all__ = ["LEAVE_TIMEOUT_S", "ClusterRing", "membership", "open_ring"]
 LEAVE_TIMEOUT_S: Final = 3.0
 """For telling the others of a goodbye. Then the node goes without, and is found dead."""
 
+JOIN_REPORT_FIRST_S: Final = 5.0
 JOIN_REPORT_S: Final = 30.0
-"""How often the log says that no peer was found. Attempts never end."""
+"""When the log first says that no peer was found, and how often then. Attempts never end."""
 
 PEERS_FILE: Final = "cluster-peers.json"
 """In the data directory: whom the node knew, so that it finds the ring again after a restart."""
@@ -139,10 +140,12 @@ class ClusterRing:
         return started
 
     async def _join(self) -> None:
+        timeout_s = JOIN_REPORT_FIRST_S
         while True:
             try:
-                address = await self.cluster.join(self._peers, timeout_s=JOIN_REPORT_S)
+                address = await self.cluster.join(self._peers, timeout_s=timeout_s)
             except JoinFailed as problem:
+                timeout_s = JOIN_REPORT_S
                 self._why_not = "; ".join(problem.reasons) or "none of the peers answers"
                 _log.warning("no peer was found yet: %s", self._why_not)
             except InvalidSetting as problem:

@@ -1,0 +1,153 @@
+"""`caxton cluster` against a server that answers as it was told."""
+
+import pytest
+
+from caxton_node.cli.client import path_of
+from tests.command_line import CommandLine
+from tests.scripted_http import scripted_http
+
+MEMBER = {
+    "name": "n1",
+    "state": "alive",
+    "incarnation": 17,
+    "address": "10.0.0.1:7946",
+    "tags": {"role": "caxton", "version": "0.1.0", "http": "10.0.0.1:8080"},
+    "is_self": True,
+    "local_health": 0,
+    "round_trip_ms": None,
+}
+OTHER = {
+    "name": "go0",
+    "state": "suspect",
+    "incarnation": 3,
+    "address": "10.0.0.2:7946",
+    "tags": {},
+    "is_self": False,
+    "local_health": None,
+    "round_trip_ms": 12.4,
+}
+MEMBERS = {"items": [MEMBER, OTHER], "total": 2, "next_cursor": None}
+STATUS = {
+    "node": "n1",
+    "state": "joined",
+    "address": "10.0.0.1:7946",
+    "label": "blue",
+    "is_encrypted": True,
+    "local_health": 0,
+    "members": {"total": 2, "alive": 1, "suspect": 1, "dead": 0, "left": 0},
+    "datagrams_dropped": 0,
+    "problems": ["member x was refused: its versions"],
+}
+KEY = {"fingerprint": "9f86d081884c7d65", "is_in_use": True}
+
+
+@pytest.fixture
+def script():
+    with scripted_http() as served:
+        yield served
+
+
+@pytest.fixture
+def caxton(script, capsys, monkeypatch):
+    for name in ("CAXTON_SERVER", "CAXTON_DEBUG", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return CommandLine(capsys, script.url)
+
+
+def cells(line):
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def test_members_are_listed_with_the_one_that_was_asked_marked(caxton, script):
+    script.on("GET", path_of("cluster", "members"), MEMBERS)
+    _, first, second = caxton("cluster", "members").out.splitlines()
+    assert cells(first) == [
+        "n1 *",
+        "alive",
+        "10.0.0.1:7946",
+        "10.0.0.1:8080",
+        "0.1.0",
+        "-",
+        "0",
+        "17",
+    ]  # fmt: skip -- a row of a table
+    assert cells(second) == ["go0", "suspect", "10.0.0.2:7946", "-", "-", "12 ms", "-", "3"]
+
+
+def test_a_round_trip_below_the_resolution_of_the_clock_is_no_zero(caxton, script):
+    near = MEMBERS | {"items": [OTHER | {"round_trip_ms": 0.0}]}
+    script.on("GET", path_of("cluster", "members"), near)
+    assert "< 1 ms" in caxton("cluster", "members").out
+
+
+def test_the_status_of_a_cluster_is_its_facts_and_its_members(caxton, script):
+    script.on("GET", path_of("cluster", "status"), STATUS)
+    script.on("GET", path_of("cluster", "members"), MEMBERS)
+    said = caxton("status", "--cluster").out
+    assert "joined, at 10.0.0.1:7946" in said
+    assert "2 nodes (1 alive, 1 suspect, 0 dead, 0 left)" in said
+    assert "member x was refused" in said
+    assert "n1 *" in said
+
+
+def test_the_status_of_a_cluster_in_json_is_two_documents(caxton, script):
+    script.on("GET", path_of("cluster", "status"), STATUS)
+    script.on("GET", path_of("cluster", "members"), MEMBERS)
+    ran = caxton("status", "--cluster", "--output", "json")
+    assert ran.documents == [STATUS, MEMBERS]
+
+
+def test_who_comes_and_goes_is_shown_as_it_happens(caxton, script):
+    failed = {"kind": "member.failed", "at": "2026-01-31T10:00:00Z", "name": "n2", "address": "b:2"}
+    script.events("GET", path_of("events"), ("member.failed", failed))
+    ran = caxton("cluster", "watch")
+    assert script.received[-1].query["kind"] == "member."
+    assert cells(ran.out)[1:] == ["failed", "n2 at b:2"]
+
+
+@pytest.mark.parametrize(
+    ("is_announced", "said"), [(True, "the others know"), (False, "will find it gone")]
+)
+def test_leaving_tells_whether_the_others_know(caxton, script, is_announced, said):
+    script.on("POST", path_of("cluster", "leave"), {"is_announced": is_announced})
+    assert said in caxton("cluster", "leave").out
+
+
+def test_keys_are_listed_by_fingerprint(caxton, script):
+    document = {"items": [KEY], "total": 1, "next_cursor": None}
+    script.on("GET", path_of("cluster", "keys"), document)
+    assert cells(caxton("cluster", "keys", "list").out.splitlines()[1]) == [
+        "9f86d081884c7d65",
+        "yes",
+    ]
+
+
+def test_a_ring_without_keys_says_that_nothing_is_encrypted(caxton, script):
+    script.on("GET", path_of("cluster", "keys"), {"items": [], "total": 0, "next_cursor": None})
+    assert "nothing is encrypted" in caxton("cluster", "keys", "list").err
+
+
+def test_a_key_is_installed_from_its_file_and_not_shown(caxton, script, tmp_path):
+    script.on("POST", path_of("cluster", "keys"), KEY, status=201)
+    (tmp_path / "key").write_text("a2V5\n")
+    ran = caxton("cluster", "keys", "install", str(tmp_path / "key"))
+    assert script.received[-1].body == {"key": "a2V5"}
+    assert ran.out == "✓ Key 9f86d081884c7d65 is installed\n"
+
+
+def test_a_key_is_used_and_removed_by_its_fingerprint(caxton, script):
+    fingerprint = KEY["fingerprint"]
+    script.on("POST", path_of("cluster", "keys", fingerprint, "use"), KEY)
+    script.on("DELETE", path_of("cluster", "keys", fingerprint), None, status=204)
+    assert caxton("cluster", "keys", "use", fingerprint).out.endswith("is in use\n")
+    assert caxton("cluster", "keys", "remove", fingerprint).out.endswith("is forgotten\n")
+    assert script.received[-1].method == "DELETE"
+
+
+def test_a_server_in_no_ring_says_how_to_be_in_one(caxton, script):
+    script.problem(
+        "POST", path_of("cluster", "leave"), "state_conflict", 409, hint="start it with --gossip"
+    )
+    ran = caxton("cluster", "leave")
+    assert ran.code == 6
+    assert "--gossip" in ran.err
