@@ -78,7 +78,7 @@ async def open_ring(settings: Settings, *, version: str) -> AsyncIterator["Clust
                 "state_conflict",
                 f"The ring cannot listen on {member.bind_host} port {member.bind_port}: "
                 f"{error.strerror or error}",
-                hint="choose another address with --gossip",
+                hint="choose another address with --gossip, or tell the ring's with --advertise",
             ) from None
         except ClusterError as error:
             raise Rejected("invalid_settings", f"The ring cannot be opened: {error}") from None
