@@ -179,7 +179,7 @@ _ROWS: Final = (
         "handler",
         _HANDLER,
         "The class of a Python agent, as `package.module:Class`. Required for "
-        '`kind = "python"`; the node\'s `python.handlers` must allow it.',
+        '`kind = "python"`; the node\'s `python.allow` must name it.',
     ),
     _field("author", None, _LABEL, "Who wrote the agent."),
     _field("license", None, _LABEL, "Under which licence the file may be used."),

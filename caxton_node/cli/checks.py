@@ -1,8 +1,8 @@
 """What `caxton doctor` looks at: each check gives a finding and, for a bad one, what to do."""
 
-import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ def local_findings(flags: Flags, *, is_server_up: bool) -> Iterator[Finding]:
 def _disk_findings(data_dir: Path) -> Iterator[Finding]:
     # A folder that is still to be made is judged by where it will be.
     existing = next(path for path in (data_dir, *data_dir.parents) if path.exists())
-    is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    is_writable = _can_write(existing)
     yield Finding(
         "data_dir",
         is_writable,
@@ -144,3 +144,12 @@ def _model_finding(status: dict[str, Any]) -> Finding:
         text = "No model is configured: the offline provider answers, and says so"
         return Finding("model", True, text)
     return Finding("model", True, f"Model {provider}/{model.get('model') or 'of its own choice'}")
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether a file can be made in a folder: tried, because permissions do not tell all."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

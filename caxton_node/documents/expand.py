@@ -53,7 +53,8 @@ def expand(text: str, environment: Mapping[str, str]) -> tuple[str, tuple[Flaw, 
                 Flaw(
                     f"needs the environment variable {name[:100]}, which is not set",
                     "unset_variable",
-                    f"Set it, or write a default: `${{{name[:100]}:-…}}`",
+                    "Set it for the node (agent files see what its setting `agents.environment` "
+                    f"allows), or write a default: `${{{name[:100]}:-…}}`",
                 )
             )
         return value or ""

@@ -3,9 +3,15 @@
 from dataclasses import replace
 
 from caxton_node.domain.agent import BudgetSettings
-from caxton_node.llm.budget import BudgetDecision, BudgetSpent, BudgetState, decide_budget
+from caxton_node.llm.budget import (
+    BudgetDecision,
+    BudgetSpent,
+    BudgetState,
+    Proceed,
+    decide_budget,
+)
 from caxton_node.llm.estimate import estimate_request_tokens
-from caxton_node.llm.model import ModelReply, ModelRequest, Usage
+from caxton_node.llm.model import OFFLINE, ModelReply, ModelRequest, Usage
 from caxton_node.llm.prices import PriceTable
 from caxton_node.store.protocol import UsageTotal
 
@@ -34,7 +40,12 @@ class Spending:
         self._has_summarized = False
 
     def check(self, request: ModelRequest) -> BudgetDecision:
-        """Decide whether the next call of the model may be made."""
+        """Decide whether the next call of the model may be made.
+
+        Without a model nothing is spent, so nothing is refused.
+        """
+        if self._provider == OFFLINE:
+            return Proceed()
         tokens = estimate_request_tokens(request)
         return decide_budget(
             self._budget,
@@ -52,6 +63,8 @@ class Spending:
 
     def add(self, reply: ModelReply) -> UsageTotal:
         """Add what a call cost; return it for the books."""
+        if reply.provider == OFFLINE:
+            return UsageTotal()
         tokens = reply.usage.total_tokens
         cost = self._prices.cost_usd(reply.provider, reply.model, reply.usage)
         self._state = BudgetState(

@@ -271,6 +271,15 @@ def done_tool_call(message_id: str) -> Step:
     )
 
 
+async def test_without_a_model_no_budget_is_spent(node):
+    await deploy(node, agent(more="[budget]\ntokens_per_day = 10\n", tools='["echo"]'))
+    for _ in range(3):
+        answer = await ask(node, receiver="agent", content='Echo "a rather long sentence"')
+        assert answer.performative is Performative.INFORM
+    usage = await node.store.usage(agent="agent")
+    assert usage.input_tokens == 0
+
+
 async def test_without_a_model_the_offline_provider_answers_and_says_so(node):
     await deploy(node, agent(tools='["text_processor"]'))
     answer = await ask(node, receiver="agent", content='Count the words in "one two three"')
