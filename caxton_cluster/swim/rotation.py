@@ -41,15 +41,16 @@ class Rotation:
     def take(self, count: int, is_wanted: Callable[[str], bool]) -> list[str]:
         """Return up to `count` different names that `is_wanted`, the next in turn."""
         taken: list[str] = []
-        for _ in range(len(self._names)):
-            if len(taken) == count:
-                break
+        # A reshuffle in the middle can bring the same name round again; it must not use up the
+        # turn of one that was not asked yet, or a lonely peer is missed now and then.
+        seen: set[str] = set()
+        while len(taken) < count and len(seen) < len(self._names):
             if self._next >= len(self._names):
                 self._next = 0
                 self._random.shuffle(self._names)
             name = self._names[self._next]
             self._next += 1
-            # A reshuffle in the middle can bring the same name round again.
-            if name not in taken and is_wanted(name):
+            if name not in seen and is_wanted(name):
                 taken.append(name)
+            seen.add(name)
         return taken

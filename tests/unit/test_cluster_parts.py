@@ -104,6 +104,16 @@ def test_the_health_score_stays_in_its_bounds():
 # Rotation.
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_one_who_is_wanted_is_found_wherever_the_pass_begins(seed):
+    rotation = Rotation(random.Random(seed))
+    for name in ("me", "peer"):
+        rotation.add(name)
+    for _ in range(20):
+        assert rotation.take(3, lambda name: name == "peer") == ["peer"]
+        rotation.take(1, lambda _: True)
+
+
 def test_everyone_is_picked_once_before_anyone_is_picked_twice():
     rotation = Rotation(random.Random(1))
     for name in "abcdefgh":
