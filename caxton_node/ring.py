@@ -127,7 +127,9 @@ class ClusterRing:
         self._peers = tuple(peers)
         self._has_joined = False
         self._why_not = ""
+        self._leaving = asyncio.Lock()
         self._is_leaving = False
+        self._is_announced = False
         self._joining: asyncio.Task[None] | None = None
 
     def start(self, tasks: asyncio.TaskGroup, events: Events) -> list[asyncio.Task[None]]:
@@ -263,16 +265,17 @@ class ClusterRing:
 
     async def leave(self) -> bool:
         """Say goodbye, within `LEAVE_TIMEOUT_S`. The node goes on alone, and leaves once only."""
-        if self._is_leaving:
-            return True
-        self._is_leaving = True
-        if self._joining is not None:
-            self._joining.cancel()
-        try:
-            async with asyncio.timeout(LEAVE_TIMEOUT_S):
-                return await self.cluster.leave()
-        except TimeoutError:
-            return False
+        async with self._leaving:
+            if not self._is_leaving:
+                self._is_leaving = True
+                if self._joining is not None:
+                    self._joining.cancel()
+                try:
+                    async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                        self._is_announced = await self.cluster.leave()
+                except TimeoutError:
+                    _log.warning("there was no time to tell the ring of our leaving")
+            return self._is_announced
 
     # Keys.
 
