@@ -102,11 +102,9 @@ class Batch:
     silent: list[JournalCall] = field(default_factory=list)
     """The calls that came without a callback."""
     writes: list[Write] = field(default_factory=list)
-
-    @property
-    def entry_count(self) -> int:
-        """How many messages, settlements and ordinary writes it holds."""
-        return len(self.accepted) + len(self.settled) + len(self.writes)
+    entry_count: int = 0
+    """How many messages, settlements and ordinary writes it holds. Asked at every message, so
+    it is kept instead of counted."""
 
     @property
     def is_full(self) -> bool:
@@ -125,6 +123,8 @@ class Batch:
             TypeError | ValueError: A message cannot be packed (a bug of whoever built it);
                 nothing was added.
         """
+        # Counted only once nothing can fail any more.
+        entry_count = len(accepted) + len(settled)
         if accepted:
             # Packing here, not in the writer, keeps a bad message from failing all the others.
             packed = [encode_message(message) for _, message in accepted]
@@ -160,10 +160,16 @@ class Batch:
                     reason if reason is None else storable_text(reason),
                 )
             )
+        self.entry_count += entry_count
         if committed is not None:
             self.callbacks.append(committed)
         else:
             self.silent.append(JournalCall(tuple(accepted), tuple(settled)))
+
+    def add_write(self, write: Write) -> None:
+        """Add one ordinary write."""
+        self.writes.append(write)
+        self.entry_count += 1
 
     def extend(self, later: "Batch") -> None:
         """Add everything of `later`, after what is here."""
@@ -175,6 +181,7 @@ class Batch:
         self.callbacks += later.callbacks
         self.silent += later.silent
         self.writes += later.writes
+        self.entry_count += later.entry_count
 
     def journal_parameters(self, mark: int) -> tuple[str, bytes, str, str]:
         """Return the parameters of `accept_and_settle`.

@@ -129,7 +129,8 @@ class Writer:
         self.backlog += len(accepted) + len(settled)
         if accepted:
             self.last_seq = max(self.last_seq, accepted[-1][0])
-        self._schedule()
+        if not self._is_scheduled and not self._in_flight:
+            self._schedule()
 
     def raise_last_seq(self, seq: int) -> None:
         """Take note of a number that is used otherwise than by `append`."""
@@ -147,7 +148,7 @@ class Writer:
         if self._thread is None or self._loop is None:
             raise Unavailable("storage_unavailable", "The store is closed.")
         done = write.done = self._loop.create_future()
-        self._batch().writes.append(write)
+        self._batch().add_write(write)
         self.backlog += 1
         self._schedule()
         try:
