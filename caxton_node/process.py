@@ -23,11 +23,16 @@ from caxton_node.domain.errors import CaxtonError
 from caxton_node.sd_notify import notify
 from caxton_node.telemetry.logging import Logs, configure_logging
 
-__all__ = ["run", "serve"]
+__all__ = ["COLLECT_EVERY", "SWITCH_INTERVAL_S", "run", "serve"]
 
 COLLECT_EVERY: Final = (50_000, 20, 100)
 """Thresholds of the garbage collector. Messages in flight are many and short-lived, and hold no
 cycles; Python's default of 700 objects would look through them thousands of times a second."""
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long the event loop may keep the writer's thread waiting for the interpreter. With Python's
+default of 5 ms a busy loop holds up each commit several times: measured here, 40,000 messages/s
+instead of 55,000, and a p99 of 40 ms instead of 7 ms at half load."""
 
 LAST_RESORT_S: Final = 15.0
 """For everything after the drain. Then the process ends, whatever still runs in it."""
@@ -99,6 +104,7 @@ def run(loaded: LoadedSettings, reread: Callable[[], LoadedSettings] | None = No
     """
     settings = loaded.settings
     gc.set_threshold(*COLLECT_EVERY)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     logs = configure_logging(
         level=settings.log.level,
         format=settings.log.format,

@@ -29,7 +29,7 @@ from caxton_node.config import load_settings
 from caxton_node.domain.delivery import DeliveryMode
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
-from caxton_node.process import COLLECT_EVERY
+from caxton_node.process import COLLECT_EVERY, SWITCH_INTERVAL_S
 
 ROOT = Path(__file__).parent.parent
 PEER_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
@@ -176,10 +176,15 @@ class Load:
         self.sent += 1
 
     def wait_for_answer(self, message):
-        future = asyncio.get_running_loop().create_future()
+        waiting = self.node.answers.expect("client", message.id)
+        answer = waiting.__enter__()
         sent = time.perf_counter()
-        future.add_done_callback(lambda _: self.answered.append(time.perf_counter() - sent))
-        self.node.answers._futures[("client", message.id)] = future
+
+        def answered(_):
+            self.answered.append(time.perf_counter() - sent)
+            waiting.__exit__(None, None, None)
+
+        answer.add_done_callback(answered)
 
     def done(self):
         return len(self.answered) if self.is_answered else Sink.count
@@ -292,6 +297,7 @@ if __name__ == "__main__":
         from loadtests import local
 
         gc.set_threshold(*COLLECT_EVERY)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             print(json.dumps(runner.run(local.run_scenario(**json.loads(sys.argv[2])))))
     else:
