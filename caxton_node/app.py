@@ -45,12 +45,12 @@ from caxton_node.telemetry.events import Events
 from caxton_node.tools.builtin import builtin_tools
 from caxton_node.tools.registry import ToolRegistry
 
-__all__ = ["SystemClock", "open_node"]
+__all__ = ["SystemClock", "forget_before", "open_node"]
 
 RECOVERY_PAGE: Final = 1_000
 
 JANITOR_EVERY_S: Final = 60.0
-JANITOR_ROWS_MAX: Final = 10_000
+JANITOR_PAGE: Final = 1_000
 
 _log = logging.getLogger("caxton.node")
 
@@ -306,12 +306,25 @@ async def _recover(node: Node) -> None:
         _log.info("recovered %d accepted messages", count)
 
 
+async def forget_before(store: Store, before: int) -> int:
+    """Delete every message that was settled before an instant; return how many.
+
+    A page is one transaction, so that what arrives meanwhile is written between two pages.
+    """
+    count = 0
+    while True:
+        deleted = await store.prune(before=before, limit=JANITOR_PAGE)
+        count += deleted
+        if deleted < JANITOR_PAGE:
+            return count
+
+
 async def _forget_old(node: Node, retention_s: float) -> None:
-    """Delete settled messages older than the retention, a bounded number at a time."""
+    """Delete settled messages older than the retention, for ever, every so often."""
     while True:
         await asyncio.sleep(JANITOR_EVERY_S)
         before = node.clock.now_ms() - int(retention_s * 1000)
         try:
-            await node.store.prune(before=before, limit=JANITOR_ROWS_MAX)
+            await forget_before(node.store, before)
         except CaxtonError as problem:
             _log.warning("old messages could not be deleted: %s", problem)
