@@ -64,7 +64,7 @@ class SystemClock:
 
     def now_ms(self) -> int:
         """Return milliseconds since 1970, UTC."""
-        return int(time.time() * 1000)
+        return time.time_ns() // 1_000_000
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Call back on the event loop after `delay_s` seconds, unless the node has closed."""

@@ -416,16 +416,24 @@ class Pipeline:
         many wait here as messages are in flight.
         """
 
-        def committed(error: Unavailable | None) -> None:
-            if error is None:
-                then()
-            else:
-                self._clock.call_later(REWRITE_AFTER_S, again)
+        # No closures that name each other: each answer would leave a cycle to the collector.
+        self._journal.write(
+            accepted, settled, functools.partial(self._kept, accepted, settled, then)
+        )
 
-        def again() -> None:
-            self._journal.write(accepted, settled, committed)
-
-        again()
+    def _kept(
+        self,
+        accepted: Sequence[tuple[int, Message]],
+        settled: Sequence[Settlement],
+        then: Callable[[], None],
+        error: Unavailable | None,
+    ) -> None:
+        """Go on with an answer that is on disk, or write it again a little later."""
+        if error is None:
+            then()
+            return
+        again = functools.partial(self._write_until_kept, accepted, settled, then)
+        self._clock.call_later(REWRITE_AFTER_S, again)
 
     # When it does not go well.
 

@@ -1,6 +1,7 @@
 """The one way through, on a whole node with Python agents and the real store."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -39,6 +40,21 @@ async def test_an_answer_belongs_to_its_question(node):
     page = await node.store.messages(conversation_id=answer.conversation_id)
     question = page.items[0].message
     assert answer.in_reply_to == question.id
+
+
+async def test_an_exchange_leaves_nothing_to_the_garbage_collector(node):
+    """A cycle or two an answer made the collector stop the node for 40 ms twice a second."""
+    await deploy(node, python_agent("echo", "Echo"))
+    await ask(node, receiver="echo")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await ask(node, receiver="echo")
+        await node.store.flush()
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
 
 
 async def test_reply_with_is_what_the_answer_carries(node):

@@ -33,9 +33,10 @@ def test_one_seed_replays_exactly():
 
 def test_the_ids_of_one_boot_rise_and_never_repeat():
     new_id = id_factory("token")
-    ids = [new_id("msg") for _ in range(300)]
+    ids = [new_id("msg") for _ in range(10_000)]
     assert ids == sorted(set(ids))
     assert ids[0] == "msg-token-00000001"
+    assert ids[0x0FFF:0x1001] == ["msg-token-00001000", "msg-token-00001001"]
 
 
 def test_kinds_share_one_counter():
