@@ -92,6 +92,8 @@ class ClusterSettings:
     """File that remembers the ring over a restart."""
     compresses: bool = False
     """Whether to compress what is sent; what comes is decompressed in any case."""
+    is_digest_reader: Callable[[Member], bool] = lambda _: True
+    """Whether a member reads the digest on our acks (`Cluster.set_digest`). Serf agents do not."""
     swim: SwimConfig = field(default_factory=lan)
 
     def __post_init__(self) -> None:
@@ -175,15 +177,14 @@ class Cluster:
         )
         wire = Wire(label=settings.label, key_ring=self._key_ring, compresses=settings.compresses)
         now = asyncio.get_running_loop().time()
-        if overlay is None:
-            return Machine(settings.swim, own, random=self._random, now=now, wire=wire)
         return Machine(
             settings.swim,
             own,
             random=self._random,
             now=now,
             wire=wire,
-            user_state=overlay.user_state,
+            user_state=overlay.user_state if overlay else lambda _: b"",
+            is_digest_reader=settings.is_digest_reader,
         )
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -338,6 +339,17 @@ class Cluster:
         machine, driver = self._live
         machine.update_meta(meta, driver.now())
         driver.settle()
+
+    def set_digest(self, digest: bytes) -> None:
+        """Let every peer hear `digest` from now on, as `DigestHeard` of its subscribers.
+
+        It rides on acks and exchanges of tables, so that each live peer hears the present one
+        about once a round of probes; nothing is sent because of it. Set it as often as you like.
+
+        Raises:
+            MetadataTooLarge: It has more than 512 bytes.
+        """
+        self._live[0].digests.set(digest)
 
     def carry_out(self, actions: Iterable[Action]) -> None:
         """Do what the overlay asks, such as the result of `SerfOverlay.send_event`."""

@@ -7,6 +7,7 @@ message of an agent travels by it.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -42,6 +43,9 @@ JOIN_REPORT_S: Final = 30.0
 
 PEERS_FILE: Final = "cluster-peers.json"
 """In the data directory: whom the node knew, so that it finds the ring again after a restart."""
+
+ROLE: Final = "caxton"
+"""The tag `role` of a node. Agents of serf that share the ring have another, or none."""
 
 _log = logging.getLogger("caxton.ring")
 
@@ -105,7 +109,12 @@ def membership(settings: Settings) -> Membership | None:
         keys=settings.cluster.keys(),
         peers_path=settings.node.data_dir / PEERS_FILE,
         swim=_swim(settings.cluster.preset),
+        is_digest_reader=_is_node,
     )
+
+
+def _is_node(member: Member) -> bool:
+    return decode_tags(member.meta).get("role") == ROLE
 
 
 def _swim(preset: str) -> SwimConfig:
@@ -122,7 +131,9 @@ class ClusterRing:
     """
 
     def __init__(self, member: Membership, peers: Sequence[str], *, version: str) -> None:
-        self._tags = {"role": "caxton", "version": version}
+        # The epoch tells one life of the process from the next: what it said before is void.
+        epoch = time.time_ns() // 1_000_000
+        self._tags = {"role": ROLE, "version": version, "epoch": str(epoch)}
         self.cluster = Cluster(member, overlay=SerfOverlay)
         self._peers = tuple(peers)
         self._has_joined = False
@@ -257,7 +268,14 @@ class ClusterRing:
 
     def announce_http(self, host: str, port: int) -> None:
         """Tell the ring where this node's API listens."""
-        self._tags["http"] = announced_address(host, port, self.cluster.address.host)
+        self._announce_address("http", host, port)
+
+    def announce_grpc(self, host: str, port: int) -> None:
+        """Tell the ring where other nodes dial this one."""
+        self._announce_address("grpc", host, port)
+
+    def _announce_address(self, tag: str, host: str, port: int) -> None:
+        self._tags[tag] = announced_address(host, port, self.cluster.address.host)
         self._announce()
 
     def _announce(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from caxton_cluster.types import Address, Member
 
 __all__ = [
+    "DigestHeard",
     "Event",
     "LeaveFinished",
     "MemberFailed",
@@ -116,6 +117,14 @@ class UserState:
 
 
 @dataclass(frozen=True, slots=True)
+class DigestHeard:
+    """What a member's layer above holds, in its own short form; said again whenever heard."""
+
+    name: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveFinished:
     """The news of our leaving went out, or time ran out first."""
 
@@ -135,5 +144,6 @@ Event = (
     | SeedSilent
     | UserMessage
     | UserState
+    | DigestHeard
     | LeaveFinished
 )

@@ -25,6 +25,7 @@ from caxton_cluster.swim.awareness import Awareness
 from caxton_cluster.swim.beliefs import Beliefs
 from caxton_cluster.swim.context import Context
 from caxton_cluster.swim.courier import Courier
+from caxton_cluster.swim.digest import Digests, from_ack
 from caxton_cluster.swim.events import Event, LeaveFinished, UserMessage
 from caxton_cluster.swim.members import MemberTable
 from caxton_cluster.swim.outbox import Datagram, Exchange
@@ -96,7 +97,7 @@ class Machine:
         now: The time, in seconds on any steady clock.
         wire: The cluster's label and keys.
         user_state: Gives the application's state for a push/pull (`True` when it is a join).
-        ack_payload: Gives what rides on each ack.
+        is_digest_reader: Whether a member reads the digest that rides on acks.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Machine:
         now: float,
         wire: Wire,
         user_state: Callable[[bool], bytes] = lambda _: b"",
-        ack_payload: Callable[[], bytes] = lambda: b"",
+        is_digest_reader: Callable[[Member], bool] = lambda _: True,
     ) -> None:
         _check_meta(own.meta)
         self.config = config
@@ -123,7 +124,6 @@ class Machine:
             sequences=count(random.randrange(2**31)),
         )
         self._random = random
-        self._ack_payload = ack_payload
         self._now = now
         self._behind_s = 0.0  # how far our clock is behind the caller's
         self._outbox = context.outbox
@@ -134,7 +134,13 @@ class Machine:
         self._streams = wire.streams
         self._courier = Courier(context, wire.packets)
         self.beliefs = Beliefs(context, self._courier)
-        self._syncer = Syncer(context, self.beliefs, wire.streams, user_state)
+        self.digests = Digests(own.name, is_digest_reader)
+        self._syncer = Syncer(
+            context,
+            self.beliefs,
+            wire.streams,
+            lambda is_join: self.digests.sign(user_state(is_join)),
+        )
         self._prober = Prober(context, self.beliefs, self._courier, self._syncer.dial_ping)
         self._relay = Relay(context, self._courier)
         self._start_timers()
@@ -272,9 +278,8 @@ class Machine:
                 self._answer(message, sender)
             case IndirectPing():
                 self._relay.hear_request(message, sender, self.table.own, now)
-            case Ack(sequence):
-                if not self._prober.hear_ack(sequence, now):
-                    self._relay.hear_ack(sequence)
+            case Ack():
+                self._hear_ack(message, now)
             case Nack(sequence):
                 self._prober.hear_nack(sequence, now)
             case Alive():
@@ -290,12 +295,20 @@ class Machine:
             case _:
                 assert_never(message)
 
+    def _hear_ack(self, ack: Ack, now: float) -> None:
+        target = self._prober.hear_ack(ack.sequence, now)
+        if target is None:
+            self._relay.hear_ack(ack.sequence)
+        elif (heard := from_ack(target, ack.payload)) is not None:
+            self._outbox.publish(heard)
+
     def _answer(self, ping: Ping, sender: Address) -> None:
         own = self.table.own
         if ping.node not in {"", own.name}:
             return  # meant for somebody who was here before us
         target = ping.source or sender
-        ack = Ack(ping.sequence, self._ack_payload())
+        asker = self.table.get(ping.source_node)
+        ack = Ack(ping.sequence, self.digests.ack_payload(asker))
         charge = self.beliefs.accusation(ping.source_node, target)
         if charge is None:
             self._courier.send(target, ack)

@@ -140,18 +140,18 @@ class Prober:
             remaining_s = max(round_.ends_at - now, self._config.probe_timeout_s / 2)
             self._dial_ping(target, Ping(sequence, target.name, own.address, own.name), remaining_s)
 
-    def hear_ack(self, sequence: int, now: float) -> bool:
-        """Take in an ack, direct or relayed; return whether it was for one of our rounds."""
+    def hear_ack(self, sequence: int, now: float) -> str | None:
+        """Take in an ack, direct or relayed; return whom we asked, None if it was not we."""
         round_ = self._rounds.get(sequence)
         if round_ is None:
-            return False
+            return None
         if not round_.is_over:
             if not round_.helper_count:
                 self._round_trips_s[round_.target.name] = now - round_.started_at
             self._awareness.apply(-1)
             self._finish(round_)
             del self._rounds[sequence]
-        return True
+        return round_.target.name
 
     def hear_nack(self, sequence: int, now: float) -> None:
         """Take in that a helper got no answer either."""

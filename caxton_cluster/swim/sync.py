@@ -16,6 +16,7 @@ from typing import Final
 
 from caxton_cluster.swim.beliefs import Beliefs
 from caxton_cluster.swim.context import Context
+from caxton_cluster.swim.digest import split_state
 from caxton_cluster.swim.events import SeedAnswered, SeedSilent, UserState
 from caxton_cluster.swim.outbox import Exchange
 from caxton_cluster.swim.peerbook import PeerBook
@@ -134,8 +135,11 @@ class Syncer:
     def merge(self, theirs: PushPull, now: float, *, is_join: bool) -> bool:
         """Take in a peer's table; return whether it held news of anyone being up."""
         has_news = self._beliefs.hear_table(theirs.records, now)
-        if theirs.user_state:
-            self._outbox.publish(UserState(theirs.user_state, is_join))
+        state, heard = split_state(theirs.user_state)
+        if state:
+            self._outbox.publish(UserState(state, is_join))
+        if heard is not None and heard.name in self._table and heard.name != self._table.own_name:
+            self._outbox.publish(heard)
         return has_news
 
     # By the clock.

@@ -47,7 +47,8 @@ class MemberView(View):
     )
     address: str | None = Field(description="Where the ring reaches it.")
     tags: dict[str, str] = Field(
-        description="What the node says of itself: `role`, `version`, and `http`, where its API is."
+        description="What the node says of itself: `role`, `version`, `epoch` (milliseconds since "
+        "1970 at its start), `http` (where its API is) and `grpc` (where other nodes dial it)."
     )
     is_self: bool
     local_health: int | None = Field(

@@ -96,6 +96,10 @@ class Ring(Protocol):
         """Tell the ring where this node's API listens."""
         ...
 
+    def announce_grpc(self, host: str, port: int) -> None:
+        """Tell the ring where other nodes dial this one."""
+        ...
+
     async def leave(self) -> bool:
         """Say goodbye. The node goes on alone, and leaves once only.
 

@@ -12,7 +12,7 @@ import uvloop
 from caxton_cluster import Cluster, ClusterSettings, MemberState, fast
 from caxton_cluster.errors import InvalidSetting, JoinFailed, KeyRejected, NotRunning
 from caxton_cluster.serf.overlay import SerfOverlay
-from caxton_cluster.swim.events import MemberFailed, MemberLeft, MemberUpdated
+from caxton_cluster.swim.events import DigestHeard, MemberFailed, MemberLeft, MemberUpdated
 from caxton_cluster.swim.wire.messages import Ping
 from caxton_cluster.swim.wire.wire import Wire
 from tests.integration.cluster_ring import DEADLINE_S, start, start_ring, states, until
@@ -297,3 +297,20 @@ def test_a_ring_forms_on_uvloop():
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(run()) == 3
+
+
+@pytest.mark.parametrize("overlay", [None, SerfOverlay], ids=["plain", "serf"])
+async def test_a_digest_reaches_every_peer(stack, overlay):
+    ring = await start_ring(stack, 3, overlay=overlay)
+    wanted = {f"n{number}": f"digest of n{number}".encode() for number in range(3)}
+    for node in ring:
+        node.set_digest(wanted[node.settings.name])
+
+    for node in ring:
+        heard = {node.settings.name: wanted[node.settings.name]}
+        with node.subscribe() as events:
+            async with asyncio.timeout(DEADLINE_S):
+                while heard != wanted:
+                    event = await anext(events)
+                    if isinstance(event, DigestHeard):
+                        heard[event.name] = event.digest

@@ -11,6 +11,7 @@ import pytest
 from caxton_cluster import Cluster, ClusterSettings
 from caxton_cluster.serf.overlay import SerfOverlay, SerfUserEvent
 from caxton_cluster.serf.tags import decode_tags, encode_tags
+from caxton_cluster.swim.digest import DIGEST_SIZE_BYTES_MAX
 from caxton_cluster.swim.events import MemberFailed, MemberSuspected
 from tests.integration.cluster_ring import states, until
 from tests.integration.serf_agents import DEADLINE_S, Agent, needs_serf, poll, start_agents
@@ -44,6 +45,7 @@ async def join(stack: AsyncExitStack, agent: Agent, keys: tuple[bytes, ...], **s
             bind_port=0,
             keys=keys,
             meta=encode_tags({"role": "caxton", "zone": "b"}),
+            is_digest_reader=lambda member: decode_tags(member.meta)["role"] == "caxton",
             **settings,
         ),
         overlay=SerfOverlay,
@@ -79,6 +81,7 @@ async def _hold_for_a_minute(folder: Path, keys: tuple[bytes, ...]) -> None:
             assert row["tags"] == {"role": "caxton", "zone": "b"}
         tags = {member.name: decode_tags(member.meta) for member in ours.members()}
         assert tags["go1"] == {"role": "go"}
+        ours.set_digest(bytes(DIGEST_SIZE_BYTES_MAX))
 
         with ours.subscribe() as events:
             wrong = await _first_accusation(events)
@@ -87,7 +90,10 @@ async def _hold_for_a_minute(folder: Path, keys: tuple[bytes, ...]) -> None:
         assert set(states(ours).values()) == {"alive"}
         for agent in agents:
             assert (await agent.members())["ours"]["status"] == "alive"
-            assert "Suspect ours" not in agent.log.read_text()
+            log = agent.log.read_text()
+            assert "Suspect ours" not in log
+            assert "ping version" not in log, "our digest is nothing for serf"
+            assert "Failed to decode" not in log
         assert ours.statistics.malformed == 0
 
 

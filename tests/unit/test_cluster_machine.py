@@ -130,13 +130,6 @@ def test_a_ping_for_another_name_is_not_answered(bench):
     assert bench.said() == []
 
 
-def test_an_ack_carries_the_applications_payload():
-    bench = Bench(ack_payload=lambda: b"coordinate")
-    bench.hear(Ping(7, "me", A, "a"))
-
-    assert bench.said() == [(A, Ack(7, b"coordinate"))]
-
-
 def test_a_pinging_member_that_is_held_dead_is_told_so(bench):
     bench.know(a=A)
     bench.hear(Dead(5, "a", "b"))
