@@ -23,9 +23,6 @@ NOT_ACTED_UPON: Final[Mapping[str, str]] = MappingProxyType(
         "tools are refused",
         "limits.memory": "is accepted, but this version has no sandboxed guests to limit",
         "limits.fuel": "is accepted, but this version has no sandboxed guests to limit",
-        "deployment.replicas": "is accepted, but this version runs one of each agent",
-        "deployment.placement": "is accepted, but this version runs on one node: there is nothing "
-        "to place",
         "schedule.cron": "is accepted, but this version does not wake agents by the clock",
     }
 )

@@ -10,8 +10,16 @@ from caxton_node.documents.expand import is_reference
 from caxton_node.documents.readers import Flawed, found
 from caxton_node.domain.agent import AGENT_NAME, EMPTY
 from caxton_node.domain.capability import CAPABILITY_LENGTH_MAX, Capability, parse_capability
+from caxton_node.domain.placement import read_placement
 
-__all__ = ["AgentName", "CapabilityName", "CronLine", "SecretReference", "Version"]
+__all__ = [
+    "AgentName",
+    "CapabilityName",
+    "CronLine",
+    "PlacementTerms",
+    "SecretReference",
+    "Version",
+]
 
 _NUMBER: Final = r"(?:0|[1-9][0-9]{0,8})"
 _LABEL: Final = r"(?:0|[1-9][0-9]{0,8}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
@@ -175,6 +183,7 @@ _CRON_ITEM: Final = re.compile(
     r"(?:/(?P<step>[0-9]{1,3}))?"
 )
 _CRON_LENGTH_MAX: Final = 200
+_PLACEMENT_LENGTH_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +210,27 @@ class CronLine(_FromPlainText):
                 )
                 raise Flawed(Flaw(message, "cron", 'Write "*", "5", "1-5", "*/10" or "1,15"'))
         return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementTerms(_FromPlainText):
+    """Where an agent may run, and where it runs best."""
+
+    @property
+    def wanted(self) -> str:
+        """What a value must be."""
+        return (
+            '"spread", "pack" or "least-loaded", with conditions such as "node=NAME" or "zone=eu"'
+        )
+
+    def read(self, value: Any) -> str:
+        """Return the rule as it is written in full."""
+        if not isinstance(value, str) or len(value) > _PLACEMENT_LENGTH_MAX:
+            raise Flawed(Flaw(f"must be {self.wanted}, not {found(value)}", "wrong_type"))
+        try:
+            return str(read_placement(value))
+        except ValueError as problem:
+            raise Flawed(Flaw(f"must be {self.wanted}: {problem}", "placement")) from None
 
 
 def _is_cron_item(text: str, part: _CronPart) -> bool:

@@ -14,6 +14,7 @@ from caxton_node.agentfile.rules import (
     AgentName,
     CapabilityName,
     CronLine,
+    PlacementTerms,
     SecretReference,
     Version,
 )
@@ -353,13 +354,15 @@ _ROWS: Final = (
         "deployment.replicas",
         "deployment.replicas",
         Integer(minimum=1, maximum=100),
-        "How many of this agent run in a cluster.",
+        "How many nodes of a cluster run it at once.",
     ),
     _field(
         "deployment.placement",
         "deployment.placement",
-        Choice(("spread", "pack")),
-        "Whether replicas go to different nodes or to few.",
+        PlacementTerms(),
+        "Where it runs: `spread` over the nodes, `pack` onto few or `least-loaded` first, and on "
+        "which nodes: `node=NAME`, or labels that a node must have, such as `zone=eu`; several "
+        "are parted by commas.",
     ),
     _field(
         "schedule.cron",

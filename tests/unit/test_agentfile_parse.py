@@ -368,8 +368,6 @@ def test_spellings_from_elsewhere_are_taken_with_a_warning(line, meant):
         ("permissions.approvals", 'tools = ["x"]\npermissions.approvals = ["x"]'),
         ("limits.memory", 'limits.memory = "64MiB"'),
         ("limits.fuel", "limits.fuel = 1000"),
-        ("deployment.replicas", "deployment.replicas = 3"),
-        ("deployment.placement", 'deployment.placement = "pack"'),
         ("schedule.cron", 'schedule.cron = "*/5 9-17 * jan-mar mon,fri"'),
         ("author", 'author = "me"'),
         ("license", 'license = "MIT"'),
@@ -379,6 +377,11 @@ def test_spellings_from_elsewhere_are_taken_with_a_warning(line, meant):
 def test_a_key_that_does_nothing_yet_says_so(key, line):
     place = only_warning(HEAD + PROMPT + line)
     assert (place.rule, place.field) == ("not_acted_upon", key)
+
+
+def test_a_placement_is_read_into_its_full_spelling():
+    parsed = toml(HEAD + PROMPT + 'deployment.placement = "zone=eu,least_loaded"')
+    assert parsed.spec.deployment.placement == "least-loaded, zone=eu"
 
 
 def test_the_table_of_inert_keys_names_known_keys():
