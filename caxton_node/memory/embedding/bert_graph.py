@@ -109,9 +109,7 @@ class _Builder:
 
     def _layer(self, prefix: str, hidden: str, mask: str) -> str:
         attended = self._attention(prefix, hidden, mask)
-        projected = self._matrix(
-            f"{prefix}attention.output.dense", attended, f"{prefix}projected"
-        )
+        projected = self._matrix(f"{prefix}attention.output.dense", attended, f"{prefix}projected")
         first = self._add_and_normalise(
             f"{prefix}attention.output", projected, hidden, f"{prefix}first"
         )
@@ -155,9 +153,7 @@ class _Builder:
         self._graph.add_tensor(f"{name}.weight", weight.T.astype(np.float32))
         return self._graph.add_node("MatMul", (value, f"{name}.weight"), output)
 
-    def _block_matrix(
-        self, name: str, weight: npt.NDArray[Any], value: str, output: str
-    ) -> str:
+    def _block_matrix(self, name: str, weight: npt.NDArray[Any], value: str, output: str) -> str:
         """Multiply by a matrix kept in blocks; `weight` is outputs × inputs."""
         rows, columns = weight.shape
         blocks = weight.reshape(rows, columns // BLOCK, BLOCK)
@@ -201,6 +197,4 @@ class _Builder:
         graph.add_node("Mul", (hidden, "mask_column"), "masked")
         graph.add_node("ReduceSum", ("masked", "one"), "total", attributes={"keepdims": 0})
         # Dividing by the count of tokens changes nothing that the normalisation leaves.
-        graph.add_node(
-            "LpNormalization", ("total",), "embedding", attributes={"axis": -1, "p": 2}
-        )
+        graph.add_node("LpNormalization", ("total",), "embedding", attributes={"axis": -1, "p": 2})
