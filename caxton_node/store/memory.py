@@ -27,6 +27,7 @@ from caxton_node.store.protocol import (
     AgentRecord,
     AgentVersion,
     Committed,
+    Definition,
     LogLine,
     Page,
     Settlement,
@@ -65,6 +66,8 @@ class MemoryStore:
         self._settled_order: deque[int] = deque()
         self._settled_count = 0
         self._agents: dict[str, AgentRecord] = {}
+        self._definitions: dict[str, Definition] = {}
+        self._numbers: dict[str, int] = {}
         self._versions: dict[str, list[AgentVersion]] = {}
         self._steps: dict[str, dict[int, Step]] = {}
         self._usage: dict[tuple[str, str, str], UsageTotal] = {}
@@ -255,6 +258,35 @@ class MemoryStore:
         self._logs.pop(agent, None)
         self._usage = {key: spent for key, spent in self._usage.items() if key[0] != agent}
         return True
+
+    async def put_definition(self, definition: Definition) -> None:
+        """Keep a definition of another node's agent. One that is there already stays."""
+        self._definitions.setdefault(definition.digest, definition)
+
+    async def definition(self, digest: str) -> Definition | None:
+        """Return a definition: of another node's agent, or any version of an agent of our own."""
+        if digest in self._definitions:
+            return self._definitions[digest]
+        for version in (one for versions in self._versions.values() for one in versions):
+            if version.digest == digest:
+                return Definition(digest=digest, format=version.format, source=version.source)
+        return None
+
+    async def definition_digests(self) -> Sequence[str]:
+        """Return the digests of the definitions put, sorted; those of our own agents are not."""
+        return sorted(self._definitions)
+
+    async def delete_definitions(self, digests: Sequence[str]) -> int:
+        """Forget definitions that were put; return how many there were."""
+        return sum(self._definitions.pop(digest, None) is not None for digest in digests)
+
+    async def node_number(self, name: str) -> int | None:
+        """Return a number that the node keeps of itself, or None before it was put."""
+        return self._numbers.get(name)
+
+    async def put_node_number(self, name: str, value: int) -> None:
+        """Keep a number of the node's own, in place of what it was."""
+        self._numbers[name] = value
 
     async def put_step(self, step: Step) -> None:
         """Write a step, or finish one that was started."""

@@ -23,6 +23,7 @@ __all__ = [
     "AgentRecord",
     "AgentVersion",
     "Committed",
+    "Definition",
     "LogLine",
     "Page",
     "Settlement",
@@ -106,6 +107,28 @@ class AgentRecord:
     current: int
     """Number of the version in force."""
     changed_at: int
+    revision: int = 1
+    """Grows when the agent becomes another one: deployed, rolled back, scaled, placed anew. Of
+    nodes that run one agent, the one with the highest is right about what it is."""
+    epoch: int = 1
+    """Grows when a node takes the agent over from another: it fences the one before."""
+    is_here: bool = True
+    """Whether this node runs it. What moved to another node is kept for its versions and log."""
+    replicas: int | None = None
+    """How many nodes are to run it; None as its definition says."""
+    placement: str | None = None
+    """Where; None as its definition says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """The text of an agent's definition, by its content."""
+
+    digest: str
+    """SHA-256 of the source, hexadecimal."""
+    format: str
+    """`toml`, `markdown` or `json`."""
+    source: str
 
 
 class StepState(StrEnum):
@@ -280,6 +303,32 @@ class Store(Protocol):
 
     async def delete_agent(self, agent: str) -> bool:
         """Delete an agent, its versions, usage and log; False if there was none."""
+        ...
+
+    # What other nodes run, and what the node knows of itself.
+
+    async def put_definition(self, definition: Definition) -> None:
+        """Keep a definition of another node's agent. One that is there already stays."""
+        ...
+
+    async def definition(self, digest: str) -> Definition | None:
+        """Return a definition: of another node's agent, or any version of an agent of our own."""
+        ...
+
+    async def definition_digests(self) -> Sequence[str]:
+        """Return the digests of the definitions put, sorted; those of our own agents are not."""
+        ...
+
+    async def delete_definitions(self, digests: Sequence[str]) -> int:
+        """Forget definitions that were put; return how many there were."""
+        ...
+
+    async def node_number(self, name: str) -> int | None:
+        """Return a number that the node keeps of itself, or None before it was put."""
+        ...
+
+    async def put_node_number(self, name: str, value: int) -> None:
+        """Keep a number of the node's own, in place of what it was."""
         ...
 
     # Turns.

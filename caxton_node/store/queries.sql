@@ -170,21 +170,54 @@ DELETE FROM steps WHERE rowid IN (
 SELECT EXISTS (SELECT 1 FROM agent_versions WHERE agent = :agent AND number = :number)
 
 -- name: put_agent
-INSERT INTO agents (name, state, current, changed_at) VALUES (:name, :state, :current, :changed_at)
+INSERT INTO agents
+    (name, state, current, changed_at, revision, epoch, is_here, replicas, placement)
+VALUES
+    (:name, :state, :current, :changed_at, :revision, :epoch, :is_here, :replicas, :placement)
 ON CONFLICT (name) DO UPDATE
-SET state = excluded.state, current = excluded.current, changed_at = excluded.changed_at
+SET state = excluded.state, current = excluded.current, changed_at = excluded.changed_at,
+    revision = excluded.revision, epoch = excluded.epoch, is_here = excluded.is_here,
+    replicas = excluded.replicas, placement = excluded.placement
 
 -- name: put_version
 INSERT INTO agent_versions (agent, number, version, source, format, digest, deployed_at)
 VALUES (:agent, :number, :version, :source, :format, :digest, :deployed_at)
 
 -- name: agents
-SELECT json_group_array(json_array(name, state, current, changed_at))
+SELECT json_group_array(json_array(
+           name, state, current, changed_at, revision, epoch, is_here, replicas, placement))
 FROM (SELECT * FROM agents ORDER BY name LIMIT :limit)
 
 -- name: agent_versions
 SELECT json_group_array(json_array(number, version, source, format, digest, deployed_at))
 FROM (SELECT * FROM agent_versions WHERE agent = :agent ORDER BY number LIMIT :limit)
+
+-- name: put_definition
+INSERT INTO definitions (digest, format, source) VALUES (:digest, :format, :source)
+ON CONFLICT (digest) DO NOTHING
+
+-- name: definition
+SELECT (
+    SELECT json_array(format, source) FROM (
+        SELECT format, source FROM definitions WHERE digest = :digest
+        UNION ALL
+        SELECT format, source FROM agent_versions WHERE digest = :digest
+        LIMIT 1
+    )
+)
+
+-- name: definition_digests
+SELECT json_group_array(digest) FROM (SELECT digest FROM definitions ORDER BY digest LIMIT :limit)
+
+-- name: delete_definitions
+DELETE FROM definitions WHERE digest IN (SELECT value FROM json_each(:digests))
+
+-- name: node_number
+SELECT (SELECT value FROM node_numbers WHERE name = :name)
+
+-- name: put_node_number
+INSERT INTO node_numbers (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
 
 -- name: delete_agent
 DELETE FROM agents WHERE name = :name

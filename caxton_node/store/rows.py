@@ -13,6 +13,7 @@ from caxton_node.domain.message import decode_message
 from caxton_node.store.protocol import (
     AgentRecord,
     AgentVersion,
+    Definition,
     LogLine,
     Step,
     StepState,
@@ -24,9 +25,11 @@ __all__ = [
     "agent_records",
     "agent_versions",
     "conversations",
+    "definition",
     "log_lines",
     "steps",
     "stored_messages",
+    "words",
 ]
 
 
@@ -97,8 +100,28 @@ def conversations(rows: str) -> list[Conversation]:
 def agent_records(rows: str) -> list[AgentRecord]:
     """Read the answer of `agents`."""
     return [
-        AgentRecord(name=name, state=AgentState(state), current=current, changed_at=changed_at)
-        for name, state, current, changed_at in orjson.loads(rows)
+        AgentRecord(
+            name=name,
+            state=AgentState(state),
+            current=current,
+            changed_at=changed_at,
+            revision=revision,
+            epoch=epoch,
+            is_here=bool(is_here),
+            replicas=replicas,
+            placement=placement,
+        )
+        for (
+            name,
+            state,
+            current,
+            changed_at,
+            revision,
+            epoch,
+            is_here,
+            replicas,
+            placement,
+        ) in orjson.loads(rows)
     ]
 
 
@@ -116,6 +139,20 @@ def agent_versions(agent: str, rows: str) -> list[AgentVersion]:
         )
         for number, version, source, source_format, digest, deployed_at in orjson.loads(rows)
     ]
+
+
+def definition(digest: str, row: str | None) -> Definition | None:
+    """Read the answer of `definition`."""
+    if row is None:
+        return None
+    source_format, source = orjson.loads(row)
+    return Definition(digest=digest, format=source_format, source=source)
+
+
+def words(rows: str) -> list[str]:
+    """Read an answer that is a list of texts."""
+    found: list[str] = orjson.loads(rows)
+    return found
 
 
 def steps(message_id: str, rows: str, blobs: str | None) -> list[Step]:

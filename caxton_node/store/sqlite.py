@@ -31,6 +31,7 @@ from caxton_node.store.protocol import (
     AgentRecord,
     AgentVersion,
     Committed,
+    Definition,
     LogLine,
     Page,
     Settlement,
@@ -45,9 +46,12 @@ from caxton_node.store.writer import Writer
 from caxton_node.store.writes import (
     LOG_LINES_MAX,
     delete_agent,
+    delete_definitions,
     drop_message,
     prune_messages,
     put_agent,
+    put_definition,
+    put_node_number,
     revive_message,
 )
 
@@ -272,6 +276,41 @@ class SqliteStore:
             SingleWrite(partial(delete_agent, queries=self._queries, agent=agent))
         )
         return is_deleted
+
+    async def put_definition(self, definition: Definition) -> None:
+        """Keep a definition of another node's agent. One that is there already stays."""
+        await self._writer.write(
+            SingleWrite(partial(put_definition, queries=self._queries, definition=definition))
+        )
+
+    async def definition(self, digest: str) -> Definition | None:
+        """Return a definition: of another node's agent, or any version of an agent of our own."""
+        (found,) = await self._readers.row("definition", {"digest": digest})
+        return rows.definition(digest, found)
+
+    async def definition_digests(self) -> Sequence[str]:
+        """Return the digests of the definitions put, sorted; those of our own agents are not."""
+        (found,) = await self._readers.row("definition_digests", {"limit": _AGENTS_MAX})
+        return rows.words(found)
+
+    async def delete_definitions(self, digests: Sequence[str]) -> int:
+        """Forget definitions that were put; return how many there were."""
+        count: int = await self._writer.write(
+            SingleWrite(partial(delete_definitions, queries=self._queries, digests=digests))
+        )
+        return count
+
+    async def node_number(self, name: str) -> int | None:
+        """Return a number that the node keeps of itself, or None before it was put."""
+        (found,) = await self._readers.row("node_number", {"name": name})
+        number: int | None = found
+        return number
+
+    async def put_node_number(self, name: str, value: int) -> None:
+        """Keep a number of the node's own, in place of what it was."""
+        await self._writer.write(
+            SingleWrite(partial(put_node_number, queries=self._queries, name=name, value=value))
+        )
 
     async def put_step(self, step: Step) -> None:
         """Write a step, or finish one that was started."""

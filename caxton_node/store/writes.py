@@ -12,14 +12,17 @@ import orjson
 
 from caxton_node.domain.errors import Bug, CaxtonError, Conflict
 from caxton_node.store.batch import RowKind, RowsWrite, Write
-from caxton_node.store.protocol import AgentRecord, AgentVersion
+from caxton_node.store.protocol import AgentRecord, AgentVersion, Definition
 
 __all__ = [
     "LOG_LINES_MAX",
     "delete_agent",
+    "delete_definitions",
     "drop_message",
     "prune_messages",
     "put_agent",
+    "put_definition",
+    "put_node_number",
     "revive_message",
     "run_writes",
 ]
@@ -115,6 +118,11 @@ def put_agent(
             "state": record.state.value,
             "current": record.current,
             "changed_at": record.changed_at,
+            "revision": record.revision,
+            "epoch": record.epoch,
+            "is_here": record.is_here,
+            "replicas": record.replicas,
+            "placement": record.placement,
         },
     )
     if version is not None:
@@ -130,6 +138,35 @@ def put_agent(
                 "deployed_at": version.deployed_at,
             },
         )
+
+
+def put_definition(
+    connection: sqlite3.Connection, queries: Queries, definition: Definition
+) -> None:
+    """Keep a definition of another node's agent, once."""
+    connection.execute(
+        queries["put_definition"],
+        {
+            "digest": definition.digest,
+            "format": definition.format,
+            "source": definition.source,
+        },
+    )
+
+
+def delete_definitions(
+    connection: sqlite3.Connection, queries: Queries, digests: Sequence[str]
+) -> int:
+    """Forget definitions that no node's agent has any more; return how many there were."""
+    wanted = orjson.dumps(list(digests)).decode()
+    return connection.execute(queries["delete_definitions"], {"digests": wanted}).rowcount
+
+
+def put_node_number(
+    connection: sqlite3.Connection, queries: Queries, name: str, value: int
+) -> None:
+    """Write a number of the node's own."""
+    connection.execute(queries["put_node_number"], {"name": name, "value": value})
 
 
 def delete_agent(connection: sqlite3.Connection, queries: Queries, agent: str) -> bool:

@@ -1,6 +1,7 @@
 """What every store does: the same tests on the one in SQLite and on its twin in memory."""
 
 import asyncio
+import dataclasses
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,6 +16,7 @@ from caxton_node.store.memory import MemoryStore
 from caxton_node.store.protocol import (
     AgentRecord,
     AgentVersion,
+    Definition,
     LogLine,
     Settlement,
     Step,
@@ -423,6 +425,46 @@ async def test_a_version_is_written_once_and_with_its_agent_or_not_at_all(store)
         await store.put_agent(record(state=AgentState.FAILED), version(1))
     assert caught.value.code == "already_exists"
     assert await store.agents() == [record()]
+
+
+async def test_what_a_ring_must_know_of_an_agent_is_kept(store):
+    moved = dataclasses.replace(
+        record(), revision=3, epoch=5, is_here=False, replicas=2, placement="zone=eu"
+    )
+    await store.put_agent(moved, version(1))
+    assert await store.agents() == [moved]
+    await store.put_agent(record())
+    assert await store.agents() == [record()]
+
+
+def definition(digest: str, source: str = 'name = "ä"\n') -> Definition:
+    return Definition(digest=digest, format="toml", source=source)
+
+
+async def test_a_definition_is_found_by_its_digest_also_among_versions(store):
+    await store.put_agent(record(), version(1))
+    await store.put_definition(definition("e" * 64))
+    assert await store.definition("e" * 64) == definition("e" * 64)
+    assert await store.definition("d" * 64) == definition("d" * 64)
+    assert await store.definition("f" * 64) is None
+
+
+async def test_definitions_of_others_are_listed_and_forgotten_and_never_changed(store):
+    for digest in ("b" * 64, "a" * 64):
+        await store.put_definition(definition(digest))
+    await store.put_definition(definition("a" * 64, "another"))
+    assert await store.definition("a" * 64) == definition("a" * 64)
+    assert await store.definition_digests() == ["a" * 64, "b" * 64]
+    assert await store.delete_definitions(["a" * 64, "c" * 64]) == 1
+    assert await store.definition_digests() == ["b" * 64]
+    assert await store.definition("a" * 64) is None
+
+
+async def test_a_number_of_the_nodes_own_is_kept_in_place_of_the_one_before(store):
+    assert await store.node_number("epoch") is None
+    await store.put_node_number("epoch", 7)
+    await store.put_node_number("epoch", 2**62)
+    assert await store.node_number("epoch") == 2**62
 
 
 async def test_an_agent_is_deleted_with_all_that_is_its_own(store):
