@@ -25,12 +25,20 @@ from caxton_node.routing.authorise import authorise_reply_to
 from caxton_node.routing.clock import Clock
 from caxton_node.routing.deliver import admit, deliver, withdraw
 from caxton_node.routing.directory import Directory, Inbox
+from caxton_node.routing.elsewhere import Elsewhere, Nowhere
 from caxton_node.routing.envelope import OVER, RETRYING, WAITING, Envelope, OnAccepted
 from caxton_node.routing.journal import Journal
-from caxton_node.routing.recovery import LookedUp, Lost, TryAgain, after_restart
+from caxton_node.routing.recovery import LookedUp, Lost, TryAgain, Wait, after_restart
 from caxton_node.routing.redelivery import GiveUp, RetryIn
 from caxton_node.routing.replies import failure_reply
-from caxton_node.routing.route import Deliver, FanOut, HandToClient, Undeliverable, route
+from caxton_node.routing.route import (
+    Await,
+    Deliver,
+    FanOut,
+    HandToClient,
+    Undeliverable,
+    route,
+)
 from caxton_node.routing.validate import validate
 from caxton_node.routing.waiting import Answers, is_ask
 from caxton_node.store.protocol import Settlement, StoredMessage
@@ -81,6 +89,8 @@ class Pipeline:
         self._clock_ms = clock.now_ms
         self._after_failure = after_failure
         self._turn = 0
+        self.elsewhere: Elsewhere = Nowhere()
+        """Agents of other nodes. Set by whoever connects the node to them."""
         self.is_draining = False
         """Set when the node is stopping: nothing new from outside is accepted."""
 
@@ -153,7 +163,7 @@ class Pipeline:
         if message.reply_to is not None:
             authorise_reply_to(message, self._directory)
         self._turn += 1
-        match route(message, self._directory, turn=self._turn):
+        match route(message, self._directory, self.elsewhere, turn=self._turn):
             case Deliver(inbox):
                 admit(message, inbox, is_forced=False)
                 envelope = Envelope(self._journal.next_seq() if is_journaled else 0, message, inbox)
@@ -168,7 +178,7 @@ class Pipeline:
                 return self._fan_out(message, inboxes, on_accepted)
             case HandToClient(client):
                 return self._keep_for_client(message, client, on_accepted)
-            case Undeliverable() as nowhere:
+            case Undeliverable() as nowhere | Await(nowhere):
                 raise nowhere.error()
             case _ as unreachable:
                 assert_never(unreachable)
@@ -519,13 +529,15 @@ class Pipeline:
         message = stored.message
         envelope = Envelope(stored.seq, message, is_recovered=True)
         self._turn += 1
-        match after_restart(message, self._directory, turn=self._turn):
+        match after_restart(message, self._directory, self.elsewhere, turn=self._turn):
             case TryAgain(inbox):
                 admit(message, inbox, is_forced=True)
                 envelope.inbox = inbox
                 self._deliver(envelope)
             case LookedUp():
                 self.finish(envelope, None)
+            case Wait():
+                raise AssertionError("nobody is awaited yet")
             case Lost(error, reason):
                 self.give_up(envelope, error, reason)
             case _ as unreachable:

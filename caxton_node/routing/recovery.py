@@ -4,20 +4,31 @@ There are such after a restart, and when an operator wants a dead letter tried a
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from caxton_node.domain.delivery import DeadReason
 from caxton_node.domain.errors import CaxtonError, NotFound
 from caxton_node.domain.message import Message
 from caxton_node.routing.directory import Directory, Inbox
-from caxton_node.routing.route import Deliver, FanOut, HandToClient, Undeliverable, route
+from caxton_node.routing.elsewhere import Elsewhere, Nowhere
+from caxton_node.routing.route import (
+    Await,
+    Deliver,
+    FanOut,
+    HandToClient,
+    Undeliverable,
+    route,
+)
 from caxton_node.routing.waiting import is_ask
 
-__all__ = ["LookedUp", "Lost", "Recovery", "TryAgain", "after_restart"]
+__all__ = ["LookedUp", "Lost", "Recovery", "TryAgain", "Wait", "after_restart"]
+
+_NOWHERE: Final = Nowhere()
 
 
 @dataclass(frozen=True, slots=True)
 class TryAgain:
-    """Its agent is here: it takes its turn (again)."""
+    """Its agent is known: it takes its turn (again), here or elsewhere."""
 
     inbox: Inbox
 
@@ -28,6 +39,11 @@ class LookedUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Nobody is there for it now, and somebody may come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """Nobody is here for it: a dead letter, its sender told."""
 
@@ -35,16 +51,20 @@ class Lost:
     reason: str
 
 
-Recovery = TryAgain | LookedUp | Lost
+Recovery = TryAgain | LookedUp | Wait | Lost
 
 
-def after_restart(message: Message, directory: Directory, *, turn: int) -> Recovery:
+def after_restart(
+    message: Message, directory: Directory, elsewhere: Elsewhere = _NOWHERE, *, turn: int
+) -> Recovery:
     """Decide what becomes of a message without an end."""
     if is_ask(message.in_reply_to):
         return LookedUp()
-    match route(message, directory, turn=turn):
+    match route(message, directory, elsewhere, turn=turn):
         case Deliver(inbox):
             return TryAgain(inbox)
+        case Await():
+            return Wait()
         case Undeliverable("no_provider", detail) as nowhere:
             return Lost(nowhere.error(), f"{DeadReason.NO_PROVIDER}: {detail}")
         case Undeliverable(_, detail) as nowhere:

@@ -8,10 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caxton_node.domain.delivery import DeliveryMode, RoutingStrategy
-from caxton_node.domain.message import Message, decode_message, encode_content, encode_message
+from caxton_node.domain.message import (
+    Message,
+    decode_message,
+    encode_away,
+    encode_content,
+    encode_message,
+)
 from caxton_node.domain.performatives import Performative
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "message" / "v1.hex"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "message"
 
 # Surrogates have no UTF-8; no parser lets them in.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -45,6 +51,7 @@ MESSAGES = st.builds(
     metadata=st.none() | st.dictionaries(TEXT, JSON, max_size=3),
     reply_to=MAYBE,
     encoding=MAYBE,
+    home=MAYBE,
 )
 FULL = Message(
     id="msg-0mfa3k2v9qw7x0a1b-0000000f",
@@ -67,6 +74,7 @@ FULL = Message(
     metadata={"model": "offline", "tokens": 42},
     reply_to="auditor",
     encoding="utf-8",
+    home="node-1",
 )
 
 
@@ -75,12 +83,24 @@ def test_a_message_is_read_as_it_was_written(message):
     assert decode_message(encode_message(message)) == message
 
 
-def test_the_bytes_of_version_1_are_still_written():
-    assert encode_message(FULL).hex() == GOLDEN.read_text().strip()
+def test_the_bytes_of_version_2_are_still_written():
+    assert encode_message(FULL).hex() == (GOLDEN / "v2.hex").read_text().strip()
+
+
+def test_the_bytes_of_version_2_are_still_read():
+    assert decode_message(bytes.fromhex((GOLDEN / "v2.hex").read_text())) == FULL
 
 
 def test_the_bytes_of_version_1_are_still_read():
-    assert decode_message(bytes.fromhex(GOLDEN.read_text())) == FULL
+    before_homes = msgspec.structs.replace(FULL, home=None)
+    assert decode_message(bytes.fromhex((GOLDEN / "v1.hex").read_text())) == before_homes
+
+
+@given(MESSAGES)
+def test_a_message_that_leaves_has_a_home_and_keeps_the_one_it_has(message):
+    away = decode_message(encode_away(message, msgspec.msgpack.encode("here")))
+    home = "here" if message.home is None else message.home
+    assert away == msgspec.structs.replace(message, home=home)
 
 
 def test_every_field_of_the_golden_message_differs_from_its_default():
