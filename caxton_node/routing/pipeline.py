@@ -178,7 +178,7 @@ class Pipeline:
                 return self._fan_out(message, inboxes, on_accepted)
             case HandToClient(client):
                 return self._keep_for_client(message, client, on_accepted)
-            case Undeliverable() as nowhere | Await(nowhere):
+            case (Undeliverable() as nowhere) | Await(nowhere):
                 raise nowhere.error()
             case _ as unreachable:
                 assert_never(unreachable)
