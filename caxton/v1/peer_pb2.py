@@ -25,53 +25,63 @@ _sym_db = _symbol_database.Default()
 from caxton.v1 import agents_pb2 as caxton_dot_v1_dot_agents__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63\x61xton/v1/peer.proto\x12\tcaxton.v1\x1a\x16\x63\x61xton/v1/agents.proto\"6\n\x0fPeerLinkRequest\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.caxton.v1.LinkFrame\"7\n\x10PeerLinkResponse\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.caxton.v1.LinkFrame\"\xaa\x03\n\tLinkFrame\x12\x0b\n\x03\x61\x63k\x18\x01 \x01(\x04\x12\x16\n\x0e\x63redit_through\x18\x02 \x01(\x04\x12\x14\n\x0c\x63redit_bytes\x18\x03 \x01(\x04\x12\x12\n\nsent_at_ms\x18\x04 \x01(\x03\x12(\n\x08refusals\x18\x05 \x03(\x0b\x32\x16.caxton.v1.LinkRefusal\x12%\n\x05hello\x18\x08 \x01(\x0b\x32\x14.caxton.v1.LinkHelloH\x00\x12+\n\x08messages\x18\t \x01(\x0b\x32\x17.caxton.v1.LinkMessagesH\x00\x12\x32\n\x0eregistry_delta\x18\n \x01(\x0b\x32\x18.caxton.v1.RegistryDeltaH\x00\x12\x34\n\x0fregistry_digest\x18\x0b \x01(\x0b\x32\x19.caxton.v1.RegistryDigestH\x00\x12\x33\n\x0cobservations\x18\x0c \x01(\x0b\x32\x1b.caxton.v1.LinkObservationsH\x00\x12)\n\x07goodbye\x18\r \x01(\x0b\x32\x16.caxton.v1.LinkGoodbyeH\x00\x42\x06\n\x04\x62ody\"\x97\x01\n\tLinkHello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12\x14\n\x0clink_version\x18\x04 \x01(\r\x12\x17\n\x0fprogram_version\x18\x05 \x01(\t\x12\x11\n\toutbox_id\x18\x06 \x01(\t\x12\x17\n\x0f\x61\x63ked_outbox_id\x18\x07 \x01(\t\"6\n\x0cLinkMessages\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x0e\n\x06\x62odies\x18\x02 \x03(\x0c\"=\n\x0bLinkRefusal\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"D\n\x10LinkObservations\x12\x30\n\x0cobservations\x18\x01 \x03(\x0b\x32\x1a.caxton.v1.LinkObservation\"J\n\x0fLinkObservation\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12#\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x14.caxton.v1.ChatEvent\"\x1d\n\x0bLinkGoodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xae\x01\n\rRegistryDelta\x12\'\n\x05owner\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x15\n\rafter_version\x18\x02 \x01(\x04\x12\x17\n\x0fthrough_version\x18\x03 \x01(\x04\x12\x19\n\x11\x63ollected_version\x18\x04 \x01(\x04\x12)\n\x07\x65ntries\x18\x05 \x03(\x0b\x32\x18.caxton.v1.RegistryEntry\"/\n\rRegistryOwner\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"^\n\rRegistryEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x05value\x18\x03 \x01(\x0cH\x00\x12\x14\n\nis_deleted\x18\x04 \x01(\x08H\x00\x42\x08\n\x06\x63hange\"8\n\x0eRegistryDigest\x12&\n\x06owners\x18\x01 \x03(\x0b\x32\x16.caxton.v1.OwnerDigest\"\x8a\x01\n\x0bOwnerDigest\x12\'\n\x05owner\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x19\n\x11\x63ollected_version\x18\x03 \x01(\x04\x12\x14\n\x0crecord_count\x18\x04 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\",\n\x1aPeerFetchDefinitionRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"m\n\x1bPeerFetchDefinitionResponse\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.caxton.v1.DefinitionFormat\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\r\n\x05\x63hunk\x18\x03 \x01(\x0c\"Y\n\x17PeerPullRegistryRequest\x12\'\n\x05owner\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x15\n\rafter_version\x18\x02 \x01(\x04\"C\n\x18PeerPullRegistryResponse\x12\'\n\x05\x64\x65lta\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryDelta\"_\n\x10PeerDrainRequest\x12&\n\x04node\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x13\n\x11PeerDrainResponse2\xce\x02\n\x04Peer\x12\x43\n\x04Link\x12\x1a.caxton.v1.PeerLinkRequest\x1a\x1b.caxton.v1.PeerLinkResponse(\x01\x30\x01\x12\x62\n\x0f\x46\x65tchDefinition\x12%.caxton.v1.PeerFetchDefinitionRequest\x1a&.caxton.v1.PeerFetchDefinitionResponse0\x01\x12Y\n\x0cPullRegistry\x12\".caxton.v1.PeerPullRegistryRequest\x1a#.caxton.v1.PeerPullRegistryResponse0\x01\x12\x42\n\x05\x44rain\x12\x1b.caxton.v1.PeerDrainRequest\x1a\x1c.caxton.v1.PeerDrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63\x61xton/v1/peer.proto\x12\tcaxton.v1\x1a\x16\x63\x61xton/v1/agents.proto\"6\n\x0fPeerLinkRequest\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.caxton.v1.LinkFrame\"7\n\x10PeerLinkResponse\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.caxton.v1.LinkFrame\"\x80\x03\n\tLinkFrame\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0b\n\x03\x61\x63k\x18\x02 \x01(\x04\x12\x16\n\x0e\x63redit_through\x18\x03 \x01(\x04\x12\x14\n\x0c\x63redit_bytes\x18\x04 \x01(\x04\x12#\n\x05hello\x18\x05 \x01(\x0b\x32\x14.caxton.v1.LinkHello\x12)\n\x08messages\x18\x06 \x01(\x0b\x32\x17.caxton.v1.LinkMessages\x12#\n\x05\x63hunk\x18\x07 \x01(\x0b\x32\x14.caxton.v1.LinkChunk\x12)\n\x08outcomes\x18\x08 \x01(\x0b\x32\x17.caxton.v1.LinkOutcomes\x12\x10\n\x08registry\x18\t \x03(\x0c\x12\x31\n\x0cobservations\x18\n \x01(\x0b\x32\x1b.caxton.v1.LinkObservations\x12\x0c\n\x04ping\x18\x0b \x01(\x04\x12\x0c\n\x04pong\x18\x0c \x01(\x04\x12\'\n\x07goodbye\x18\r \x01(\x0b\x32\x16.caxton.v1.LinkGoodbye\"\x99\x01\n\tLinkHello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12\x14\n\x0clink_version\x18\x04 \x01(\r\x12\x17\n\x0fprogram_version\x18\x05 \x01(\t\x12\x12\n\npeer_epoch\x18\x06 \x01(\x04\x12\x18\n\x10received_through\x18\x07 \x01(\x04\"\xac\x01\n\x0cLinkMessages\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x0e\n\x06\x62odies\x18\x02 \x03(\x0c\x12\x33\n\x06\x61gents\x18\x03 \x03(\x0b\x32#.caxton.v1.LinkMessages.AgentsEntry\x12\x10\n\x08\x64oubtful\x18\x04 \x03(\r\x1a-\n\x0b\x41gentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"o\n\tLinkChunk\x12\x0c\n\x04part\x18\x01 \x01(\x0c\x12\x0f\n\x07is_last\x18\x02 \x01(\x08\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x12\n\x05\x61gent\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0bis_doubtful\x18\x05 \x01(\x08\x42\x08\n\x06_agent\"m\n\x0cLinkOutcomes\x12\x11\n\tdelivered\x18\x01 \x03(\x04\x12!\n\x05\x65nded\x18\x02 \x03(\x0b\x32\x12.caxton.v1.LinkEnd\x12\'\n\x07refused\x18\x03 \x03(\x0b\x32\x16.caxton.v1.LinkRefusal\";\n\x07LinkEnd\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"=\n\x0bLinkRefusal\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"D\n\x10LinkObservations\x12\x30\n\x0cobservations\x18\x01 \x03(\x0b\x32\x1a.caxton.v1.LinkObservation\"-\n\x0fLinkObservation\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x1d\n\x0bLinkGoodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xae\x01\n\rRegistryDelta\x12\'\n\x05owner\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x15\n\rafter_version\x18\x02 \x01(\x04\x12\x17\n\x0fthrough_version\x18\x03 \x01(\x04\x12\x19\n\x11\x63ollected_version\x18\x04 \x01(\x04\x12)\n\x07\x65ntries\x18\x05 \x03(\x0b\x32\x18.caxton.v1.RegistryEntry\"/\n\rRegistryOwner\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"^\n\rRegistryEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x05value\x18\x03 \x01(\x0cH\x00\x12\x14\n\nis_deleted\x18\x04 \x01(\x08H\x00\x42\x08\n\x06\x63hange\"8\n\x0eRegistryDigest\x12&\n\x06owners\x18\x01 \x03(\x0b\x32\x16.caxton.v1.OwnerDigest\"\x8a\x01\n\x0bOwnerDigest\x12\'\n\x05owner\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x19\n\x11\x63ollected_version\x18\x03 \x01(\x04\x12\x14\n\x0crecord_count\x18\x04 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\",\n\x1aPeerFetchDefinitionRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"m\n\x1bPeerFetchDefinitionResponse\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.caxton.v1.DefinitionFormat\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\r\n\x05\x63hunk\x18\x03 \x01(\x0c\"Y\n\x17PeerPullRegistryRequest\x12\'\n\x05owner\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x15\n\rafter_version\x18\x02 \x01(\x04\"C\n\x18PeerPullRegistryResponse\x12\'\n\x05\x64\x65lta\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryDelta\"_\n\x10PeerDrainRequest\x12&\n\x04node\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x13\n\x11PeerDrainResponse2\xce\x02\n\x04Peer\x12\x43\n\x04Link\x12\x1a.caxton.v1.PeerLinkRequest\x1a\x1b.caxton.v1.PeerLinkResponse(\x01\x30\x01\x12\x62\n\x0f\x46\x65tchDefinition\x12%.caxton.v1.PeerFetchDefinitionRequest\x1a&.caxton.v1.PeerFetchDefinitionResponse0\x01\x12Y\n\x0cPullRegistry\x12\".caxton.v1.PeerPullRegistryRequest\x1a#.caxton.v1.PeerPullRegistryResponse0\x01\x12\x42\n\x05\x44rain\x12\x1b.caxton.v1.PeerDrainRequest\x1a\x1c.caxton.v1.PeerDrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'caxton.v1.peer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LINKMESSAGES_AGENTSENTRY']._loaded_options = None
+  _globals['_LINKMESSAGES_AGENTSENTRY']._serialized_options = b'8\001'
   _globals['_PEERLINKREQUEST']._serialized_start=59
   _globals['_PEERLINKREQUEST']._serialized_end=113
   _globals['_PEERLINKRESPONSE']._serialized_start=115
   _globals['_PEERLINKRESPONSE']._serialized_end=170
   _globals['_LINKFRAME']._serialized_start=173
-  _globals['_LINKFRAME']._serialized_end=599
-  _globals['_LINKHELLO']._serialized_start=602
-  _globals['_LINKHELLO']._serialized_end=753
-  _globals['_LINKMESSAGES']._serialized_start=755
-  _globals['_LINKMESSAGES']._serialized_end=809
-  _globals['_LINKREFUSAL']._serialized_start=811
-  _globals['_LINKREFUSAL']._serialized_end=872
-  _globals['_LINKOBSERVATIONS']._serialized_start=874
-  _globals['_LINKOBSERVATIONS']._serialized_end=942
-  _globals['_LINKOBSERVATION']._serialized_start=944
-  _globals['_LINKOBSERVATION']._serialized_end=1018
-  _globals['_LINKGOODBYE']._serialized_start=1020
-  _globals['_LINKGOODBYE']._serialized_end=1049
-  _globals['_REGISTRYDELTA']._serialized_start=1052
-  _globals['_REGISTRYDELTA']._serialized_end=1226
-  _globals['_REGISTRYOWNER']._serialized_start=1228
-  _globals['_REGISTRYOWNER']._serialized_end=1275
-  _globals['_REGISTRYENTRY']._serialized_start=1277
-  _globals['_REGISTRYENTRY']._serialized_end=1371
-  _globals['_REGISTRYDIGEST']._serialized_start=1373
-  _globals['_REGISTRYDIGEST']._serialized_end=1429
-  _globals['_OWNERDIGEST']._serialized_start=1432
-  _globals['_OWNERDIGEST']._serialized_end=1570
-  _globals['_PEERFETCHDEFINITIONREQUEST']._serialized_start=1572
-  _globals['_PEERFETCHDEFINITIONREQUEST']._serialized_end=1616
-  _globals['_PEERFETCHDEFINITIONRESPONSE']._serialized_start=1618
-  _globals['_PEERFETCHDEFINITIONRESPONSE']._serialized_end=1727
-  _globals['_PEERPULLREGISTRYREQUEST']._serialized_start=1729
-  _globals['_PEERPULLREGISTRYREQUEST']._serialized_end=1818
-  _globals['_PEERPULLREGISTRYRESPONSE']._serialized_start=1820
-  _globals['_PEERPULLREGISTRYRESPONSE']._serialized_end=1887
-  _globals['_PEERDRAINREQUEST']._serialized_start=1889
-  _globals['_PEERDRAINREQUEST']._serialized_end=1984
-  _globals['_PEERDRAINRESPONSE']._serialized_start=1986
-  _globals['_PEERDRAINRESPONSE']._serialized_end=2005
-  _globals['_PEER']._serialized_start=2008
-  _globals['_PEER']._serialized_end=2342
+  _globals['_LINKFRAME']._serialized_end=557
+  _globals['_LINKHELLO']._serialized_start=560
+  _globals['_LINKHELLO']._serialized_end=713
+  _globals['_LINKMESSAGES']._serialized_start=716
+  _globals['_LINKMESSAGES']._serialized_end=888
+  _globals['_LINKMESSAGES_AGENTSENTRY']._serialized_start=843
+  _globals['_LINKMESSAGES_AGENTSENTRY']._serialized_end=888
+  _globals['_LINKCHUNK']._serialized_start=890
+  _globals['_LINKCHUNK']._serialized_end=1001
+  _globals['_LINKOUTCOMES']._serialized_start=1003
+  _globals['_LINKOUTCOMES']._serialized_end=1112
+  _globals['_LINKEND']._serialized_start=1114
+  _globals['_LINKEND']._serialized_end=1173
+  _globals['_LINKREFUSAL']._serialized_start=1175
+  _globals['_LINKREFUSAL']._serialized_end=1236
+  _globals['_LINKOBSERVATIONS']._serialized_start=1238
+  _globals['_LINKOBSERVATIONS']._serialized_end=1306
+  _globals['_LINKOBSERVATION']._serialized_start=1308
+  _globals['_LINKOBSERVATION']._serialized_end=1353
+  _globals['_LINKGOODBYE']._serialized_start=1355
+  _globals['_LINKGOODBYE']._serialized_end=1384
+  _globals['_REGISTRYDELTA']._serialized_start=1387
+  _globals['_REGISTRYDELTA']._serialized_end=1561
+  _globals['_REGISTRYOWNER']._serialized_start=1563
+  _globals['_REGISTRYOWNER']._serialized_end=1610
+  _globals['_REGISTRYENTRY']._serialized_start=1612
+  _globals['_REGISTRYENTRY']._serialized_end=1706
+  _globals['_REGISTRYDIGEST']._serialized_start=1708
+  _globals['_REGISTRYDIGEST']._serialized_end=1764
+  _globals['_OWNERDIGEST']._serialized_start=1767
+  _globals['_OWNERDIGEST']._serialized_end=1905
+  _globals['_PEERFETCHDEFINITIONREQUEST']._serialized_start=1907
+  _globals['_PEERFETCHDEFINITIONREQUEST']._serialized_end=1951
+  _globals['_PEERFETCHDEFINITIONRESPONSE']._serialized_start=1953
+  _globals['_PEERFETCHDEFINITIONRESPONSE']._serialized_end=2062
+  _globals['_PEERPULLREGISTRYREQUEST']._serialized_start=2064
+  _globals['_PEERPULLREGISTRYREQUEST']._serialized_end=2153
+  _globals['_PEERPULLREGISTRYRESPONSE']._serialized_start=2155
+  _globals['_PEERPULLREGISTRYRESPONSE']._serialized_end=2222
+  _globals['_PEERDRAINREQUEST']._serialized_start=2224
+  _globals['_PEERDRAINREQUEST']._serialized_end=2319
+  _globals['_PEERDRAINRESPONSE']._serialized_start=2321
+  _globals['_PEERDRAINRESPONSE']._serialized_end=2340
+  _globals['_PEER']._serialized_start=2343
+  _globals['_PEER']._serialized_end=2677
 # @@protoc_insertion_point(module_scope)

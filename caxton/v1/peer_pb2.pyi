@@ -82,56 +82,65 @@ Global___PeerLinkResponse: _TypeAlias = PeerLinkResponse  # noqa: Y015
 
 @_typing.final
 class LinkFrame(_message.Message):
-    """One frame of a link. The first in each direction carries `hello`, and only the first.
+    """One frame of a link. The first in each direction carries `hello` and nothing else.
 
-    Acks, credit and refusals are the receiving half of the link; they ride on any frame, and a
-    frame of nothing else is sent when there is nothing to ride on.
+    Frames that must arrive are numbered, kept by the sender until they are acked, and sent again
+    after a break of the stream. What is not numbered may be lost: acks and credit are absolute
+    numbers, and the registry repairs itself.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NUMBER_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
     CREDIT_THROUGH_FIELD_NUMBER: _builtins.int
     CREDIT_BYTES_FIELD_NUMBER: _builtins.int
-    SENT_AT_MS_FIELD_NUMBER: _builtins.int
-    REFUSALS_FIELD_NUMBER: _builtins.int
     HELLO_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
-    REGISTRY_DELTA_FIELD_NUMBER: _builtins.int
-    REGISTRY_DIGEST_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    REGISTRY_FIELD_NUMBER: _builtins.int
     OBSERVATIONS_FIELD_NUMBER: _builtins.int
+    PING_FIELD_NUMBER: _builtins.int
+    PONG_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Number of the frame, counted from 1 without a gap; 0 where nothing in it must arrive."""
     ack: _builtins.int
-    """Sequence number up to which the other side's messages are committed here, without a gap:
-    they may be forgotten there. 0 before the first.
+    """The other side's frame up to which, without a gap, everything is committed or refused here:
+    these frames may be forgotten there. 0 before the first.
     """
     credit_through: _builtins.int
     """How many messages the other side may have sent in all, as the highest sequence number that
     is welcome. An absolute number: a frame repeated or lost grants nothing twice.
     """
     credit_bytes: _builtins.int
-    """How many bytes of bodies the other side may have sent in all since the link opened."""
-    sent_at_ms: _builtins.int
-    """Instant of sending."""
-    @_builtins.property
-    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkRefusal]:
-        """Messages of the other side that are acked and were not taken; their senders are answered."""
-
+    """How many bytes of bodies the other side may have sent in all."""
+    ping: _builtins.int
+    """Wishes to be echoed: any number but 0."""
+    pong: _builtins.int
+    """Echoes a ping."""
     @_builtins.property
     def hello(self) -> Global___LinkHello:
-        """Who is speaking, and where to go on."""
+        """Who is speaking, and where to go on. Only in the first frame."""
 
     @_builtins.property
     def messages(self) -> Global___LinkMessages:
-        """Messages. Numbered, acked, sent again after a break."""
+        """Messages."""
 
     @_builtins.property
-    def registry_delta(self) -> Global___RegistryDelta:
-        """Changes of the registry. Not numbered: versions and digests repair what is lost."""
+    def chunk(self) -> Global___LinkChunk:
+        """A part of one message too large for a frame."""
 
     @_builtins.property
-    def registry_digest(self) -> Global___RegistryDigest:
-        """What the sender has of the registry."""
+    def outcomes(self) -> Global___LinkOutcomes:
+        """What became of messages of the other side."""
+
+    @_builtins.property
+    def registry(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """What the sender says of the registry, packed. Not numbered: versions and digests repair what
+        is lost.
+        """
 
     @_builtins.property
     def observations(self) -> Global___LinkObservations:
@@ -139,36 +148,40 @@ class LinkFrame(_message.Message):
 
     @_builtins.property
     def goodbye(self) -> Global___LinkGoodbye:
-        """The sender will close the link once its messages are acked."""
+        """The sender closes the link; nothing is wrong."""
 
     def __init__(
         self,
         *,
+        number: _builtins.int = ...,
         ack: _builtins.int = ...,
         credit_through: _builtins.int = ...,
         credit_bytes: _builtins.int = ...,
-        sent_at_ms: _builtins.int = ...,
-        refusals: _abc.Iterable[Global___LinkRefusal] | None = ...,
         hello: Global___LinkHello | None = ...,
         messages: Global___LinkMessages | None = ...,
-        registry_delta: Global___RegistryDelta | None = ...,
-        registry_digest: Global___RegistryDigest | None = ...,
+        chunk: Global___LinkChunk | None = ...,
+        outcomes: Global___LinkOutcomes | None = ...,
+        registry: _abc.Iterable[_builtins.bytes] | None = ...,
         observations: Global___LinkObservations | None = ...,
+        ping: _builtins.int = ...,
+        pong: _builtins.int = ...,
         goodbye: Global___LinkGoodbye | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "goodbye", b"goodbye", "hello", b"hello", "messages", b"messages", "observations", b"observations", "registry_delta", b"registry_delta", "registry_digest", b"registry_digest"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "goodbye", b"goodbye", "hello", b"hello", "messages", b"messages", "observations", b"observations", "outcomes", b"outcomes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "body", b"body", "credit_bytes", b"credit_bytes", "credit_through", b"credit_through", "goodbye", b"goodbye", "hello", b"hello", "messages", b"messages", "observations", b"observations", "refusals", b"refusals", "registry_delta", b"registry_delta", "registry_digest", b"registry_digest", "sent_at_ms", b"sent_at_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "chunk", b"chunk", "credit_bytes", b"credit_bytes", "credit_through", b"credit_through", "goodbye", b"goodbye", "hello", b"hello", "messages", b"messages", "number", b"number", "observations", b"observations", "outcomes", b"outcomes", "ping", b"ping", "pong", b"pong", "registry", b"registry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "messages", "registry_delta", "registry_digest", "observations", "goodbye"]  # noqa: Y015
-    _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LinkFrame: _TypeAlias = LinkFrame  # noqa: Y015
 
 @_typing.final
 class LinkHello(_message.Message):
-    """Who is speaking, and where to go on."""
+    """Who is speaking, and where to go on.
+
+    A pair of lives of two nodes shares one numbering in each direction. When either node has
+    started anew, both begin at 1, and messages without an outcome are sent again as doubtful.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -177,8 +190,8 @@ class LinkHello(_message.Message):
     CLUSTER_FIELD_NUMBER: _builtins.int
     LINK_VERSION_FIELD_NUMBER: _builtins.int
     PROGRAM_VERSION_FIELD_NUMBER: _builtins.int
-    OUTBOX_ID_FIELD_NUMBER: _builtins.int
-    ACKED_OUTBOX_ID_FIELD_NUMBER: _builtins.int
+    PEER_EPOCH_FIELD_NUMBER: _builtins.int
+    RECEIVED_THROUGH_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Name of the node."""
     epoch: _builtins.int
@@ -189,13 +202,10 @@ class LinkHello(_message.Message):
     """Version of the rules of the link: 1."""
     program_version: _builtins.str
     """Version of the program, for logs."""
-    outbox_id: _builtins.str
-    """Name of the sender's numbering. It outlives restarts, and is new with a new data folder."""
-    acked_outbox_id: _builtins.str
-    """The other side's numbering that the ack of this frame counts; empty when this node has
-    committed nothing of it. Where it is not the other side's own, the other side sends all that
-    it still keeps, and this node takes the first number it sees as the beginning.
-    """
+    peer_epoch: _builtins.int
+    """The life of the other node whose frames the sender has counted; 0 where it knows of none."""
+    received_through: _builtins.int
+    """The frame of that life up to which it has received everything, committed or not yet."""
     def __init__(
         self,
         *,
@@ -204,12 +214,12 @@ class LinkHello(_message.Message):
         cluster: _builtins.str = ...,
         link_version: _builtins.int = ...,
         program_version: _builtins.str = ...,
-        outbox_id: _builtins.str = ...,
-        acked_outbox_id: _builtins.str = ...,
+        peer_epoch: _builtins.int = ...,
+        received_through: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked_outbox_id", b"acked_outbox_id", "cluster", b"cluster", "epoch", b"epoch", "link_version", b"link_version", "node_id", b"node_id", "outbox_id", b"outbox_id", "program_version", b"program_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "epoch", b"epoch", "link_version", b"link_version", "node_id", b"node_id", "peer_epoch", b"peer_epoch", "program_version", b"program_version", "received_through", b"received_through"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -217,31 +227,173 @@ Global___LinkHello: _TypeAlias = LinkHello  # noqa: Y015
 
 @_typing.final
 class LinkMessages(_message.Message):
-    """Messages, in order and without a gap."""
+    """Messages, in order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AgentsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.int
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.int = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
     BODIES_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    DOUBTFUL_FIELD_NUMBER: _builtins.int
     first_sequence: _builtins.int
     """Sequence number of the first body; the others follow one by one. The first of all is 1."""
     @_builtins.property
     def bodies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Packed messages, as the journal keeps them."""
 
+    @_builtins.property
+    def agents(self) -> _containers.ScalarMap[_builtins.int, _builtins.str]:
+        """Position in `bodies` → the agent that the message is for, where it does not name it; empty
+        where it is an answer for a client of the receiver.
+        """
+
+    @_builtins.property
+    def doubtful(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Positions in `bodies` of messages that the receiver may have had before, from this node or
+        another: it looks into its journal first.
+        """
+
     def __init__(
         self,
         *,
         first_sequence: _builtins.int = ...,
         bodies: _abc.Iterable[_builtins.bytes] | None = ...,
+        agents: _abc.Mapping[_builtins.int, _builtins.str] | None = ...,
+        doubtful: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bodies", b"bodies", "first_sequence", b"first_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "bodies", b"bodies", "doubtful", b"doubtful", "first_sequence", b"first_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LinkMessages: _TypeAlias = LinkMessages  # noqa: Y015
+
+@_typing.final
+class LinkChunk(_message.Message):
+    """A part of one message too large for a frame. The parts of a message follow each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PART_FIELD_NUMBER: _builtins.int
+    IS_LAST_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    IS_DOUBTFUL_FIELD_NUMBER: _builtins.int
+    part: _builtins.bytes
+    """The next bytes of the packed message."""
+    is_last: _builtins.bool
+    """Whether the message is complete with it."""
+    sequence: _builtins.int
+    """Sequence number of the message; in the last part only."""
+    agent: _builtins.str
+    """As in LinkMessages; in the last part only."""
+    is_doubtful: _builtins.bool
+    """As in LinkMessages; in the last part only."""
+    def __init__(
+        self,
+        *,
+        part: _builtins.bytes = ...,
+        is_last: _builtins.bool = ...,
+        sequence: _builtins.int = ...,
+        agent: _builtins.str | None = ...,
+        is_doubtful: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "agent", b"agent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "agent", b"agent", "is_doubtful", b"is_doubtful", "is_last", b"is_last", "part", b"part", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__agent: _TypeAlias = _typing.Literal["agent"]  # noqa: Y015
+    _WhichOneofArgType__agent: _TypeAlias = _typing.Literal["_agent", b"_agent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agent) -> _WhichOneofReturnType__agent | None: ...
+
+Global___LinkChunk: _TypeAlias = LinkChunk  # noqa: Y015
+
+@_typing.final
+class LinkOutcomes(_message.Message):
+    """What became of messages of the other side."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def delivered(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Sequence numbers of messages that were delivered."""
+
+    @_builtins.property
+    def ended(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkEnd]:
+        """How others ended."""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkRefusal]:
+        """Messages that were not taken. Their senders keep them, or end them."""
+
+    def __init__(
+        self,
+        *,
+        delivered: _abc.Iterable[_builtins.int] | None = ...,
+        ended: _abc.Iterable[Global___LinkEnd] | None = ...,
+        refused: _abc.Iterable[Global___LinkRefusal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "ended", b"ended", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkOutcomes: _TypeAlias = LinkOutcomes  # noqa: Y015
+
+@_typing.final
+class LinkEnd(_message.Message):
+    """How a message ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Sequence number of the message."""
+    status: _builtins.str
+    """How, as `DeliveryStatus` spells it, such as "dead"."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        status: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "sequence", b"sequence", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkEnd: _TypeAlias = LinkEnd  # noqa: Y015
 
 @_typing.final
 class LinkRefusal(_message.Message):
@@ -255,7 +407,9 @@ class LinkRefusal(_message.Message):
     sequence: _builtins.int
     """Sequence number of the message."""
     code: _builtins.str
-    """Why, as a code of the error table, such as "agent_busy"."""
+    """Why, as a code of the error table, such as "denied"; "agent_not_found" says that the agent
+    is not there (any more).
+    """
     detail: _builtins.str
     """What happened, as a sentence for a person."""
     def __init__(
@@ -303,23 +457,21 @@ class LinkObservation(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MESSAGE_ID_FIELD_NUMBER: _builtins.int
-    EVENT_FIELD_NUMBER: _builtins.int
-    message_id: _builtins.str
-    """Message whose turn it is."""
-    @_builtins.property
-    def event(self) -> _agents_pb2.ChatEvent:
-        """What happened."""
-
+    KIND_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Kind of the event, such as "turn.delta"."""
+    data: _builtins.bytes
+    """Its data: a JSON object."""
     def __init__(
         self,
         *,
-        message_id: _builtins.str = ...,
-        event: _agents_pb2.ChatEvent | None = ...,
+        kind: _builtins.str = ...,
+        data: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "message_id", b"message_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,7 +479,7 @@ Global___LinkObservation: _TypeAlias = LinkObservation  # noqa: Y015
 
 @_typing.final
 class LinkGoodbye(_message.Message):
-    """The sender will close the link once its messages are acked."""
+    """The sender closes the link."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
