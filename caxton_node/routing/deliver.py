@@ -5,6 +5,8 @@ room. So `admit` reserves, the journal writes, and `deliver` fills the slot; whe
 fails, `withdraw` gives the slot back.
 """
 
+from typing import Final
+
 from caxton_node.domain.errors import Unavailable
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
@@ -13,6 +15,9 @@ from caxton_node.routing.directory import Inbox
 from caxton_node.routing.envelope import Envelope
 
 __all__ = ["admit", "deliver", "withdraw"]
+
+# Python 3.11 looks a member of an enum up by a function call; here it is asked at every message.
+_CANCEL: Final = Performative.CANCEL
 
 
 def admit(message: Message, inbox: Inbox, *, is_forced: bool) -> None:
@@ -30,10 +35,10 @@ def admit(message: Message, inbox: Inbox, *, is_forced: bool) -> None:
     permissions = inbox.permissions
     if permissions.senders and not is_forced:
         authorise(message.sender, inbox.agent, permissions)
-    if message.performative is Performative.CANCEL:
+    if message.performative is _CANCEL:
         # It does not wait in the mailbox: a full one must not keep it out.
         return
-    if not inbox.reserve(is_forced=is_forced):
+    if not inbox.reserve(is_forced):
         raise Unavailable(
             "agent_busy",
             f"the mailbox of {inbox.agent!r} is full",
@@ -44,7 +49,7 @@ def admit(message: Message, inbox: Inbox, *, is_forced: bool) -> None:
 
 def deliver(envelope: Envelope) -> None:
     """Fill the slot that `admit` reserved."""
-    if envelope.message.performative is Performative.CANCEL:
+    if envelope.message.performative is _CANCEL:
         envelope.inbox.interrupt(envelope)
     else:
         envelope.inbox.put(envelope)
@@ -52,5 +57,5 @@ def deliver(envelope: Envelope) -> None:
 
 def withdraw(envelope: Envelope) -> None:
     """Give the slot back: the message was not accepted after all."""
-    if envelope.message.performative is not Performative.CANCEL:
+    if envelope.message.performative is not _CANCEL:
         envelope.inbox.unreserve()

@@ -37,7 +37,7 @@ class Inbox(Protocol):
         """Messages waiting and turns under way."""
         ...
 
-    def reserve(self, *, is_forced: bool = False) -> bool:
+    def reserve(self, is_forced: bool, /) -> bool:
         """Keep a slot for a message that is being journaled; False when all are taken.
 
         Args:

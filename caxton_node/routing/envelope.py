@@ -42,11 +42,11 @@ class Envelope(msgspec.Struct, eq=False):
     message: Message
     inbox: Any = None
     """Where a slot is reserved for it (`Inbox`); None for a client's or an undecided one."""
+    on_accepted: OnAccepted | None = None
     phase: int = JOURNALING
     attempts: int = 0
     started_at: int | None = None
     """When the last attempt began, in milliseconds since 1970, UTC."""
-    on_accepted: OnAccepted | None = None
     is_recovered: bool = False
     """Accepted before a restart, or a dead letter tried again: its turn may have begun then."""
     alarm: Any = None

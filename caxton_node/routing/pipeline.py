@@ -57,6 +57,10 @@ REASON_LENGTH_MAX: Final = 1_000
 COPY_MARK: Final = "~"
 """Parts the id of a message to several agents from the number of a copy. No other id holds it."""
 
+# Python 3.11 looks a member of an enum up by a function call; these are asked at every message.
+_AT_MOST_ONCE: Final = DeliveryMode.AT_MOST_ONCE
+_DELIVERED: Final = DeliveryStatus.DELIVERED
+
 AfterFailure = Callable[[CaxtonError, int], RetryIn | GiveUp]
 """Takes the error and the number of attempts so far."""
 
@@ -157,20 +161,21 @@ class Pipeline:
 
     def _submit(self, message: Message, on_accepted: OnAccepted | None) -> Envelope:
         validate(message, now_ms=0 if message.reply_by is None else self._clock_ms())
-        is_journaled = message.delivery is not DeliveryMode.AT_MOST_ONCE
+        is_journaled = message.delivery is not _AT_MOST_ONCE
         if is_journaled:
             self._journal.check_room()
         if message.reply_to is not None:
             authorise_reply_to(message, self._directory)
         self._turn += 1
         match route(message, self._directory, self.elsewhere, turn=self._turn):
-            case Deliver(inbox):
+            case Deliver() as decision:
+                inbox = decision.inbox
                 admit(message, inbox, is_forced=False)
-                envelope = Envelope(self._journal.next_seq() if is_journaled else 0, message, inbox)
-                envelope.on_accepted = on_accepted
                 if not is_journaled:
+                    envelope = Envelope(0, message, inbox, on_accepted)
                     self._deliver(envelope)
                     return envelope
+                envelope = Envelope(self._journal.next_seq(), message, inbox, on_accepted)
                 committed = functools.partial(self._committed, envelope)
                 self._write_or_withdraw(((envelope.seq, message),), (), committed, (envelope,))
                 return envelope
@@ -305,7 +310,7 @@ class Pipeline:
         envelope: Envelope,
         reply: Message | None,
         *,
-        status: DeliveryStatus = DeliveryStatus.DELIVERED,
+        status: DeliveryStatus = _DELIVERED,
         reason: str | None = None,
     ) -> None:
         """See a message to its end, together with the answer to it.
@@ -321,6 +326,13 @@ class Pipeline:
         if envelope.alarm is not None:
             envelope.alarm.cancel()
             envelope.alarm = None
+        if status is _DELIVERED:
+            self._counts.messages_delivered += 1
+        else:
+            self._count_end(status)
+        if self._events.has_watchers:
+            agent = envelope.inbox.agent if envelope.inbox is not None else ""
+            self._publish(f"message.{status}", envelope.message, agent=agent)
         settlement = None
         if envelope.seq:
             settlement = Settlement(
@@ -332,13 +344,12 @@ class Pipeline:
                 envelope.attempts,
                 reason,
             )
-        self._count_end(envelope, status)
         if reply is not None:
             self._reply(reply, envelope.message, settlement)
         elif settlement is not None:
             self._journal.settle(settlement)
 
-    def _count_end(self, envelope: Envelope, status: DeliveryStatus) -> None:
+    def _count_end(self, status: DeliveryStatus) -> None:
         counts = self._counts
         match status:
             case DeliveryStatus.DELIVERED:
@@ -353,13 +364,10 @@ class Pipeline:
                 raise AssertionError("accepted is no end")
             case _ as unreachable:
                 assert_never(unreachable)
-        if self._events.has_watchers:
-            agent = envelope.inbox.agent if envelope.inbox is not None else ""
-            self._publish(f"message.{status}", envelope.message, agent=agent)
 
     def _reply(self, reply: Message, request: Message, settlement: Settlement | None) -> None:
         """Send an answer, written in one with the end of its request."""
-        is_journaled = reply.delivery is not DeliveryMode.AT_MOST_ONCE
+        is_journaled = reply.delivery is not _AT_MOST_ONCE
         reply_seq = self._journal.next_seq() if is_journaled else 0
         inbox = self._directory.inbox(reply.receiver)
         if inbox is not None:
@@ -425,7 +433,6 @@ class Pipeline:
         The turn was taken and its answer is known; there is nobody to tell but by writing it. As
         many wait here as messages are in flight.
         """
-
         # No closures that name each other: each answer would leave a cycle to the collector.
         self._journal.write(
             accepted, settled, functools.partial(self._kept, accepted, settled, then)

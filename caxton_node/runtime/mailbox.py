@@ -34,7 +34,7 @@ class Mailbox:
         """Messages that wait, ready or not, without those in a turn."""
         return self._waiting
 
-    def reserve(self, *, is_forced: bool = False) -> bool:
+    def reserve(self, is_forced: bool, /) -> bool:
         """Keep a slot; False when all are taken and the wish is not forced."""
         if not is_forced and self._reserved + self._waiting >= self.capacity:
             return False

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,9 @@ from caxton_node.runtime.mailbox import Mailbox
 from caxton_node.runtime.supervision import CrashRecord
 
 __all__ = ["RunningTurn", "Seat", "SeatCounts", "StopReason", "Tenant"]
+
+# Python 3.11 looks a member of an enum up by a function call; here it is asked at every message.
+_RUNNING: Final = AgentState.RUNNING
 
 
 class StopReason(Enum):
@@ -39,6 +42,11 @@ class Tenant:
     """Of the version, counted by the store."""
     turns_under_way: int = 0
     is_replaced: bool = False
+    time_ms: int = field(init=False)
+    """How long one turn may take."""
+
+    def __post_init__(self) -> None:
+        self.time_ms = int(self.spec.limits.time_s * 1000)
 
 
 class RunningTurn(msgspec.Struct, eq=False):
@@ -90,6 +98,10 @@ class Seat:
     permissions: PermissionSettings = field(init=False)
     """Whose messages it takes."""
     mailbox: Mailbox = field(init=False)
+    reserve: Callable[[bool], bool] = field(init=False)
+    """Keeps a slot for a message that is being journaled: the mailbox's own, with nothing between."""
+    unreserve: Callable[[], None] = field(init=False)
+    """Gives a slot back."""
     crashes: CrashRecord = field(init=False)
     counts: SeatCounts = field(default_factory=SeatCounts)
     running: dict[str, RunningTurn] = field(default_factory=dict)
@@ -102,10 +114,14 @@ class Seat:
     is_dismissed: bool = False
     """The agent was deleted; its workers go home."""
     _sleepers: list["asyncio.Future[None]"] = field(default_factory=list)
+    _is_one_coming: bool = False
+    """A worker was woken or started and has not looked yet. It calls the next one, if need be."""
 
     def __post_init__(self) -> None:
         spec = self.tenant.spec
         self.mailbox = Mailbox(spec.limits.mailbox)
+        self.reserve = self.mailbox.reserve
+        self.unreserve = self.mailbox.unreserve
         self.crashes = CrashRecord(spec.supervision)
         self.take_in(self.tenant)
 
@@ -124,20 +140,12 @@ class Seat:
     @property
     def is_running(self) -> bool:
         """Whether it takes turns now."""
-        return self.state is AgentState.RUNNING
+        return self.state is _RUNNING
 
     @property
     def load(self) -> int:
         """Messages waiting and turns under way."""
         return len(self.mailbox) + len(self.running)
-
-    def reserve(self, *, is_forced: bool = False) -> bool:
-        """Keep a slot for a message that is being journaled."""
-        return self.mailbox.reserve(is_forced=is_forced)
-
-    def unreserve(self) -> None:
-        """Give a slot back."""
-        self.mailbox.unreserve()
 
     def put(self, envelope: Envelope) -> None:
         """Take a message and wake a worker for it."""
@@ -146,7 +154,8 @@ class Seat:
             self.on_late(self, envelope)
             return
         self.mailbox.put(envelope)
-        self.wake()
+        if not self._is_one_coming:
+            self.wake()
 
     def discard(self, envelope: Envelope) -> None:
         """Let go of a message that ends before its turn, or between two attempts."""
@@ -166,14 +175,16 @@ class Seat:
 
     def wake(self) -> None:
         """Make sure that somebody comes for what is ready, within the agent's concurrency."""
-        if self.state is not AgentState.RUNNING or not self.mailbox.ready:
+        if self._is_one_coming or self.state is not _RUNNING or not self.mailbox.ready:
             return
         while self._sleepers:
             sleeper = self._sleepers.pop()
             if not sleeper.done():
                 sleeper.set_result(None)
+                self._is_one_coming = True
                 return
-        if self.workers < self.tenant.spec.limits.concurrency:
+        if self.workers < self.spec.limits.concurrency:
+            self._is_one_coming = True
             self.spawn(self)
 
     def wake_all(self) -> None:
@@ -184,10 +195,20 @@ class Seat:
                 sleeper.set_result(None)
 
     def next(self) -> Envelope | None:
-        """Return the next message for a worker, or None when there is nothing to do."""
-        if self.state is not AgentState.RUNNING:
+        """Return the next message for a worker, or None when there is nothing to do.
+
+        When more is ready, somebody else comes for that: the turn to be taken may be a long one.
+        """
+        if self.state is not _RUNNING:
             return None
-        return self.mailbox.take()
+        envelope = self.mailbox.take()
+        if self.mailbox.ready and not self._is_one_coming:
+            self.wake()
+        return envelope
+
+    def note_arrival(self) -> None:
+        """Take note that a worker that was started is here and looks for itself."""
+        self._is_one_coming = False
 
     async def sleep(self) -> None:
         """Wait until there is something to do. Ended by `wake` or by the worker's owner."""
@@ -196,6 +217,7 @@ class Seat:
         try:
             await sleeper
         finally:
+            self._is_one_coming = False
             if sleeper in self._sleepers:
                 self._sleepers.remove(sleeper)
 

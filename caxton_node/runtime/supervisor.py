@@ -57,6 +57,7 @@ class Supervisor:
         self._speech = speech
         self._pipeline = speech.pipeline
         self._clock = speech.clock
+        self._clock_ms = speech.clock.now_ms
         self._counts = counts
         self._seats: dict[Seat, None] = {}
         """Every seat that has or had workers, in order."""
@@ -77,89 +78,101 @@ class Supervisor:
         self._tasks.create_task(self._work(seat), name=f"worker of {seat.agent}")
 
     async def _work(self, seat: Seat) -> None:
-        in_a_row = 0
-        task = asyncio.current_task()
-        assert task is not None, "workers are tasks"
+        seat.note_arrival()
         try:
-            while not (self._is_stopping or seat.is_dismissed):
-                envelope = seat.next()
-                if envelope is None:
-                    if seat.has_sleeper:
-                        return
-                    in_a_row = 0
-                    await seat.sleep()
-                    continue
-                if seat.mailbox.ready:
-                    seat.wake()
-                await self._take_turn(seat, envelope, task)
-                in_a_row += 1
+            while True:
+                await self._take_turns(seat)
                 if seat.workers > seat.spec.limits.concurrency:
                     seat.wake()
                     return
-                if in_a_row >= TURNS_IN_A_ROW_MAX:
-                    in_a_row = 0
-                    await asyncio.sleep(0)
+                if self._is_stopping or seat.is_dismissed or seat.has_sleeper:
+                    return
+                await seat.sleep()
         finally:
             seat.workers -= 1
 
-    async def _take_turn(self, seat: Seat, envelope: Envelope, task: asyncio.Task[None]) -> None:
+    async def _take_turns(self, seat: Seat) -> None:
+        """Take one turn after the other until there is nothing to do for this worker."""
+        task = asyncio.current_task()
+        assert task is not None, "workers are tasks"
+        in_a_row = 0
+        while not (self._is_stopping or seat.is_dismissed):
+            envelope = seat.next()
+            if envelope is None:
+                return
+            turn = self._begin_turn(seat, envelope, task)
+            if turn is not None:
+                answer: Any = None
+                error: BaseException | None = None
+                context = Context(seat.agent, turn, self._speech)
+                try:
+                    answer = await turn.tenant.agent.handle(envelope.message, context)
+                except (Exception, SystemExit, asyncio.CancelledError) as problem:
+                    error = problem
+                # From here to the next turn nothing awaits: a turn is either running or over.
+                self._end_turn(seat, turn, answer, error)
+            if seat.workers > seat.spec.limits.concurrency:
+                return
+            in_a_row += 1
+            if in_a_row >= TURNS_IN_A_ROW_MAX:
+                in_a_row = 0
+                await asyncio.sleep(0)
+
+    def _begin_turn(
+        self, seat: Seat, envelope: Envelope, task: asyncio.Task[None]
+    ) -> RunningTurn | None:
+        """Note a turn as running; None when its message came too late."""
         message = envelope.message
-        now_ms = self._clock.now_ms()
-        if message.reply_by is not None and message.reply_by <= now_ms:
-            self._pipeline.expire(envelope)
-            seat.mailbox.release(message.conversation_id)
-            return
+        tenant = seat.tenant
+        now_ms = self._clock_ms()
+        deadline_ms: int = now_ms + tenant.time_ms
+        if message.reply_by is not None:
+            if message.reply_by <= now_ms:
+                self._pipeline.expire(envelope)
+                seat.mailbox.release(message.conversation_id)
+                return None
+            deadline_ms = min(deadline_ms, message.reply_by)
         envelope.phase = RUNNING
         envelope.attempts += 1
         envelope.started_at = now_ms
-        tenant = seat.tenant
-        deadline_ms = now_ms + int(tenant.spec.limits.time_s * 1000)
-        if message.reply_by is not None:
-            deadline_ms = min(deadline_ms, message.reply_by)
         turn = RunningTurn(envelope, task, deadline_ms, tenant)
         seat.running[message.conversation_id] = turn
         tenant.turns_under_way += 1
         begin_turn(seat.agent, message)
-        error: BaseException | None = None
-        answer: Any = None
-        try:
-            answer = await tenant.agent.handle(message, Context(seat.agent, turn, self._speech))
-        except asyncio.CancelledError as problem:
-            if turn.stop_reason is not None:
-                while task.cancelling():
-                    task.uncancel()
-            elif task.cancelling():
-                raise
-            else:
-                # The agent let a cancellation of its own out: that is a crash, not ours.
-                error = problem
-        except (Exception, SystemExit) as problem:
-            error = problem
-        finally:
-            # From here to the end nothing awaits: a turn is either running or over.
-            del seat.running[message.conversation_id]
-            tenant.turns_under_way -= 1
-            if tenant.is_replaced:
-                self._close_if_idle(tenant)
-            if self._is_stopping and not self.turns_under_way:
-                self._all_done.set()
-        ended_ms = self._clock.now_ms()
-        seat.counts.busy_ms += ended_ms - now_ms
-        seat.counts.last_activity_at = ended_ms
-        self._end_turn(seat, turn, answer, error)
+        return turn
 
     def _end_turn(
         self, seat: Seat, turn: RunningTurn, answer: Any, error: BaseException | None
     ) -> None:
-        """Settle or postpone the message of a turn that is over. Raises nothing of an agent's."""
-        envelope = turn.envelope
+        """Settle or postpone the message of a turn that is over.
+
+        Raises:
+            asyncio.CancelledError: It is the worker that was cancelled. Nothing of an agent's.
+        """
+        envelope, tenant = turn.envelope, turn.tenant
+        del seat.running[envelope.message.conversation_id]
+        tenant.turns_under_way -= 1
+        if tenant.is_replaced:
+            self._close_if_idle(tenant)
+        if self._is_stopping and not self.turns_under_way:
+            self._all_done.set()
+        if isinstance(error, asyncio.CancelledError):
+            if turn.stop_reason is not None:
+                while turn.task.cancelling():
+                    turn.task.uncancel()
+            elif turn.task.cancelling():
+                raise error
+            # Otherwise the agent let a cancellation of its own out: that is a crash, not ours.
+        ended_ms = self._clock_ms()
+        seat.counts.busy_ms += ended_ms - (envelope.started_at or ended_ms)
+        seat.counts.last_activity_at = ended_ms
         if turn.stop_reason is not None:
             seat.counts.failed += 1
             if envelope.phase != OVER:
                 self._stop_turn(envelope, turn)
         elif error is None:
             try:
-                reply = self._reply(seat, envelope.message, answer)
+                reply = self._reply(seat, envelope.message, answer, ended_ms)
             except CaxtonError as unusable:
                 self._fail(seat, envelope, unusable)
                 return
@@ -175,7 +188,7 @@ class Supervisor:
         # What this makes ready, the worker that calls takes next.
         seat.mailbox.release(envelope.message.conversation_id)
 
-    def _reply(self, seat: Seat, message: Message, answer: Any) -> Message | None:
+    def _reply(self, seat: Seat, message: Message, answer: Any, now_ms: int) -> Message | None:
         """Build what is sent to whoever asked.
 
         Raises:
@@ -208,7 +221,7 @@ class Supervisor:
             sender=seat.agent,
             performative=act,
             content=content,
-            now_ms=self._clock.now_ms(),
+            now_ms=now_ms,
             metadata=metadata,
         )
 

@@ -83,11 +83,8 @@ class Events:
         self._clock_ms = clock_ms
         self._watchers: list[Watcher] = []
         self._count = 0
-
-    @property
-    def has_watchers(self) -> bool:
+        self.has_watchers = False
         """Ask this before building an event on the hot path."""
-        return bool(self._watchers)
 
     def publish(self, kind: str, **data: Any) -> None:
         """Show an event to all who want it."""
@@ -109,7 +106,9 @@ class Events:
             raise Unavailable("node_busy", f"{WATCHERS_MAX:,} watchers are connected")
         watcher = Watcher(wants)
         self._watchers.append(watcher)
+        self.has_watchers = True
         try:
             yield watcher
         finally:
             self._watchers.remove(watcher)
+            self.has_watchers = bool(self._watchers)

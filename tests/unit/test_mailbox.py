@@ -22,28 +22,28 @@ def envelope(number: int, conversation: str = "c") -> Envelope:
 
 
 def put(mailbox: Mailbox, one: Envelope) -> None:
-    assert mailbox.reserve()
+    assert mailbox.reserve(False)
     mailbox.put(one)
 
 
 def test_a_full_mailbox_refuses_a_slot():
     mailbox = Mailbox(2)
     put(mailbox, envelope(1))
-    assert mailbox.reserve()
-    assert not mailbox.reserve()
+    assert mailbox.reserve(False)
+    assert not mailbox.reserve(False)
 
 
 def test_a_forced_slot_goes_above_the_bound():
     mailbox = Mailbox(1)
     put(mailbox, envelope(1))
-    assert mailbox.reserve(is_forced=True)
+    assert mailbox.reserve(True)
 
 
 def test_a_slot_given_back_can_be_taken_again():
     mailbox = Mailbox(1)
-    assert mailbox.reserve()
+    assert mailbox.reserve(False)
     mailbox.unreserve()
-    assert mailbox.reserve()
+    assert mailbox.reserve(False)
 
 
 def test_a_second_message_of_a_conversation_waits_until_the_first_is_released():
@@ -90,7 +90,7 @@ def test_a_message_that_ends_while_it_waits_frees_its_slot_and_its_conversation(
     put(mailbox, envelope(2))
     first = next(iter(mailbox.waiting()))
     mailbox.discard(first)
-    assert mailbox.reserve()
+    assert mailbox.reserve(False)
     assert mailbox.take().seq == 2
 
 
@@ -107,7 +107,7 @@ class MailboxAgainstAModel(RuleBasedStateMachine):
     @rule(conversation=st.sampled_from("abc"))
     def arrive(self, conversation: str) -> None:
         has_room = sum(len(lane) for lane in self.waiting.values()) < 8
-        assert self.mailbox.reserve() == has_room
+        assert self.mailbox.reserve(False) == has_room
         if has_room:
             self.count += 1
             self.mailbox.put(envelope(self.count, conversation))

@@ -22,7 +22,7 @@ class Place:
     is_running: bool = True
     permissions: PermissionSettings = field(default_factory=PermissionSettings)
 
-    def reserve(self, **_) -> bool:
+    def reserve(self, is_forced, /) -> bool:
         return True
 
     def unreserve(self) -> None: ...
