@@ -2,7 +2,7 @@
 
 Every node decides for itself, from what the registry shows it, and equal views lead to equal
 decisions: there is no leader to ask and none to lose. An agent has *copies*, at most one a node.
-They are ranked by (version, epoch, node); the first is right about what the agent is, and the
+They are ranked by (revision, epoch, node); the first is right about what the agent is, and the
 first as many as are wanted stay. Where copies are missing, the nodes that fit are ranked by
 rendezvous hashing, so that a node that joins moves nothing and one that dies moves only what it
 had.
@@ -15,7 +15,7 @@ Reference: Thaler, Ravishankar, "Using name-based mappings to increase hit rates
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from typing import Final
@@ -70,10 +70,11 @@ class Copy:
 
     agent: str
     node: str
-    version: int
-    """Number of the deployment."""
+    revision: int
+    """Raised whenever the agent becomes another one: deployed, rolled back, scaled, placed anew."""
     epoch: int
-    """Raised whenever a node takes the agent over or its placement is changed."""
+    """Raised whenever a node takes the agent over. It fences those that ran it before; the
+    replicas that stay follow."""
     digest: str
     """Of the definition."""
     replicas: int = 1
@@ -84,7 +85,7 @@ class Copy:
     @property
     def rank(self) -> tuple[int, int, str]:
         """The higher one is right."""
-        return (self.version, self.epoch, self.node)
+        return (self.revision, self.epoch, self.node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Run what the first copy says, under its number and with its placement."""
+    """Run what the first copy says, with its placement and under its epoch."""
 
     like: Copy
 
@@ -226,8 +227,9 @@ def _about(
 
 
 def _agrees(mine: Copy, like: Copy) -> bool:
-    return (mine.version, mine.digest, mine.replicas, mine.rule) == (
-        like.version,
+    return (mine.revision, mine.epoch, mine.digest, mine.replicas, mine.rule) == (
+        like.revision,
+        like.epoch,
         like.digest,
         like.replicas,
         like.rule,
@@ -263,7 +265,9 @@ def rebalanced(nodes: Mapping[str, NodeView], agents: Mapping[str, Sequence[Copy
         moves.append(step)
         held[step.source].remove(step.agent)
         held[step.target].add(step.agent)
-        homes[step.agent][step.target] = homes[step.agent].pop(step.source)
+        moved = homes[step.agent].pop(step.source)
+        first = leader([moved, *homes[step.agent].values()])
+        homes[step.agent][step.target] = replace(first, node=step.target, epoch=first.epoch + 1)
     return moves
 
 
@@ -279,10 +283,18 @@ def _step_from(
         movable = [
             agent
             for agent in held[source]
-            if target not in homes[agent]
-            and homes[agent][source].rule.preference is not Preference.PACK
-            and fits(nodes[target], homes[agent][source])
+            if target not in homes[agent] and _may_move(homes[agent], source, nodes[target])
         ]
         if movable:
             return Move(max(movable, key=lambda agent: _weight(agent, target)), source, target)
     return None
+
+
+def _may_move(homes: Mapping[str, Copy], source: str, target: NodeView) -> bool:
+    """Return whether a copy may go: the target's will be the first, and the last one gives up."""
+    like = homes[source]
+    return (
+        like.rule.preference is not Preference.PACK
+        and like.rank == min(copy.rank for copy in homes.values())
+        and fits(target, like)
+    )
