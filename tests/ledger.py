@@ -9,6 +9,7 @@ Instants are of the machine's monotonic clock, which all processes of one machin
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 FINAL = frozenset({"delivered", "dead", "expired", "cancelled"})
 
@@ -104,6 +105,6 @@ def _disordered(ledger: Ledger) -> Iterable[str]:
             conversations[one.conversation].append(one)
     for name, members in conversations.items():
         members.sort(key=lambda one: one.number)
-        for before, after in zip(members, members[1:], strict=False):
+        for before, after in pairwise(members):
             if first[before.id] > first[after.id]:
                 yield f"in {name}, {after.id} took effect before {before.id}"
