@@ -18,7 +18,8 @@ from caxton_node.api.table import (
 )
 from caxton_node.api.types import READS_WHOLE, Body, Instant, View, instant
 from caxton_node.domain.agent import AgentState
-from caxton_node.domain.errors import Conflict, NotFound
+from caxton_node.domain.errors import Conflict
+from caxton_node.runtime.deployments import version_numbered
 from caxton_node.runtime.node import Node
 from caxton_node.store.protocol import AgentVersion
 
@@ -142,13 +143,7 @@ async def get_version(request: Request[NoQuery, None], node: Node) -> VersionDet
     """Return a version with its source."""
     name, number = request.path["name"], int(request.path["number"])
     versions = await node.deployments.versions(name)
-    if not 1 <= number <= len(versions):
-        raise NotFound(
-            "version_not_found",
-            f"{name!r} has no version number {number}",
-            hint=f"It has the numbers 1 to {len(versions)}.",
-        )
-    version = versions[number - 1]
+    version = version_numbered(versions, name, number)
     summary = _version(version, node.roster.seat(name).tenant.number)
     return VersionDetail(**dict(summary), source=version.source)
 
@@ -244,6 +239,7 @@ ENDPOINTS: Final = (
             "agent_not_found",
             "version_not_found",
             "storage_unavailable",
+            "no_majority",
             *_BUILD_ERRORS,
         ),
     ),

@@ -27,6 +27,7 @@ from caxton_node.api.table import (
 from caxton_node.api.types import Cursor, Limit, Query, QueryBool, View
 from caxton_node.domain.agent import AgentState
 from caxton_node.domain.errors import Conflict, Place, Rejected
+from caxton_node.runtime.deployments import version_numbered
 from caxton_node.runtime.node import Node
 
 __all__ = ["AGENT_NAME", "ENDPOINTS"]
@@ -143,7 +144,9 @@ async def get_agent(request: Request[NoQuery, None], node: Node) -> AgentDetail:
     """Return everything about an agent."""
     seat = node.roster.seat(request.path["name"])
     versions = await node.store.agent_versions(seat.agent)
-    return show_detail(seat, versions[seat.tenant.number - 1], now_ms=node.clock.now_ms())
+    return show_detail(
+        seat, version_numbered(versions, seat.agent, seat.tenant.number), now_ms=node.clock.now_ms()
+    )
 
 
 async def delete_agent(request: Request[DeleteQuery, None], node: Node) -> Answer:
@@ -152,7 +155,13 @@ async def delete_agent(request: Request[DeleteQuery, None], node: Node) -> Answe
     return Answer(None, status=204)
 
 
-_DEPLOY_ERRORS: Final = ("invalid_agent", "denied", "tool_not_found", "storage_unavailable")
+_DEPLOY_ERRORS: Final = (
+    "invalid_agent",
+    "denied",
+    "tool_not_found",
+    "storage_unavailable",
+    "no_majority",
+)
 _LOCATION: Final = {"Location": "Address of the agent."}
 
 ENDPOINTS: Final = (
@@ -222,6 +231,6 @@ ENDPOINTS: Final = (
         parameters=(AGENT_NAME,),
         query=DeleteQuery,
         responses={204: Shape("It is gone.")},
-        errors=("agent_not_found", "state_conflict", "storage_unavailable"),
+        errors=("agent_not_found", "state_conflict", "storage_unavailable", "no_majority"),
     ),
 )

@@ -119,6 +119,7 @@ ERRORS: Final[dict[str, ErrorKind]] = {
     "tool_failed": ErrorKind("The tool failed", 502, "INTERNAL", 1, "retry"),
     "model_failed": ErrorKind("The model failed", 502, "INTERNAL", 1, "retry"),
     "cancelled": ErrorKind("Cancelled", 409, "CANCELLED", 1, "give_up"),
+    "no_majority": ErrorKind("The cluster has no majority here", 503, "UNAVAILABLE", 1, "retry"),
     "node_draining": ErrorKind("The node is stopping", 503, "UNAVAILABLE", 1, "retry"),
     "storage_unavailable": ErrorKind("The store cannot write", 503, "UNAVAILABLE", 1, "retry"),
     "unreachable": ErrorKind("The server cannot be reached", 503, "UNAVAILABLE", 4, "retry"),
@@ -222,7 +223,14 @@ class Unavailable(CaxtonError):
     """Not now; the same request may succeed later."""
 
     codes = frozenset(
-        {"agent_busy", "node_busy", "node_draining", "storage_unavailable", "unreachable"}
+        {
+            "agent_busy",
+            "no_majority",
+            "node_busy",
+            "node_draining",
+            "storage_unavailable",
+            "unreachable",
+        }
     )
 
 

@@ -8,7 +8,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from caxton_node.agentfile import AgentFormat, ParsedAgent, parse_agent, source_digest
 from caxton_node.domain.agent import AgentSpec, AgentState
@@ -16,14 +16,15 @@ from caxton_node.domain.delivery import DeadReason
 from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, Place, Rejected
 from caxton_node.routing.envelope import Envelope
 from caxton_node.runtime.agent import Agent
+from caxton_node.runtime.claim import Alone, Claim, Fellows
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.seat import Seat, Tenant
 from caxton_node.runtime.supervisor import Supervisor
-from caxton_node.store.protocol import AgentRecord, AgentVersion
+from caxton_node.store.protocol import AgentRecord, AgentVersion, Definition
 from caxton_node.tools.registry import ToolRegistry
 
-__all__ = ["Deployed", "Deployments"]
+__all__ = ["Deployed", "Deployments", "version_numbered"]
 
 _log = logging.getLogger("caxton.runtime")
 
@@ -41,6 +42,26 @@ class Deployed:
     is_changed: bool
     """False when this very definition was in force already."""
     warnings: tuple[Place, ...]
+
+
+def version_numbered(versions: Sequence[AgentVersion], agent: str, number: int) -> AgentVersion:
+    """Return the version of a number.
+
+    Numbers may have gaps: an agent that came from another node brings the version in force and
+    leaves those before behind.
+
+    Raises:
+        NotFound: `version_not_found`.
+    """
+    for version in versions:
+        if version.number == number:
+            return version
+    numbers = ", ".join(str(version.number) for version in versions[-20:])
+    raise NotFound(
+        "version_not_found",
+        f"{agent!r} has no version number {number}",
+        hint=f"This node knows the numbers {numbers}." if numbers else None,
+    )
 
 
 class Deployments:
@@ -65,6 +86,9 @@ class Deployments:
         self._environment = environment
         self._tools = tools
         self._changing = asyncio.Lock()
+        self._claims: dict[str, Claim] = {}
+        self.fellows: Fellows = Alone()
+        """The other nodes. Whoever connects the node to a ring sets it."""
         supervisor.on_failed = self._note_failed
 
     def parse(self, source: str | bytes, format: AgentFormat, file: str | None) -> ParsedAgent:  # noqa: A002 - the word users know
@@ -94,6 +118,8 @@ class Deployments:
         *,
         file: str | None = None,
         must_be: str | None = None,
+        replicas: int | None = None,
+        placement: str | None = None,
     ) -> Deployed:
         """Bring a definition into force.
 
@@ -102,9 +128,12 @@ class Deployments:
             format: Of `source`.
             file: What errors call the source.
             must_be: The name that the definition must have, when it replaces a given agent.
+            replicas: How many nodes are to run it; None as before, or as the definition says.
+            placement: Where; likewise.
 
         Raises:
             Rejected: `invalid_agent`.
+            Unavailable: `no_majority`.
             Denied: `denied`, a Python class that is not allowed.
             Conflict: `state_conflict`, when the name is not `must_be`.
         """
@@ -116,13 +145,16 @@ class Deployments:
                 f"the definition is of {spec.name!r}, not of {must_be!r}",
                 hint="An agent keeps its name; deploy a new agent under the new one.",
             )
+        self.fellows.check_writable()
         async with self._changing:
             seat = self._roster.find(spec.name)
             versions = await self._store.agent_versions(spec.name)
-            digest = source_digest(source)
+            claim = self._next_claim(
+                spec.name, source_digest(source), replicas=replicas, placement=placement
+            )
             if (
                 seat is not None
-                and versions[seat.tenant.number - 1].digest == digest
+                and claim == replace(self.claim(spec.name), revision=claim.revision)
                 and seat.state is AgentState.RUNNING
             ):
                 return Deployed(
@@ -132,19 +164,42 @@ class Deployments:
             now = self._clock.now_ms()
             version = AgentVersion(
                 agent=spec.name,
-                number=len(versions) + 1,
+                number=versions[-1].number + 1 if versions else 1,
                 version=spec.version,
                 source=source,
                 format=format.value,
-                digest=digest,
+                digest=claim.digest,
                 deployed_at=now,
             )
-            await self._record(spec.name, AgentState.RUNNING, version.number, version)
+            await self._record(spec.name, AgentState.RUNNING, version.number, claim, version)
             self._seat(spec, agent, version.number, AgentState.RUNNING)
             self._show("agent.deployed", spec.name, version=spec.version, number=version.number)
             return Deployed(
                 spec.name, version.number, spec.version, seat is None, True, parsed.warnings
             )
+
+    def claim(self, agent: str) -> Claim:
+        """Return by what right this node runs an agent of its roster."""
+        return self._claims[agent]
+
+    def _next_claim(
+        self,
+        agent: str,
+        digest: str,
+        *,
+        replicas: int | None = None,
+        placement: str | None = None,
+    ) -> Claim:
+        """Return the claim to what an agent is to become: higher than any that is known."""
+        own = self._claims.get(agent, Claim(revision=0, epoch=0))
+        revision, epoch = self.fellows.highest_claim(agent)
+        return Claim(
+            revision=max(revision, own.revision) + 1,
+            epoch=max(epoch, own.epoch, 1),
+            digest=digest,
+            replicas=own.replicas if replicas is None else replicas,
+            placement=own.placement if placement is None else placement,
+        )
 
     def _seat(self, spec: AgentSpec, agent: Agent, number: int, state: AgentState) -> Seat:
         """Put a built version in force, in a new seat or in place of the one before."""
@@ -164,30 +219,44 @@ class Deployments:
             seat.state = state
         self._roster.put(seat)
         seat.wake()
+        self.fellows.changed(spec.name)
         return seat
 
-    async def restore(self) -> int:
+    async def restore(self, has_moved: Callable[[AgentRecord], bool] = lambda _: False) -> int:
         """Seat every agent that was deployed before the node stopped.
 
         A definition that cannot be built any more (a tool is gone, a variable is unset) leaves
         its agent out with an error in the log; its messages become dead letters that can be
         retried once it is mended.
 
+        Args:
+            has_moved: Whether another node runs an agent by now, by a better right.
+
         Returns:
             How many agents are seated.
         """
         for record in await self._store.agents():
-            versions = await self._store.agent_versions(record.name)
-            if not 1 <= record.current <= len(versions):
-                _log.error("agent %s has no version %d", record.name, record.current)
+            if not record.is_here:
                 continue
-            version = versions[record.current - 1]
+            if has_moved(record):
+                await self._store.put_agent(replace(record, is_here=False))
+                _log.info("agent %s runs on another node by now", record.name)
+                continue
+            versions = await self._store.agent_versions(record.name)
             try:
+                version = version_numbered(versions, record.name, record.current)
                 parsed = self.parse(version.source, AgentFormat(version.format), None)
                 agent = self._build(parsed.spec)
             except CaxtonError as problem:
                 _log.error("agent %s cannot be restored: %s", record.name, problem)
                 continue
+            self._claims[record.name] = Claim(
+                revision=record.revision,
+                epoch=record.epoch,
+                digest=version.digest,
+                replicas=record.replicas,
+                placement=record.placement,
+            )
             self._seat(parsed.spec, agent, record.current, record.state)
         return len(self._roster)
 
@@ -205,21 +274,20 @@ class Deployments:
 
         Raises:
             NotFound: `agent_not_found`, `version_not_found`.
+            Unavailable: `no_majority`.
         """
+        self.fellows.check_writable()
         async with self._changing:
             seat = self._roster.seat(name)
-            wanted = seat.tenant.number - 1 if number is None else number
+            current = seat.tenant.number
             versions = await self._store.agent_versions(name)
-            if not 1 <= wanted <= len(versions):
-                raise NotFound(
-                    "version_not_found",
-                    f"{name!r} has no version number {wanted}",
-                    hint=f"It has the numbers 1 to {len(versions)}.",
-                )
-            version = versions[wanted - 1]
+            earlier = [version.number for version in versions if version.number < current]
+            wanted = max(earlier, default=current - 1) if number is None else number
+            version = version_numbered(versions, name, wanted)
             parsed = self.parse(version.source, AgentFormat(version.format), None)
             agent = self._build(parsed.spec)
-            await self._record(name, AgentState.RUNNING, wanted)
+            claim = self._next_claim(name, version.digest)
+            await self._record(name, AgentState.RUNNING, wanted, claim)
             self._seat(parsed.spec, agent, wanted, AgentState.RUNNING)
             self._show("agent.rolled_back", name, version=version.version, number=wanted)
             return Deployed(name, wanted, version.version, False, True, parsed.warnings)
@@ -243,7 +311,7 @@ class Deployments:
             rebuilt = None
             if to is AgentState.RUNNING and seat.state is not AgentState.SUSPENDED:
                 rebuilt = self._build(seat.spec)
-            await self._record(name, to, seat.tenant.number)
+            await self._record(name, to, seat.tenant.number, self.claim(name))
             if rebuilt is not None:
                 seat.crashes.clear()
                 self._seat(seat.spec, rebuilt, seat.tenant.number, to)
@@ -254,12 +322,101 @@ class Deployments:
                     grace_s, functools.partial(self._end_turns, seat, seat.stops)
                 )
             seat.wake()
+            self.fellows.changed(name)
             self._show("agent.state", name, state=to.value)
             return seat
 
     def _end_turns(self, seat: Seat, stop: int) -> None:
         if seat.state is AgentState.STOPPED and seat.stops == stop:
             self._supervisor.cancel_all(seat)
+
+    # Between nodes.
+
+    async def adopt(
+        self, definition: Definition, claim: Claim, *, number: int, state: AgentState
+    ) -> Seat:
+        """Run an agent by a claim that was settled among the nodes: taken over, or followed.
+
+        Args:
+            definition: What the claim's digest stands for.
+            claim: By what right.
+            number: Of the version, as the node counted that had the agent.
+            state: Of the agent there.
+
+        Raises:
+            Rejected: `invalid_agent`.
+            Denied: `denied`: a Python class that is not allowed here.
+        """
+        parsed = self.parse(definition.source, AgentFormat(definition.format), None)
+        spec = parsed.spec
+        async with self._changing:
+            seat = self._roster.find(spec.name)
+            if seat is not None and self.claim(spec.name).digest == claim.digest:
+                # The same definition by another right: nothing is built anew.
+                await self._record(spec.name, seat.state, seat.tenant.number, claim)
+                self.fellows.changed(spec.name)
+                return seat
+            agent = self._build(spec)
+            versions = await self._store.agent_versions(spec.name)
+            known = [one.number for one in versions if one.digest == claim.digest]
+            version = None
+            if known:
+                number = known[-1]
+            else:
+                taken = {one.number for one in versions}
+                version = AgentVersion(
+                    agent=spec.name,
+                    number=max(taken) + 1 if number in taken else number,
+                    version=spec.version,
+                    source=definition.source,
+                    format=definition.format,
+                    digest=claim.digest,
+                    deployed_at=self._clock.now_ms(),
+                )
+                number = version.number
+            await self._record(spec.name, state, number, claim, version)
+            self._show("agent.adopted", spec.name, epoch=claim.epoch, number=number)
+            return self._seat(spec, agent, number, state)
+
+    async def release(self, name: str) -> Seat | None:
+        """Leave an agent to another node: nobody finds it here any more.
+
+        Its seat stays as it is. Whoever calls hands over what waits there, and dismisses it.
+
+        Returns:
+            The seat; None when the agent is not here.
+        """
+        async with self._changing:
+            seat = self._roster.find(name)
+            if seat is None:
+                return None
+            await self._record(
+                name, seat.state, seat.tenant.number, self.claim(name), is_here=False
+            )
+            self._roster.remove(name)
+            del self._claims[name]
+            self.fellows.changed(name)
+            self._show("agent.released", name)
+            return seat
+
+    async def place(
+        self, name: str, *, replicas: int | None = None, placement: str | None = None
+    ) -> Seat:
+        """Change how many nodes run an agent, or which ones; None leaves it as it is.
+
+        Raises:
+            NotFound: `agent_not_found`.
+            Unavailable: `no_majority`.
+        """
+        self.fellows.check_writable()
+        async with self._changing:
+            seat = self._roster.seat(name)
+            digest = self.claim(name).digest
+            claim = self._next_claim(name, digest, replicas=replicas, placement=placement)
+            await self._record(name, seat.state, seat.tenant.number, claim)
+            self.fellows.changed(name)
+            self._show("agent.placed", name, replicas=claim.replicas, placement=claim.placement)
+            return seat
 
     async def delete(self, name: str, *, is_forced: bool = False) -> None:
         """Take an agent off the node, with its versions, usage and log.
@@ -269,7 +426,9 @@ class Deployments:
         Raises:
             NotFound: `agent_not_found`.
             Conflict: `state_conflict`, when messages wait or turns run and it is not forced.
+            Unavailable: `no_majority`.
         """
+        self.fellows.check_writable()
         async with self._changing:
             seat = self._roster.seat(name)
             if seat.load and not is_forced:
@@ -281,6 +440,8 @@ class Deployments:
                 )
             await self._store.delete_agent(name)
             self._roster.remove(name)
+            del self._claims[name]
+            self.fellows.changed(name)
             self._supervisor.cancel_all(seat)
             self._supervisor.dismiss(seat)
             for envelope in [*seat.mailbox.waiting(), *seat.retrying.values()]:
@@ -301,17 +462,35 @@ class Deployments:
             if not is_here or seat.state is not AgentState.FAILED:
                 return
             try:
-                await self._record(seat.agent, AgentState.FAILED, seat.tenant.number)
+                claim = self.claim(seat.agent)
+                await self._record(seat.agent, AgentState.FAILED, seat.tenant.number, claim)
+                self.fellows.changed(seat.agent)
             except CaxtonError as problem:
                 _log.error("that %s failed is not on disk: %s", seat.agent, problem)
 
     async def _record(
-        self, name: str, state: AgentState, number: int, version: AgentVersion | None = None
+        self,
+        name: str,
+        state: AgentState,
+        number: int,
+        claim: Claim,
+        version: AgentVersion | None = None,
+        *,
+        is_here: bool = True,
     ) -> None:
         record = AgentRecord(
-            name=name, state=state, current=number, changed_at=self._clock.now_ms()
+            name=name,
+            state=state,
+            current=number,
+            changed_at=self._clock.now_ms(),
+            revision=claim.revision,
+            epoch=claim.epoch,
+            is_here=is_here,
+            replicas=claim.replicas,
+            placement=claim.placement,
         )
         await self._store.put_agent(record, version)
+        self._claims[name] = claim
 
     def _show(self, kind: str, agent: str, **data: object) -> None:
         self._speech.events.publish(kind, agent=agent, **data)

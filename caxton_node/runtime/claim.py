@@ -1,0 +1,60 @@
+"""By what right this node runs an agent, and what it must ask the other nodes before it changes.
+
+Nodes agree on who runs an agent by comparing claims (`caxton_node.runtime.placement`). A node
+alone has nobody to compare with: its claims count up all the same, so that it can join others.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Alone", "Claim", "Fellows"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a node says of an agent it runs."""
+
+    revision: int = 1
+    """Grows when the agent becomes another one: deployed, rolled back, scaled, placed anew."""
+    epoch: int = 1
+    """Grows when a node takes the agent over from another."""
+    digest: str = ""
+    """SHA-256 of the definition in force, hexadecimal."""
+    replicas: int | None = None
+    """How many nodes are to run it; None as its definition says."""
+    placement: str | None = None
+    """Where; None as its definition says."""
+
+
+class Fellows(Protocol):
+    """The other nodes, as far as whoever changes agents must know them."""
+
+    def check_writable(self) -> None:
+        """Let a change of what agents are pass.
+
+        Raises:
+            Unavailable: `no_majority`: this node may be cut off from those who decide.
+        """
+        ...
+
+    def highest_claim(self, agent: str) -> tuple[int, int]:
+        """Return the highest (revision, epoch) that any node claims or claimed; (0, 0) if none."""
+        ...
+
+    def changed(self, agent: str) -> None:
+        """Take note that this node has, or has no longer, an agent, or a changed one."""
+        ...
+
+
+class Alone:
+    """The `Fellows` of a node in no ring."""
+
+    def check_writable(self) -> None:
+        """Nobody can object."""
+
+    def highest_claim(self, agent: str) -> tuple[int, int]:  # noqa: ARG002 - the Protocol's
+        """Nobody claims anything."""
+        return (0, 0)
+
+    def changed(self, agent: str) -> None:
+        """Nobody wants to know."""
