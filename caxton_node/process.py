@@ -18,12 +18,21 @@ from aiohttp import web
 
 from caxton_node.api.server import build_application
 from caxton_node.app import open_node
-from caxton_node.config import LoadedSettings
+from caxton_node.config import LoadedSettings, Settings
 from caxton_node.domain.errors import CaxtonError
+from caxton_node.grpc_api.server import Port, open_grpc
 from caxton_node.sd_notify import notify
+from caxton_node.security.tls_files import TlsFiles
 from caxton_node.telemetry.logging import Logs, configure_logging
 
-__all__ = ["COLLECT_EVERY", "SWITCH_INTERVAL_S", "run", "serve"]
+__all__ = [
+    "COLLECT_EVERY",
+    "SWITCH_INTERVAL_S",
+    "grpc_ports",
+    "open_certificates",
+    "run",
+    "serve",
+]
 
 COLLECT_EVERY: Final = (50_000, 20, 100)
 """Thresholds of the garbage collector. Messages in flight are many and short-lived, and hold no
@@ -59,7 +68,15 @@ async def serve(
         stop: Set it to stop.
     """
     settings = loaded.settings
-    async with open_node(loaded, environment=environment) as node:
+    files = open_certificates(settings)
+    async with (
+        open_node(loaded, environment=environment) as node,
+        open_grpc(
+            grpc_ports(settings, files),
+            [],
+            message_bytes_max=settings.grpc.max_message_bytes,
+        ) as grpc,
+    ):
         application = build_application(node, body_bytes_max=settings.http.max_body_bytes)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()
@@ -68,6 +85,8 @@ async def serve(
             await web.TCPSite(runner, host, port).start()
             if node.ring is not None:
                 node.ring.announce_http(*runner.addresses[0][:2])
+                # The last one is where nodes call.
+                node.ring.announce_grpc(*grpc[-1])
             # What was built so far stays for good: no collection needs to look at it again.
             gc.collect()
             gc.freeze()
@@ -84,6 +103,30 @@ async def serve(
             node.pipeline.is_draining = True
         finally:
             await runner.cleanup()
+
+
+def open_certificates(settings: Settings) -> TlsFiles | None:
+    """Read the node's certificates, where the settings name them.
+
+    Raises:
+        Rejected: `invalid_settings`.
+    """
+    return TlsFiles.of(
+        authority=settings.security.ca_file,
+        certificate=settings.security.cert_file,
+        key=settings.security.key_file,
+        node=settings.node.name,
+    )
+
+
+def grpc_ports(settings: Settings, files: TlsFiles | None) -> tuple[Port, ...]:
+    """Return where gRPC listens: for clients first, for other nodes last."""
+    if settings.grpc.peer_bind is None:
+        return (Port(settings.grpc.bind, files),)
+    return (
+        Port(settings.grpc.bind, files, is_certificate_required=False),
+        Port(settings.grpc.peer_bind, files),
+    )
 
 
 def _url(runner: web.AppRunner) -> str:

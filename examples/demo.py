@@ -105,6 +105,7 @@ def node(folder: Path, http_port: int, csv_port: int) -> Iterator[None]:
         *("--config", str(config)),
         *("--data-dir", str(folder / "data")),
         *("--http", f"127.0.0.1:{http_port}"),
+        *("--grpc", "127.0.0.1:0"),
     ]
     show(command)
     log = (folder / "node.log").open("w")

@@ -34,7 +34,10 @@ def node_ms_and_mb() -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="caxton-bench-") as folder:
         started = time.perf_counter()
         process = subprocess.Popen(
-            [str(PROGRAMS / "caxton-node"), "--data-dir", folder, "--http", "127.0.0.1:0"],
+            [
+                *(str(PROGRAMS / "caxton-node"), "--data-dir", folder),
+                *("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

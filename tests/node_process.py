@@ -41,7 +41,7 @@ async def node_process(
     log = (folder / "node.log").open("ab")
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("caxton-node")),
-        *("--data-dir", str(folder / "data"), "--http", "127.0.0.1:0"),
+        *("--data-dir", str(folder / "data"), "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"),
         *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=log,

@@ -52,6 +52,7 @@ COMMANDS: Final = {
     "stop": _later("shortcuts", "stop", "Stop agents; messages to them wait for a restart."),
     "restart": _later("shortcuts", "restart", "Start agents afresh, also failed and stopped ones."),
     "cluster": _later("cluster", "cluster", "See the ring of nodes and look after it."),
+    "security": _later("security", "security", "Make certificates and keys for nodes and clients."),
     "completion": _later("completion", "completion", "Print the completion script of a shell."),
 }
 """The commands at the top, in the order of the help."""

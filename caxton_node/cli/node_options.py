@@ -16,6 +16,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "--name": "node.name",
     "--data-dir": "node.data_dir",
     "--http": "http.bind",
+    "--grpc": "grpc.bind",
     "--peers": "cluster.peers",
     "--gossip": "cluster.gossip",
     "--advertise": "cluster.advertise",
@@ -39,6 +40,9 @@ def node_options(*, with_log: bool) -> Callable[[Callable[..., Any]], Callable[.
     ]
     if with_log:
         options += [
+            click.option(
+                "--grpc", metavar="HOST:PORT", help="Where the gRPC API listens, nodes included."
+            ),
             click.option(
                 "--peers", metavar="HOST:PORT,…", help="Members of the ring of nodes to join by."
             ),

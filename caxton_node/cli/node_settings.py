@@ -50,6 +50,7 @@ def refuse_exposure(loaded: LoadedSettings, *, is_insecure: bool) -> None:
     if is_insecure:
         return
     _refuse_open_ring(loaded)
+    _refuse_open_grpc(loaded)
     host, _ = loaded.settings.http.address
     if is_loopback(host):
         return
@@ -74,6 +75,30 @@ def _refuse_open_ring(loaded: LoadedSettings) -> None:
         "key: whoever reaches it becomes a member",
         hint="set `cluster.key_file`, or accept this with --insecure",
     )
+
+
+def _refuse_open_grpc(loaded: LoadedSettings) -> None:
+    """Let beyond this machine only who presents a certificate."""
+    grpc, has_certificates = loaded.settings.grpc, loaded.settings.security.cert_file is not None
+    for key, address in (("grpc.bind", grpc.bind), ("grpc.peer_bind", grpc.peer_bind)):
+        if address is None or is_loopback(address.rpartition(":")[0].strip("[]")):
+            continue
+        _, origin = loaded.sources[key]
+        if not has_certificates:
+            raise Rejected(
+                "invalid_settings",
+                f"{address} ({origin}) can be reached from other machines, and the node has no "
+                "certificate: whoever reaches it may do everything",
+                hint="make certificates with `caxton security` and set security.ca_file, "
+                "cert_file and key_file, or accept this with --insecure",
+            )
+        if key == "grpc.bind" and grpc.peer_bind is not None:
+            raise Rejected(
+                "invalid_settings",
+                f"{address} ({origin}) can be reached from other machines, and with "
+                "`grpc.peer_bind` it asks clients for no certificate",
+                hint="remove `grpc.peer_bind`, or accept this with --insecure",
+            )
 
 
 def reachable_url(loaded: LoadedSettings) -> str:

@@ -17,6 +17,7 @@ from caxton_node.documents.readers import Flawed, Number, Reader, found
 
 __all__ = [
     "EncryptionKeys",
+    "File",
     "Folder",
     "ListenAddress",
     "ModelPrice",
@@ -141,6 +142,16 @@ class Folder(_FromPlainText):
         if not isinstance(value, str) or not value or len(value) > _PATH_LENGTH_MAX:
             raise Flawed(Flaw(f"must be {self.wanted}, not {found(value)}", "wrong_type"))
         return Path(value)
+
+
+@dataclass(frozen=True, slots=True)
+class File(Folder):
+    """A file, which is read later."""
+
+    @property
+    def wanted(self) -> str:
+        """What a value must be."""
+        return "the path of a file"
 
 
 @dataclass(frozen=True, slots=True)

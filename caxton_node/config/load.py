@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr, ValidationError
 
-from caxton_node.config.kinds import ModelPrice, WrongValue
+from caxton_node.config.kinds import Folder, ModelPrice, WrongValue
 from caxton_node.config.layers import (
     Given,
     Layer,
@@ -82,10 +82,11 @@ def load_settings(
     for layer in layers:
         _replace_secrets(given, layer)
     _read_secrets(given, settings, working_dir=working_dir, home=home)
-    folder = given["node.data_dir"]
-    if isinstance(folder.value, str) and folder.value:
-        resolved = _absolute(folder.value, working_dir=working_dir, home=home)
-        given["node.data_dir"] = _with_value(folder, str(resolved))
+    for key, one in given.items():
+        is_path = isinstance(settings[key].reader, Folder)
+        if is_path and isinstance(one.value, str) and one.value:
+            resolved = _absolute(one.value, working_dir=working_dir, home=home)
+            given[key] = _with_value(one, str(resolved))
     tree = _validate(given, settings)
     return LoadedSettings(
         settings=tree,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from caxton_node.config.kinds import (
     EncryptionKeys,
+    File,
     Folder,
     ListenAddress,
     ModelPrice,
@@ -41,6 +42,7 @@ from caxton_node.documents.readers import (
 __all__ = [
     "AgentSettings",
     "ClusterSettings",
+    "GrpcSettings",
     "HttpSettings",
     "LimitSettings",
     "LlmSettings",
@@ -48,6 +50,7 @@ __all__ = [
     "NodeSettings",
     "PythonSettings",
     "RetrySettings",
+    "SecuritySettings",
     "Setting",
     "Settings",
     "ToolSettings",
@@ -124,6 +127,35 @@ class HttpSettings(_Section):
         """Host, without brackets, and port."""
         host, _, port = self.bind.rpartition(":")
         return host.strip("[]"), int(port)
+
+
+class GrpcSettings(_Section):
+    """`[grpc]`: the gRPC API, for clients and for the other nodes."""
+
+    bind: Annotated[str, Reads(ListenAddress())] = "127.0.0.1:50051"
+    """Host and port to listen on. Port 0 takes a free one. With certificates, whoever calls must
+    present one; see `peer_bind`."""
+    peer_bind: Annotated[str | None, Reads(ListenAddress())] = None
+    """Where other nodes call, with their certificates, when clients shall call `bind` without
+    one. Without it both call `bind`."""
+    max_message_bytes: Annotated[
+        int, Reads(Size(minimum_bytes=100_000, maximum_bytes=100_000_000))
+    ] = 4_000_000
+    """The largest message of the gRPC protocol, either way."""
+
+
+class SecuritySettings(_Section):
+    """`[security]`: how a node proves who it is, and whom it trusts.
+
+    Make the files with `caxton security`. A node that runs takes new ones by itself.
+    """
+
+    ca_file: Annotated[Path | None, Reads(File())] = None
+    """The certificates of the authorities that are trusted, in PEM."""
+    cert_file: Annotated[Path | None, Reads(File())] = None
+    """The node's certificate, in PEM. It carries the node's name."""
+    key_file: Annotated[Path | None, Reads(File())] = None
+    """The key of the certificate, in PEM."""
 
 
 class ClusterSettings(_Section):
@@ -261,6 +293,8 @@ class Settings(_Section):
 
     node: NodeSettings
     http: HttpSettings = HttpSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    security: SecuritySettings = SecuritySettings()
     cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
     llm: LlmSettings = LlmSettings()

@@ -49,6 +49,7 @@ class Programs:
             "XDG_CONFIG_HOME": str(home / "config"),
             "XDG_STATE_HOME": str(home / "state"),
             "CAXTON_HTTP__BIND": f"127.0.0.1:{self.port}",
+            "CAXTON_GRPC__BIND": "127.0.0.1:0",
             "CAXTON_SERVER": self.url,
             "PYTHONPATH": str(ROOT),
             "TERM": "xterm",

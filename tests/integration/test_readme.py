@@ -44,6 +44,7 @@ def test_the_walk_through_works(tmp_path):
         "XDG_DATA_HOME": str(tmp_path / "share"),
         # The reader's node has port 8080; a test takes one that is free.
         "CAXTON_HTTP__BIND": f"127.0.0.1:{port}",
+        "CAXTON_GRPC__BIND": "127.0.0.1:0",
         "CAXTON_SERVER": f"http://127.0.0.1:{port}",
     }
     agent = re.search(r"```toml\n(# greeter.toml\n.*?)```", README, re.DOTALL)

@@ -1,0 +1,164 @@
+"""What surrounds every gRPC call: who may call, a trace, and one shape for whatever goes wrong."""
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias
+
+import grpc
+
+from caxton_node.domain.errors import Bug, CaxtonError, Denied
+from caxton_node.grpc_api.failures import details_metadata, status_code
+from caxton_node.security.identity import identity_of
+from caxton_node.telemetry.trace import (
+    CURRENT_TRACE,
+    Trace,
+    child_of,
+    new_trace,
+    parse_traceparent,
+)
+
+__all__ = ["Shell", "trace_in_force"]
+
+_log = logging.getLogger("caxton.grpc")
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+# Quoted: the stubs know it as generic, the library does not.
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+_Behaviour = Callable[[Any, _Context], Any]
+
+TRACEPARENT: Final = "traceparent"
+TRACE_ID: Final = "x-trace-id"
+
+
+def trace_in_force() -> Trace:
+    """Return the trace of the call that is being served."""
+    return CURRENT_TRACE.get() or new_trace()
+
+
+class Shell(grpc.aio.ServerInterceptor):
+    """Wraps the methods of all services.
+
+    Args:
+        for_nodes: Names of services that only other nodes may call.
+        for_all: Names of services that nodes and clients may call. All others are for clients.
+    """
+
+    def __init__(self, *, for_nodes: frozenset[str], for_all: frozenset[str]) -> None:
+        self._for_nodes = for_nodes
+        self._for_all = for_all
+        # By method. Only methods that exist get here, so that it cannot grow.
+        self._wrapped: dict[str, _Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler:
+        """Return the handler of a call with everything around it."""
+        method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: Any) -> _Handler:
+        # The stubs know the kinds of methods of the blocking server only.
+        make: Callable[..., Any]
+        inner: Any
+        match handler.request_streaming, handler.response_streaming:
+            case True, True:
+                make, inner = grpc.stream_stream_rpc_method_handler, handler.stream_stream
+            case False, True:
+                make, inner = grpc.unary_stream_rpc_method_handler, handler.unary_stream
+            case True, False:
+                make, inner = grpc.stream_unary_rpc_method_handler, handler.stream_unary
+            case _:
+                make, inner = grpc.unary_unary_rpc_method_handler, handler.unary_unary
+        # A method that streams by `context.write` is a coroutine as the others are.
+        wrap = self._plain if inspect.iscoroutinefunction(inner) else self._streaming
+        outer = wrap(method, inner)
+        return make(outer, handler.request_deserializer, handler.response_serializer)
+
+    def _plain(self, method: str, behaviour: _Behaviour) -> _Behaviour:
+        async def call(request: Any, context: _Context) -> Any:
+            trace = _begin(context)
+            try:
+                self._check(method, context)
+                return await behaviour(request, context)
+            except CaxtonError as error:
+                await _fail(context, error, trace)
+            except (grpc.aio.AbortError, grpc.aio.BaseError):
+                raise
+            except Exception:
+                await _fail(context, _bug(method), trace)
+
+        return call
+
+    def _streaming(self, method: str, behaviour: _Behaviour) -> _Behaviour:
+        async def call(request: Any, context: _Context) -> AsyncIterator[Any]:
+            trace = _begin(context)
+            try:
+                self._check(method, context)
+                async with aclosing(behaviour(request, context)) as responses:
+                    async for response in responses:
+                        yield response
+            except CaxtonError as error:
+                await _fail(context, error, trace)
+            except (grpc.aio.AbortError, grpc.aio.BaseError):
+                raise
+            except Exception:
+                await _fail(context, _bug(method), trace)
+
+        return call
+
+    def _check(self, method: str, context: _Context) -> None:
+        """Let a call pass that its caller may make.
+
+        Raises:
+            Denied: `denied`.
+        """
+        service = method.split("/")[1]
+        if service in self._for_all:
+            return
+        caller = identity_of(context.auth_context())
+        if service in self._for_nodes:
+            if not caller.is_peer:
+                raise Denied("denied", f"only nodes may call {service}, with their certificates")
+        elif not caller.is_client:
+            raise Denied(
+                "denied",
+                f"a certificate of a node does not open {service}"
+                if caller.kind == "node"
+                else "the certificate names no client",
+                hint="make one for a client with: caxton security gen-cert --client NAME",
+            )
+
+
+def _begin(context: _Context) -> Trace:
+    metadata = dict(context.invocation_metadata() or ())
+    said = metadata.get(TRACEPARENT)
+    parent = parse_traceparent(said if isinstance(said, str) else None)
+    trace = new_trace() if parent is None else child_of(parent)
+    CURRENT_TRACE.set(trace)
+    return trace
+
+
+async def _fail(context: _Context, error: CaxtonError, trace: Trace) -> None:
+    trailing: list[tuple[str, str | bytes]] = [(TRACE_ID, trace.trace_id)]
+    trailing += details_metadata(error, trace_id=trace.trace_id)
+    await context.abort(status_code(error), error.detail[:1_000], trailing)
+
+
+def _bug(method: str) -> Bug:
+    _log.exception("%s failed", method)
+    return Bug(
+        "internal",
+        "the request met a bug in Caxton",
+        hint="Please report it, with the lines of the log that carry this trace_id.",
+    )
