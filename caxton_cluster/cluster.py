@@ -167,9 +167,10 @@ class Cluster:
     def _new_machine(self, sockets: Sockets) -> Machine:
         settings, overlay = self.settings, self.overlay
         host = settings.advertise_host or outward_host(sockets.host)
+        address = Address.of(host, settings.advertise_port or sockets.port)
         own = Member(
             name=settings.name,
-            address=Address.of(host, settings.advertise_port or sockets.port),
+            address=address,
             # Higher than in any earlier life, however often that one had to object.
             incarnation=min(int(time.time()), INCARNATION_MAX - 1),
             meta=settings.meta,
@@ -185,6 +186,7 @@ class Cluster:
             wire=wire,
             user_state=overlay.user_state if overlay else lambda _: b"",
             is_digest_reader=settings.is_digest_reader,
+            names_source=address != Address.of(sockets.host, sockets.port),
         )
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

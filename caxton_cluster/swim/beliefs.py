@@ -66,12 +66,14 @@ class Beliefs:
         if claim.node == self._table.own_name:
             self._hear_alive_about_us(claim, now)
             return
+        known = self._table.get(claim.node)
+        if known is not None and _is_repeated(claim, known):
+            return
         reason = self._refusal(claim)
         if reason is not None:
             if self._refusals.allows(claim.node, now):
                 self._outbox.publish(RecordRefused(claim.node, reason))
             return
-        known = self._table.get(claim.node)
         match judge_alive(known, claim, now=now, reclaim_after_s=self._config.reclaim_after_s):
             case AliveVerdict.STALE:
                 assert known is not None, "only the known can be stale"
@@ -324,3 +326,12 @@ class Beliefs:
             is_goodbye = known.state == MemberState.LEFT and address != known.address
             accuser = known.name if is_goodbye else own_name
             self._courier.send(address, Dead(known.incarnation, known.name, accuser))
+
+
+def _is_repeated(claim: Alive, known: Member) -> bool:
+    """Return whether `claim` is what we hold; nearly all that is heard during a join is."""
+    return (
+        claim.incarnation == known.incarnation
+        and known.state == MemberState.ALIVE
+        and claim.address == known.address
+    )

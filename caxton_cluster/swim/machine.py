@@ -16,7 +16,6 @@ buried for our own absence. The health score rises instead.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import count
 from typing import Final, assert_never
 
 from caxton_cluster.config import SwimConfig
@@ -98,6 +97,9 @@ class Machine:
         wire: The cluster's label and keys.
         user_state: Gives the application's state for a push/pull (`True` when it is a join).
         is_digest_reader: Whether a member reads the digest that rides on acks.
+        names_source: Whether to write our address into each ping. Without it peers answer to
+            where a ping came from, which is the same unless we advertise another address than
+            we send from.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Machine:
         wire: Wire,
         user_state: Callable[[bool], bytes] = lambda _: b"",
         is_digest_reader: Callable[[Member], bool] = lambda _: True,
+        names_source: bool = False,
     ) -> None:
         _check_meta(own.meta)
         self.config = config
@@ -117,11 +120,7 @@ class Machine:
         self.awareness = Awareness(config.awareness_max)
         self.table = MemberTable(own, random)
         self._context = context = Context(
-            config,
-            self.table,
-            random,
-            self.awareness,
-            sequences=count(random.randrange(2**31)),
+            config, self.table, random, self.awareness, names_source=names_source
         )
         self._random = random
         self._now = now
@@ -277,7 +276,7 @@ class Machine:
             case Ping():
                 self._answer(message, sender)
             case IndirectPing():
-                self._relay.hear_request(message, sender, self.table.own, now)
+                self._relay.hear_request(message, sender, now)
             case Ack():
                 self._hear_ack(message, now)
             case Nack(sequence):
@@ -332,7 +331,7 @@ class Machine:
                 return self._streams.encode_reply(Ack(sequence)) if is_for_us else None
             case PushPull():
                 # Our table goes out as it was before the request: the joiner knows itself.
-                reply = self._streams.encode_reply(self._syncer.own_table())
+                reply = self._streams.encode_reply(self._syncer.answer_to(request))
                 self._syncer.merge(request, now, is_join=request.is_join)
                 return reply
             case User(payload):

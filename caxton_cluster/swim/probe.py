@@ -67,7 +67,7 @@ class Prober:
         self._timers = context.timers
         self._awareness = context.awareness
         self._random = context.random
-        self._next_sequence = context.next_sequence
+        self._context = context
         self._beliefs = beliefs
         self._courier = courier
         self._dial_ping = dial_ping
@@ -90,16 +90,15 @@ class Prober:
         target = self._choose()
         if target is None:
             return
-        sequence = self._next_sequence()
-        own = self._table.own
+        sequence = self._context.next_sequence()
         ends_at = now + self._awareness.scale(self._config.probe_interval_s)
         self._current = self._rounds[sequence] = _Round(sequence, target, now, ends_at)
-        ping = Ping(sequence, target.name, own.address, own.name)
+        ping = self._context.ping(sequence, target.name)
         if target.state == MemberState.ALIVE:
             self._courier.send(target.address, ping)
         else:
             # The accused learns of the charge with the question (Lifeguard's buddy system).
-            charge = Suspect(target.incarnation, target.name, own.name)
+            charge = Suspect(target.incarnation, target.name, self._table.own_name)
             self._courier.send(target.address, ping, charge)
         self._timers.set(now + self._config.probe_timeout_s, AckOverdue(sequence))
         self._timers.set(ends_at, RoundOver(sequence))

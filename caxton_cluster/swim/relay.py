@@ -12,8 +12,8 @@ from typing import Final
 from caxton_cluster.swim.context import Context
 from caxton_cluster.swim.courier import Courier
 from caxton_cluster.swim.timers import NackDue, RelayOver
-from caxton_cluster.swim.wire.messages import Ack, IndirectPing, Nack, Ping
-from caxton_cluster.types import Address, Member
+from caxton_cluster.swim.wire.messages import Ack, IndirectPing, Nack
+from caxton_cluster.types import Address
 
 __all__ = ["Relay"]
 
@@ -33,7 +33,7 @@ class Relay:
     def __init__(self, context: Context, courier: Courier) -> None:
         self._config = context.config
         self._timers = context.timers
-        self._next_sequence = context.next_sequence
+        self._context = context
         self._courier = courier
         self._requests: dict[int, _Request] = {}
         self.ignored_count = 0
@@ -41,14 +41,14 @@ class Relay:
     def __len__(self) -> int:
         return len(self._requests)
 
-    def hear_request(self, request: IndirectPing, sender: Address, own: Member, now: float) -> None:
+    def hear_request(self, request: IndirectPing, sender: Address, now: float) -> None:
         """Ping the target of `request`."""
         if len(self._requests) >= RELAYS_MAX:
             self.ignored_count += 1
             return
-        sequence = self._next_sequence()
+        sequence = self._context.next_sequence()
         self._requests[sequence] = _Request(request.sequence, request.source or sender)
-        self._courier.send(request.target, Ping(sequence, request.node, own.address, own.name))
+        self._courier.send(request.target, self._context.ping(sequence, request.node))
         if request.wants_nack:
             wait_s = self._config.nack_fraction * self._config.probe_timeout_s
             self._timers.set(now + wait_s, NackDue(sequence))

@@ -77,9 +77,10 @@ class Syncer:
         request = self._streams.encode_request(ping)
         self._dial(Purpose(target.address, ping_sequence=ping.sequence), request, timeout_s)
 
-    def dial_table(self, target: Address, *, is_join: bool = False) -> bool:
+    def dial_table(self, target: Address, *, is_join: bool = False, squeezes: bool = False) -> bool:
         """Exchange tables with `target`; return whether there was room for one more stream."""
-        request = self._streams.encode_request(self.own_table(is_join=is_join))
+        table = self.own_table(is_join=is_join)
+        request = self._streams.encode_request(table, squeezes=squeezes)
         purpose = Purpose(target, is_join=is_join)
         return self._dial(purpose, request, self._config.stream_timeout_s)
 
@@ -126,11 +127,20 @@ class Syncer:
 
     def own_table(self, *, is_join: bool = False) -> PushPull:
         """Return our table as it goes on the wire."""
-        records = tuple(
-            Record(row.name, row.address, row.incarnation, row.state, row.meta, row.versions)
-            for row in self._table
+        return PushPull(tuple(map(_record, self._table)), is_join, self._user_state(is_join))
+
+    def answer_to(self, theirs: PushPull) -> PushPull:
+        """Return our table without the rows that a peer has just shown to hold as we do.
+
+        In a quiet ring that is nearly all of them. Whoever is not simply alive is always told of.
+        """
+        shown = {record.node: record for record in theirs.records}
+        news = (
+            record
+            for record in map(_record, self._table)
+            if record.state != MemberState.ALIVE or record != shown.get(record.node)
         )
-        return PushPull(records, is_join, self._user_state(is_join))
+        return PushPull(tuple(news), False, self._user_state(False))
 
     def merge(self, theirs: PushPull, now: float, *, is_join: bool) -> bool:
         """Take in a peer's table; return whether it held news of anyone being up."""
@@ -152,14 +162,15 @@ class Syncer:
         scale = ceil(log2(member_count) - 5) + 1 if member_count > _SYNC_SCALE_FROM else 1
         self._timers.set(now + scale * self._config.push_pull_interval_s, SyncDue())
         self.remember_peers()
-        self._sync_with_somebody()
+        # Once in half a minute there is time to be brief. Joins and their sequels come in crowds.
+        self._sync_with_somebody(squeezes=True)
 
     def early_sync_due(self) -> None:
         """Exchange tables with somebody, once more after a join."""
         self._early_syncs_due -= 1
         self._sync_with_somebody()
 
-    def _sync_with_somebody(self) -> None:
+    def _sync_with_somebody(self, *, squeezes: bool = False) -> None:
         own_name = self._table.own_name
         alive = [
             member
@@ -167,7 +178,8 @@ class Syncer:
             if member.state == MemberState.ALIVE and member.name != own_name
         ]
         if alive:
-            self.dial_table(alive[self._random.randrange(len(alive))].address)
+            chosen = alive[self._random.randrange(len(alive))]
+            self.dial_table(chosen.address, squeezes=squeezes)
 
     def _plan_early_syncs(self, now: float, wanted: int) -> None:
         unit_s = _EARLY_SYNC_GOSSIP_INTERVALS * self._config.gossip_interval_s
@@ -204,3 +216,7 @@ class Syncer:
         if is_stranger and now - self._stranger_met_at >= self._config.probe_interval_s:
             self._stranger_met_at = now
             self.dial_table(address)
+
+
+def _record(row: Member) -> Record:
+    return Record(row.name, row.address, row.incarnation, row.state, row.meta, row.versions)

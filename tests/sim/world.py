@@ -49,6 +49,9 @@ class Node:
     unsent: list[Callable[[], None]] = field(default_factory=list)
     armed_at: float = float("inf")
     sent_bytes: int = 0
+    """By datagram."""
+    stream_bytes: int = 0
+    """Sent by stream, asked and answered."""
     sent_datagrams: int = 0
     step_count: int = 0
 
@@ -300,6 +303,7 @@ class _Stream:
         self.is_over = False
 
     def open(self) -> None:
+        self.node.stream_bytes += len(self.exchange.request)
         self.world.after(
             self.exchange.timeout_s,
             lambda: self.world.when_reading(self.node, lambda: self.fail("timed out")),
@@ -332,6 +336,7 @@ class _Stream:
         reply = server.machine.serve(message, self.world.clock(server))
         self.world.settle(server)
         if reply is not None:
+            server.stream_bytes += len(reply)
             self._travel_back(lambda: self.answer(reply))
 
     def fail(self, reason: str, *, is_refused: bool = False) -> None:

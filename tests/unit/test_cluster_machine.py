@@ -31,6 +31,7 @@ from caxton_cluster.swim.wire.messages import (
     Alive,
     Dead,
     IndirectPing,
+    Kind,
     Message,
     Nack,
     Ping,
@@ -470,7 +471,48 @@ def test_a_silent_member_is_asked_after_through_others_and_by_stream(bench):
     assert all(request.wants_nack for _, request in helpers)
     assert exchange.target == target
     assert exchange.timeout_s == pytest.approx(0.5, abs=0.01)
+    assert ping.source is None, "it came from where we are reached"
+    assert all(request.source == ME for _, request in helpers)
+
+
+def test_who_sends_from_elsewhere_says_where_the_answer_goes():
+    bench = Bench(names_source=True)
+    bench.know(a=A)
+
+    _, ping = bench.run_until_said(Ping)
+
     assert ping.source == ME
+
+
+def test_a_table_is_answered_with_what_the_asker_lacks(bench):
+    bench.know(a=A, b=B, c=C)
+    bench.hear(Suspect(5, "c", "b"))
+    alive, suspect = MemberState.ALIVE, MemberState.SUSPECT
+    request = PushPull(
+        (
+            Record("a", A, 5, alive, b"", V),
+            Record("b", B, 4, alive, b"", V),
+            Record("c", C, 5, suspect, b"", V),
+        )
+    )
+
+    reply = bench.machine.reply_decoder().feed(bench.machine.serve(request, 0.0))
+
+    assert {record.node for record in reply.records} == {"me", "b", "c"}
+
+
+def test_a_regular_exchange_is_squeezed_and_a_join_is_not():
+    bench = Bench(replace(lan(), push_pull_interval_s=0.2))
+    bench.know(**{f"n{number}": Address.of("10.0.2.1", number) for number in range(1, 10)})
+    bench.machine.join([A], bench.now)
+    (join,) = bench.machine.take_exchanges()
+
+    bench.run_until(0.2)
+
+    (regular,) = bench.machine.take_exchanges()
+    assert join.request[0] == Kind.PUSH_PULL
+    assert regular.request[0] == Kind.COMPRESS
+    assert len(regular.request) < len(join.request)
 
 
 def test_an_ack_through_a_helper_clears_the_target(bench):

@@ -6,6 +6,7 @@ they are several objects in a row and live in `stream`.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from caxton_cluster.errors import MalformedPacket
@@ -48,6 +49,9 @@ ACK_PAYLOAD_SIZE_BYTES_MAX: Final = 1024
 ERROR_SIZE_BYTES_MAX: Final = 4096
 """Longest text of an error reply that is read."""
 
+RUMOURS_REMEMBERED_MAX: Final = 512
+"""Rumours whose meaning is known without reading them again: those of a large ring's join."""
+
 _PING: Final = bytes((Kind.PING,))
 _INDIRECT_PING: Final = bytes((Kind.INDIRECT_PING,))
 _ACK: Final = bytes((Kind.ACK,))
@@ -79,7 +83,9 @@ def encode(message: Message) -> bytes:
             fields = {b"Node": node.encode(), b"SeqNo": sequence, **_source(message)}
             return _PING + pack(fields)
         case Ack(sequence, payload):
-            return _ACK + pack({b"Payload": payload or None, b"SeqNo": sequence})
+            # A missing field is its zero: what is not said costs nothing, once a second for ever.
+            fields = {b"Payload": payload} if payload else {}
+            return _ACK + pack({**fields, b"SeqNo": sequence})
         case Nack(sequence):
             return _NACK + pack({b"SeqNo": sequence})
         case IndirectPing(sequence, target, node, wants_nack):
@@ -230,8 +236,18 @@ def decode(data: bytes) -> Message:
     """
     if not data:
         raise MalformedPacket("an empty message")
-    if data[0] == Kind.USER:
-        return User(data[1:])
+    match data[0]:
+        case Kind.USER:
+            return User(data[1:])
+        case Kind.ALIVE | Kind.SUSPECT | Kind.DEAD:
+            return _decode_rumour(data)
+        case kind:
+            return decode_fields(kind, unpack(data[1:]))
+
+
+@lru_cache(maxsize=RUMOURS_REMEMBERED_MAX)
+def _decode_rumour(data: bytes) -> Message:
+    # Everyone tells it to everyone: the same bytes come a dozen times.
     return decode_fields(data[0], unpack(data[1:]))
 
 

@@ -36,6 +36,9 @@ __all__ = ["STREAM_SIZE_BYTES_MAX", "StreamCodec", "StreamDecoder"]
 STREAM_SIZE_BYTES_MAX: Final = 20 * 1024 * 1024
 """Longest message on a stream, before and after unfolding; the reference's limit."""
 
+SQUEEZED_SIZE_BYTES_MAX: Final = 65_536
+"""Longer messages go as they are: squeezing this much holds everything up for some 7 ms."""
+
 RECORDS_MAX: Final = 65_536
 """Most rows in a push/pull."""
 
@@ -62,15 +65,15 @@ class StreamCodec:
         self._key_ring = key_ring
         self._compresses = compresses
 
-    def encode_request(self, message: Message) -> bytes:
-        """Return what the dialling side writes."""
-        return self._header + self.encode_reply(message)
+    def encode_request(self, message: Message, *, squeezes: bool = False) -> bytes:
+        """Return what the dialling side writes; `squeezes` tries to make it short, if it is."""
+        return self._header + self.encode_reply(message, squeezes=squeezes)
 
-    def encode_reply(self, message: Message) -> bytes:
+    def encode_reply(self, message: Message, *, squeezes: bool = False) -> bytes:
         """Return what the serving side writes: the same without the label."""
         body = _encode_body(message)
-        if self._compresses:
-            body = squeeze(body)
+        if (self._compresses or squeezes) and len(body) <= SQUEEZED_SIZE_BYTES_MAX:
+            body = min(body, squeeze(body), key=len)
         if self._key_ring is None:
             return body
         head = struct.pack(">BI", Kind.ENCRYPT, len(body) + 29)
