@@ -500,50 +500,6 @@ class LinkGoodbye(_message.Message):
 Global___LinkGoodbye: _TypeAlias = LinkGoodbye  # noqa: Y015
 
 @_typing.final
-class RegistryDelta(_message.Message):
-    """Changes of one owner's records: those with a version above `after_version`, up to
-    `through_version`.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OWNER_FIELD_NUMBER: _builtins.int
-    AFTER_VERSION_FIELD_NUMBER: _builtins.int
-    THROUGH_VERSION_FIELD_NUMBER: _builtins.int
-    COLLECTED_VERSION_FIELD_NUMBER: _builtins.int
-    ENTRIES_FIELD_NUMBER: _builtins.int
-    after_version: _builtins.int
-    """Version that the receiver must have reached; 0 for a whole new state."""
-    through_version: _builtins.int
-    """Version that the receiver has reached when it has applied this."""
-    collected_version: _builtins.int
-    """Tombstones up to this version are forgotten: whoever is behind it must begin at 0."""
-    @_builtins.property
-    def owner(self) -> Global___RegistryOwner:
-        """The owner. Only it changes these records."""
-
-    @_builtins.property
-    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegistryEntry]:
-        """Changes, in order of version. Of several changes of a record the last is enough."""
-
-    def __init__(
-        self,
-        *,
-        owner: Global___RegistryOwner | None = ...,
-        after_version: _builtins.int = ...,
-        through_version: _builtins.int = ...,
-        collected_version: _builtins.int = ...,
-        entries: _abc.Iterable[Global___RegistryEntry] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "collected_version", b"collected_version", "entries", b"entries", "owner", b"owner", "through_version", b"through_version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RegistryDelta: _TypeAlias = RegistryDelta  # noqa: Y015
-
-@_typing.final
 class RegistryOwner(_message.Message):
     """A node in one life of its process. A later epoch replaces all records of an earlier one."""
 
@@ -568,108 +524,6 @@ class RegistryOwner(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegistryOwner: _TypeAlias = RegistryOwner  # noqa: Y015
-
-@_typing.final
-class RegistryEntry(_message.Message):
-    """One record, or that it is gone."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KEY_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    IS_DELETED_FIELD_NUMBER: _builtins.int
-    key: _builtins.str
-    """What the record is about, such as "agent/DataAnalyzer". Unique with its owner."""
-    version: _builtins.int
-    """Version, from the owner's one counter."""
-    value: _builtins.bytes
-    """The packed record (msgpack)."""
-    is_deleted: _builtins.bool
-    """The record is gone. Always true."""
-    def __init__(
-        self,
-        *,
-        key: _builtins.str = ...,
-        version: _builtins.int = ...,
-        value: _builtins.bytes = ...,
-        is_deleted: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "is_deleted", b"is_deleted", "value", b"value"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "is_deleted", b"is_deleted", "key", b"key", "value", b"value", "version", b"version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["value", "is_deleted"]  # noqa: Y015
-    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
-
-Global___RegistryEntry: _TypeAlias = RegistryEntry  # noqa: Y015
-
-@_typing.final
-class RegistryDigest(_message.Message):
-    """What a node has of the registry: one line an owner."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OWNERS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def owners(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerDigest]:
-        """By name of the owner."""
-
-    def __init__(
-        self,
-        *,
-        owners: _abc.Iterable[Global___OwnerDigest] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owners", b"owners"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RegistryDigest: _TypeAlias = RegistryDigest  # noqa: Y015
-
-@_typing.final
-class OwnerDigest(_message.Message):
-    """What a node has of one owner's records."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OWNER_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
-    COLLECTED_VERSION_FIELD_NUMBER: _builtins.int
-    RECORD_COUNT_FIELD_NUMBER: _builtins.int
-    CHECKSUM_FIELD_NUMBER: _builtins.int
-    version: _builtins.int
-    """Highest version applied."""
-    collected_version: _builtins.int
-    """Highest version whose tombstones are forgotten."""
-    record_count: _builtins.int
-    """Records, tombstones not counted."""
-    checksum: _builtins.int
-    """Exclusive or of the hashes of (key, version) of all records. Nodes that reached the same
-    version and differ here have met a bug.
-    """
-    @_builtins.property
-    def owner(self) -> Global___RegistryOwner:
-        """The owner."""
-
-    def __init__(
-        self,
-        *,
-        owner: Global___RegistryOwner | None = ...,
-        version: _builtins.int = ...,
-        collected_version: _builtins.int = ...,
-        record_count: _builtins.int = ...,
-        checksum: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "collected_version", b"collected_version", "owner", b"owner", "record_count", b"record_count", "version", b"version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___OwnerDigest: _TypeAlias = OwnerDigest  # noqa: Y015
 
 @_typing.final
 class PeerFetchDefinitionRequest(_message.Message):
@@ -758,68 +612,19 @@ class PeerPullRegistryResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DELTA_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def delta(self) -> Global___RegistryDelta:
-        """The records."""
-
+    delta: _builtins.bytes
+    """A packed delta, as the registry's own bytes on a link. What the nodes agree on among themselves
+    in those bytes is not repeated here.
+    """
     def __init__(
         self,
         *,
-        delta: Global___RegistryDelta | None = ...,
+        delta: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PeerPullRegistryResponse: _TypeAlias = PeerPullRegistryResponse  # noqa: Y015
-
-@_typing.final
-class PeerDrainRequest(_message.Message):
-    """The caller is draining."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NODE_FIELD_NUMBER: _builtins.int
-    DEADLINE_MS_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    deadline_ms: _builtins.int
-    """Instant at which the caller will be gone."""
-    reason: _builtins.str
-    """Why, for logs."""
-    @_builtins.property
-    def node(self) -> Global___RegistryOwner:
-        """The caller."""
-
-    def __init__(
-        self,
-        *,
-        node: Global___RegistryOwner | None = ...,
-        deadline_ms: _builtins.int = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_ms", b"deadline_ms", "node", b"node", "reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PeerDrainRequest: _TypeAlias = PeerDrainRequest  # noqa: Y015
-
-@_typing.final
-class PeerDrainResponse(_message.Message):
-    """The drain is noted."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PeerDrainResponse: _TypeAlias = PeerDrainResponse  # noqa: Y015

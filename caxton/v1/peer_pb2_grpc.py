@@ -50,11 +50,6 @@ class PeerStub:
                 request_serializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.SerializeToString,
                 response_deserializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryResponse.FromString,
                 _registered_method=True)
-        self.Drain = channel.unary_unary(
-                '/caxton.v1.Peer/Drain',
-                request_serializer=caxton_dot_v1_dot_peer__pb2.PeerDrainRequest.SerializeToString,
-                response_deserializer=caxton_dot_v1_dot_peer__pb2.PeerDrainResponse.FromString,
-                _registered_method=True)
 
 
 class PeerServicer:
@@ -84,13 +79,6 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Drain(self, request, context):
-        """Tells that the caller is draining: place nothing on it, and take over what it hands out.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,11 +96,6 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.PullRegistry,
                     request_deserializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.FromString,
                     response_serializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryResponse.SerializeToString,
-            ),
-            'Drain': grpc.unary_unary_rpc_method_handler(
-                    servicer.Drain,
-                    request_deserializer=caxton_dot_v1_dot_peer__pb2.PeerDrainRequest.FromString,
-                    response_serializer=caxton_dot_v1_dot_peer__pb2.PeerDrainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -197,33 +180,6 @@ class Peer:
             '/caxton.v1.Peer/PullRegistry',
             caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.SerializeToString,
             caxton_dot_v1_dot_peer__pb2.PeerPullRegistryResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def Drain(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/caxton.v1.Peer/Drain',
-            caxton_dot_v1_dot_peer__pb2.PeerDrainRequest.SerializeToString,
-            caxton_dot_v1_dot_peer__pb2.PeerDrainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,8 +56,6 @@ class PeerStub:
     """Returns what the caller misses of one owner's records, in order of version. Every part can
     be applied on its own.
     """
-    Drain: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PeerDrainRequest, _peer_pb2.PeerDrainResponse]
-    """Tells that the caller is draining: place nothing on it, and take over what it hands out."""
 
 @_typing.type_check_only
 class PeerAsyncStub(PeerStub):
@@ -74,8 +72,6 @@ class PeerAsyncStub(PeerStub):
     """Returns what the caller misses of one owner's records, in order of version. Every part can
     be applied on its own.
     """
-    Drain: _aio.UnaryUnaryMultiCallable[_peer_pb2.PeerDrainRequest, _peer_pb2.PeerDrainResponse]  # type: ignore[assignment]
-    """Tells that the caller is draining: place nothing on it, and take over what it hands out."""
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
     """Carries messages and registry records between nodes. Not for clients."""
@@ -107,13 +103,5 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         """Returns what the caller misses of one owner's records, in order of version. Every part can
         be applied on its own.
         """
-
-    @_abc_1.abstractmethod
-    def Drain(
-        self,
-        request: _peer_pb2.PeerDrainRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_peer_pb2.PeerDrainResponse, _abc.Awaitable[_peer_pb2.PeerDrainResponse]]:
-        """Tells that the caller is draining: place nothing on it, and take over what it hands out."""
 
 def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
