@@ -1,6 +1,8 @@
 """Agents written in Python that tests deploy."""
 
 import asyncio
+import os
+import time
 from pathlib import Path
 
 from caxton_node.domain.errors import Denied, Failed
@@ -203,3 +205,23 @@ class Stubborn:
             except asyncio.CancelledError:
                 continue
         return "late"
+
+
+class WritesDown:
+    """Writes down each turn that it takes, for the books of a run with faults."""
+
+    def __init__(self, parameters):
+        self.path = parameters["path"]
+        self.pause_s = parameters["pause_s"]
+        self.node = os.environ.get("LEDGER_NODE", "-")
+
+    async def handle(self, message, context):
+        self.write_down(message)
+        await asyncio.sleep(self.pause_s)
+        return message.body()
+
+    def write_down(self, message):
+        line = f"{time.monotonic_ns()} {message.id} {self.node}\n"
+        # One write at the end of the file is whole, whoever else writes.
+        with open(self.path, "ab", buffering=0) as file:
+            file.write(line.encode())
