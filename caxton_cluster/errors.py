@@ -8,9 +8,19 @@ The tree, grouped by what the caller can do:
         - `NotForUs`: they are well-formed but carry another label or an unknown key.
     - `InvalidSetting`: a configuration value cannot work; mend it.
     - `MetadataTooLarge`: metadata or a message exceeds the wire's limit; shorten it.
+    - `RecordInvalid`: a record of ours is not one that peers would take; mend it.
+    - `RegistryFull`: we own as many records as one node may; remove some.
     - `KeyRejected`: the key ring refuses a change; see its text.
     - `JoinFailed`: no seed could be reached before the deadline; retry.
     - `NotRunning`: the cluster was not started or is closed; a bug of the caller.
+    - `MetadataError`: the store for cluster metadata did not do it.
+        - `MetadataOff`: there is none; configure one, or go without.
+        - `MetadataUnavailable`: no member of it answered in time and nothing was done; retry.
+        - `OutcomeUnknown`: a write was sent and not answered; read before repeating it.
+        - `MetadataDenied`: it does not let us; mend user, password or certificate.
+        - `MetadataRefused`: it will never do this, such as a value that is too large; give up.
+        - `LeaseLost`: the lease ended, and all that was held by it; start over.
+        - `LockBusy`: somebody else holds the lock; retry.
 """
 
 from typing import ClassVar
@@ -20,11 +30,21 @@ __all__ = [
     "InvalidSetting",
     "JoinFailed",
     "KeyRejected",
+    "LeaseLost",
+    "LockBusy",
     "MalformedPacket",
+    "MetadataDenied",
+    "MetadataError",
+    "MetadataOff",
+    "MetadataRefused",
     "MetadataTooLarge",
+    "MetadataUnavailable",
     "NotForUs",
     "NotRunning",
+    "OutcomeUnknown",
     "PacketTooLarge",
+    "RecordInvalid",
+    "RegistryFull",
 ]
 
 
@@ -73,6 +93,22 @@ class MetadataTooLarge(ClusterError):
         self.size_bytes_max = size_bytes_max
 
 
+class RecordInvalid(ClusterError):
+    """A record of ours that peers would refuse: a field breaks its bounds."""
+
+    code = "record_invalid"
+
+
+class RegistryFull(ClusterError):
+    """One more record would be more than one node may own."""
+
+    code = "registry_full"
+
+    def __init__(self, records_max: int) -> None:
+        super().__init__(f"this node owns {records_max} records already, the limit")
+        self.records_max = records_max
+
+
 class KeyRejected(ClusterError):
     """The key ring refused a change."""
 
@@ -94,3 +130,59 @@ class NotRunning(ClusterError):
     """An operation that needs a running cluster met one that is not."""
 
     code = "not_running"
+
+
+class MetadataError(ClusterError):
+    """The store for cluster metadata did not do what was asked."""
+
+    code = "metadata_error"
+
+
+class MetadataOff(MetadataError):
+    """No store for cluster metadata is configured."""
+
+    code = "metadata_off"
+
+    def __init__(self) -> None:
+        super().__init__("no store for cluster metadata is configured")
+
+
+class MetadataUnavailable(MetadataError):
+    """No member of the store answered in time. Nothing was done."""
+
+    code = "metadata_unavailable"
+
+
+class OutcomeUnknown(MetadataError):
+    """A write was sent and not answered: it was done, will yet be done, or never."""
+
+    code = "metadata_outcome_unknown"
+
+
+class MetadataDenied(MetadataError):
+    """The store does not know us, or does not let us do this."""
+
+    code = "metadata_denied"
+
+
+class MetadataRefused(MetadataError):
+    """The store will not do this, however often it is asked."""
+
+    code = "metadata_refused"
+
+
+class LeaseLost(MetadataError):
+    """The lease ended, and with it all that was held by it."""
+
+    code = "lease_lost"
+
+
+class LockBusy(MetadataError):
+    """The lock was not free before the deadline."""
+
+    code = "lock_busy"
+
+    def __init__(self, name: str, holder: str) -> None:
+        super().__init__(f"the lock {name!r} is held by {holder or 'nobody known'}")
+        self.name = name
+        self.holder = holder
