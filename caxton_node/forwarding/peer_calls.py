@@ -1,0 +1,177 @@
+"""Calls between nodes beside their link: records that were missed, and definitions.
+
+Each is one request and a stream of parts, on the channel that the link has, so that bulk never
+delays a message. Whoever calls bounds the time and the size; whoever serves cuts the parts.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
+from typing import Any, Final
+
+import grpc
+
+from caxton.v1 import peer_pb2
+from caxton.v1.agents_pb2 import DefinitionFormat
+from caxton_cluster.errors import MalformedPacket
+from caxton_cluster.registry import Delta, Owner, Registry, decode, encode
+from caxton_node.domain.errors import Unavailable
+from caxton_node.store.protocol import Definition, Store
+
+__all__ = ["DEFINITION_BYTES_MAX", "PeerCalls", "serve_peer_calls"]
+
+PULL_TIMEOUT_S: Final = 30.0
+FETCH_TIMEOUT_S: Final = 5.0
+
+DEFINITION_BYTES_MAX: Final = 4_000_000
+"""More than the largest body of a request that brings a definition."""
+
+CHUNK_BYTES: Final = 256 * 1024
+
+_PULL: Final = "PullRegistry"
+_FETCH: Final = "FetchDefinition"
+_SERVICE: Final = "caxton.v1.Peer"
+
+_FORMAT_OF: Final = {
+    "toml": DefinitionFormat.DEFINITION_FORMAT_TOML,
+    "markdown": DefinitionFormat.DEFINITION_FORMAT_MARKDOWN,
+    "json": DefinitionFormat.DEFINITION_FORMAT_JSON,
+}
+_NAME_OF: Final = {number: name for name, number in _FORMAT_OF.items()}
+
+ChannelOf = Callable[[str], grpc.aio.Channel | None]
+"""Returns the channel to a node, or None when it is not held alive."""
+
+
+class PeerCalls:
+    """Asks other nodes.
+
+    Args:
+        channel_of: Where to reach them.
+    """
+
+    def __init__(self, channel_of: ChannelOf) -> None:
+        self._channel_of = channel_of
+
+    async def pull(self, node: str, owner: Owner, after_version: int) -> AsyncIterator[Delta]:
+        """Yield what a node has of an owner's records, in order of version.
+
+        Raises:
+            Unavailable: `unreachable`, also when what it sends cannot be read.
+        """
+        request = peer_pb2.PeerPullRegistryRequest(
+            owner=peer_pb2.RegistryOwner(node_id=owner.node, epoch=owner.epoch),
+            after_version=after_version,
+        )
+        async for part in self._stream(
+            node, _PULL, request, peer_pb2.PeerPullRegistryResponse.FromString, PULL_TIMEOUT_S
+        ):
+            try:
+                frame = decode(part.delta)
+            except MalformedPacket as error:
+                raise _unreachable(node, str(error)) from None
+            if not isinstance(frame, Delta):
+                raise _unreachable(node, "it sent a digest for a delta")
+            yield frame
+
+    async def definition(self, node: str, digest: str) -> Definition | None:
+        """Return a definition that a node has, or None when it has it not.
+
+        Raises:
+            Unavailable: `unreachable`, also when what it sends is not what was asked for.
+        """
+        request = peer_pb2.PeerFetchDefinitionRequest(digest=bytes.fromhex(digest))
+        source, name = bytearray(), ""
+        async for part in self._stream(
+            node, _FETCH, request, peer_pb2.PeerFetchDefinitionResponse.FromString, FETCH_TIMEOUT_S
+        ):
+            name = name or _NAME_OF.get(part.format, "")
+            source += part.chunk
+            if len(source) > DEFINITION_BYTES_MAX:
+                raise _unreachable(node, f"its definition has over {DEFINITION_BYTES_MAX} bytes")
+        if not name:
+            return None
+        if sha256(source).hexdigest() != digest:
+            raise _unreachable(node, "its definition is not what its digest says")
+        try:
+            # As the digest is taken: what a client sends may hold halves of surrogate pairs.
+            text = source.decode(errors="surrogatepass")
+        except UnicodeDecodeError:
+            raise _unreachable(node, "its definition is no text") from None
+        return Definition(digest=digest, format=name, source=text)
+
+    async def _stream(
+        self, node: str, method: str, request: Any, read: Callable[[bytes], Any], timeout_s: float
+    ) -> AsyncIterator[Any]:
+        channel = self._channel_of(node)
+        if channel is None:
+            raise _unreachable(node, "it is not held alive")
+        ask = channel.unary_stream(
+            f"/{_SERVICE}/{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=read,
+        )
+        call = ask(request, timeout=timeout_s)
+        try:
+            async for part in call:
+                yield part
+        except grpc.aio.AioRpcError as error:
+            raise _unreachable(node, error.details() or error.code().name) from None
+        except asyncio.CancelledError:
+            # gRPC raises it also when the channel was closed under the call.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise _unreachable(node, "the channel was closed") from None
+        finally:
+            call.cancel()
+
+
+def _unreachable(node: str, why: str) -> Unavailable:
+    return Unavailable("unreachable", f"the node {node!r} does not answer: {why}")
+
+
+def serve_peer_calls(server: grpc.aio.Server, registry: Registry, store: Store) -> None:
+    """Answer the calls of other nodes, beside their links.
+
+    Args:
+        server: Not started yet.
+        registry: Whose records are served.
+        store: Whose definitions are served.
+    """
+
+    async def pull(request: Any, _: Any) -> AsyncIterator[Any]:
+        owner = Owner(request.owner.node_id, request.owner.epoch)
+        for delta in registry.serve_pull(owner, request.after_version):
+            yield peer_pb2.PeerPullRegistryResponse(delta=encode(delta))
+
+    async def fetch(request: Any, _: Any) -> AsyncIterator[Any]:
+        found = await store.definition(request.digest.hex())
+        if found is None:
+            return
+        source = found.source.encode(errors="surrogatepass")
+        for start in range(0, max(1, len(source)), CHUNK_BYTES):
+            part = peer_pb2.PeerFetchDefinitionResponse(chunk=source[start : start + CHUNK_BYTES])
+            if start == 0:
+                part.format, part.size_bytes = _FORMAT_OF[found.format], len(source)
+            yield part
+
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                _SERVICE,
+                {
+                    _PULL: grpc.unary_stream_rpc_method_handler(
+                        pull,
+                        request_deserializer=peer_pb2.PeerPullRegistryRequest.FromString,
+                        response_serializer=peer_pb2.PeerPullRegistryResponse.SerializeToString,
+                    ),
+                    _FETCH: grpc.unary_stream_rpc_method_handler(
+                        fetch,
+                        request_deserializer=peer_pb2.PeerFetchDefinitionRequest.FromString,
+                        response_serializer=peer_pb2.PeerFetchDefinitionResponse.SerializeToString,
+                    ),
+                },
+            ),
+        )
+    )
