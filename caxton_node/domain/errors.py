@@ -91,6 +91,7 @@ ERRORS: Final[dict[str, ErrorKind]] = {
     "version_not_found": ErrorKind("No such version", 404, "NOT_FOUND", 3, "mend"),
     "message_not_found": ErrorKind("No such message", 404, "NOT_FOUND", 3, "mend"),
     "key_not_found": ErrorKind("No such key", 404, "NOT_FOUND", 3, "mend"),
+    "memory_not_found": ErrorKind("Nothing such is remembered", 404, "NOT_FOUND", 3, "mend"),
     "conversation_not_found": ErrorKind("No such conversation", 404, "NOT_FOUND", 3, "mend"),
     "no_provider": ErrorKind("Nobody provides this capability", 404, "NOT_FOUND", 3, "retry"),
     "method_not_allowed": ErrorKind("Method not allowed", 405, "UNIMPLEMENTED", 2, "mend"),
@@ -116,6 +117,7 @@ ERRORS: Final[dict[str, ErrorKind]] = {
     "agent_failed": ErrorKind("The agent failed", 500, "INTERNAL", 1, "retry"),
     "internal": ErrorKind("A bug in Caxton", 500, "INTERNAL", 1, "report"),
     "outcome_unknown": ErrorKind("An effect may have happened", 500, "ABORTED", 1, "give_up"),
+    "memory_failed": ErrorKind("The memory failed", 500, "INTERNAL", 1, "retry"),
     "tool_failed": ErrorKind("The tool failed", 502, "INTERNAL", 1, "retry"),
     "model_failed": ErrorKind("The model failed", 502, "INTERNAL", 1, "retry"),
     "cancelled": ErrorKind("Cancelled", 409, "CANCELLED", 1, "give_up"),
@@ -202,6 +204,7 @@ class NotFound(CaxtonError):
             "message_not_found",
             "conversation_not_found",
             "key_not_found",
+            "memory_not_found",
             "no_provider",
         }
     )
@@ -246,6 +249,7 @@ class Failed(CaxtonError):
     codes = frozenset(
         {
             "agent_failed",
+            "memory_failed",
             "tool_failed",
             "model_failed",
             "budget_exhausted",

@@ -31,14 +31,14 @@ class Migration:
     sql: str
 
 
-def load_migrations() -> tuple[Migration, ...]:
-    """Return the migrations shipped with this version, in order.
+def load_migrations(package: str = "caxton_node.store") -> tuple[Migration, ...]:
+    """Return the migrations that a package ships in its folder `migrations`, in order.
 
     Raises:
         ValueError: The files are misnamed or not numbered 1, 2, 3, … (a packaging mistake).
     """
     migrations = []
-    for file in resources.files(__package__).joinpath("migrations").iterdir():
+    for file in resources.files(package).joinpath("migrations").iterdir():
         match = _FILE_NAME.fullmatch(file.name)
         if match is None:
             raise ValueError(f"{file.name} is not named like 0001_what_it_does.sql")

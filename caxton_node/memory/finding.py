@@ -1,0 +1,335 @@
+"""What reads ask of the rows: by words, by vector, by id. For readers' threads.
+
+Every statement here takes the scopes that the caller may see and has them in its condition; there
+is no way to read a row of another scope, whatever the arena or an index proposed.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from caxton_node.memory.records import Interval, Observation, Scope, Source
+from caxton_node.memory.wording import match_expression, terms_of
+
+__all__ = [
+    "NO_FILTERS",
+    "Filters",
+    "TermCounts",
+    "all_observations",
+    "by_keywords",
+    "exact_scan",
+    "observation_of",
+    "observations",
+    "observations_of_conversation",
+    "rescored",
+    "scope_rows",
+]
+
+TERMS_ASKED_MAX: Final = 8
+"""The rarest words of a question that are asked for."""
+
+MATCHES_MAX: Final = 20_000
+"""About how many rows the words of one question may match together: ranking them takes time in
+proportion. Beyond it the commonest words are left out."""
+
+COUNTS_KEPT_MAX: Final = 50_000
+
+_COLUMN_WEIGHTS: Final = "bm25(0.0, 2.0, 1.0, 0.5)"
+"""Of scope, subject, text, context."""
+
+_ROWS_AT_ONCE: Final = 4_096
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which of the visible observations are wanted."""
+
+    types: tuple[str, ...] = ()
+    """Of entities; empty is any."""
+    kinds: tuple[str, ...] = ()
+    at: int | None = None
+    """What was true at this instant; None is now."""
+    is_historic: bool = False
+    """Also what is no longer true."""
+    created_from: int | None = None
+    created_to: int | None = None
+    metadata: tuple[tuple[str, str | int | float | bool], ...] = ()
+    """Of entities: keys with these values."""
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether observations may be wanted that are not current."""
+        return self.is_historic or self.at is not None
+
+    def parameters(self, now: int) -> dict[str, Any]:
+        """Return the parameters of `_CONDITION`."""
+        return {
+            "types": _json(self.types) if self.types else None,
+            "kinds": _json(self.kinds) if self.kinds else None,
+            "at": None if self.is_historic else (now if self.at is None else self.at),
+            "now": now,
+            "from": self.created_from,
+            "to": self.created_to,
+            "metadata": _json(dict(self.metadata)) if self.metadata else None,
+        }
+
+
+NO_FILTERS: Final = Filters()
+"""All that is true now."""
+
+_CONDITION: Final = """
+o.scope IN (SELECT value FROM json_each(:scopes))
+AND (o.expires_at IS NULL OR o.expires_at > :now)
+AND (:at IS NULL OR (o.valid_from <= :at AND (o.valid_to IS NULL OR o.valid_to > :at)))
+AND (:types IS NULL OR e.type IN (SELECT value FROM json_each(:types)))
+AND (:kinds IS NULL OR o.kind IN (SELECT value FROM json_each(:kinds)))
+AND (:from IS NULL OR o.created_at >= :from)
+AND (:to IS NULL OR o.created_at < :to)
+AND (:metadata IS NULL OR NOT EXISTS (
+    SELECT 1 FROM json_each(:metadata) AS wanted
+    WHERE json_extract(e.metadata, '$."' || wanted.key || '"') IS NOT wanted.value))
+"""
+
+_COLUMNS: Final = """
+o.id, o.scope, o.entity, e.name, e.type, o.kind, o.attribute, o.text, o.context, o.confidence,
+o.strength, o.created_at, o.valid_from, o.valid_to, o.expires_at, o.is_pinned, o.use_count,
+o.used_at, o.agent, o.conversation, o.message, o.model
+"""
+
+
+class TermCounts:
+    """How many rows have a word, remembered until the store has grown by a fifth."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._row_count = 0
+
+    def of(self, connection: sqlite3.Connection, term: str, row_count: int) -> int:
+        """Return the count of rows with a word, at most `MATCHES_MAX`."""
+        if not 0.8 * self._row_count <= row_count <= 1.2 * self._row_count:
+            self._counts.clear()
+            self._row_count = row_count
+        count = self._counts.get(term)
+        if count is None:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)",
+                (f'"{term}"', MATCHES_MAX),
+            ).fetchone()
+            self._counts[term] = count
+            if len(self._counts) > COUNTS_KEPT_MAX:
+                self._counts.popitem(last=False)
+        return count
+
+
+def scope_rows(connection: sqlite3.Connection, scopes: Sequence[Scope]) -> dict[int, Scope]:
+    """Return the rows of those scopes that hold anything."""
+    found: dict[int, Scope] = {}
+    for scope in scopes:
+        row = connection.execute(
+            "SELECT id FROM scopes WHERE kind = ? AND workspace = ? AND agent = ?",
+            (scope.kind, scope.workspace, scope.agent),
+        ).fetchone()
+        if row is not None:
+            found[int(row[0])] = scope
+    return found
+
+
+def by_keywords(
+    connection: sqlite3.Connection,
+    question: str,
+    *,
+    scopes: Sequence[int],
+    filters: Filters,
+    counts: TermCounts,
+    limit: int,
+    now: int,
+) -> list[tuple[int, float]]:
+    """Return observations that have words of the question, best first, with their BM25."""
+    terms = _telling(connection, terms_of(question), counts)
+    if not terms or not scopes:
+        return []
+    found = connection.execute(
+        "SELECT w.rowid, -w.rank FROM words w JOIN observations o ON o.id = w.rowid "  # noqa: S608 - constants of this module
+        f"JOIN entities e ON e.id = o.entity WHERE words MATCH :match AND w.rank MATCH :weights "
+        f"AND {_CONDITION} ORDER BY w.rank LIMIT :limit",
+        filters.parameters(now)
+        | {
+            "match": match_expression(terms, scopes),
+            "weights": _COLUMN_WEIGHTS,
+            "scopes": _json(scopes),
+            "limit": limit,
+        },
+    ).fetchall()
+    return [(int(row), float(score)) for row, score in found]
+
+
+def _telling(
+    connection: sqlite3.Connection, terms: Sequence[str], counts: TermCounts
+) -> tuple[str, ...]:
+    """Return the rarest words that occur, as many as can be ranked in time; one at least."""
+    (row_count,) = connection.execute("SELECT coalesce(max(id), 0) FROM observations").fetchone()
+    counted = sorted((counts.of(connection, term, row_count), term) for term in terms)
+    chosen: list[str] = []
+    total = 0
+    for count, term in counted:
+        total += count
+        if not count:
+            continue
+        if len(chosen) == TERMS_ASKED_MAX or (chosen and total > MATCHES_MAX):
+            break
+        chosen.append(term)
+    return tuple(chosen)
+
+
+def rescored(
+    connection: sqlite3.Connection,
+    vector: Floats,
+    candidates: Sequence[int],
+    *,
+    model: int,
+    scopes: Sequence[int],
+    filters: Filters,
+    now: int,
+) -> list[tuple[int, float]]:
+    """Return those candidates that are wanted with their exact cosines, best first."""
+    rows = connection.execute(
+        "SELECT v.observation, v.data FROM json_each(:ids) AS wanted "  # noqa: S608 - constants of this module
+        "JOIN vectors v ON v.observation = wanted.value AND v.model = :model "
+        "JOIN observations o ON o.id = v.observation JOIN entities e ON e.id = o.entity "
+        f"WHERE {_CONDITION}",
+        filters.parameters(now)
+        | {"ids": _json(candidates), "model": model, "scopes": _json(scopes)},
+    ).fetchall()
+    return _by_cosine(vector, rows)
+
+
+def exact_scan(
+    connection: sqlite3.Connection,
+    vector: Floats,
+    *,
+    model: int,
+    scopes: Sequence[int],
+    filters: Filters,
+    limit: int,
+    now: int,
+) -> list[tuple[int, float]]:
+    """Return the nearest of all wanted observations, reading their vectors from the rows.
+
+    For the past, which the arena does not hold, and for the moments in which it is not current.
+    """
+    cursor = connection.execute(
+        "SELECT v.observation, v.data FROM observations o JOIN entities e ON e.id = o.entity "  # noqa: S608 - constants of this module
+        f"JOIN vectors v ON v.observation = o.id AND v.model = :model WHERE {_CONDITION}",
+        filters.parameters(now) | {"model": model, "scopes": _json(scopes)},
+    )
+    best: list[tuple[int, float]] = []
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        best += _by_cosine(vector, rows)
+        best.sort(key=lambda one: (-one[1], one[0]))
+        del best[limit:]
+    return best
+
+
+def _by_cosine(vector: Floats, rows: Sequence[tuple[int, bytes]]) -> list[tuple[int, float]]:
+    if not rows:
+        return []
+    matrix = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(len(rows), -1)
+    cosines = (matrix @ vector).tolist()
+    found = [(int(row[0]), float(c)) for row, c in zip(rows, cosines, strict=True)]
+    found.sort(key=lambda one: (-one[1], one[0]))
+    return found
+
+
+def observations(
+    connection: sqlite3.Connection,
+    *,
+    scopes: dict[int, Scope],
+    filters: Filters,
+    now: int,
+    ids: Sequence[int] | None = None,
+    entities: Sequence[int] | None = None,
+    limit: int = 1_000,
+) -> list[Observation]:
+    """Return observations: by id, or those of entities, newest first."""
+    assert (ids is None) is not (entities is None), "by id or by entity"
+    column, chosen = ("o.id", ids) if ids is not None else ("o.entity", entities)
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM json_each(:chosen) AS wanted "  # noqa: S608 - constants of this module
+        f"JOIN observations o ON {column} = wanted.value JOIN entities e ON e.id = o.entity "
+        f"WHERE {_CONDITION} ORDER BY o.valid_from DESC, o.id DESC LIMIT :limit",
+        filters.parameters(now)
+        | {"chosen": _json(chosen or ()), "scopes": _json(list(scopes)), "limit": limit},
+    )
+    return [observation_of(row, scopes) for row in rows]
+
+
+def all_observations(
+    connection: sqlite3.Connection, *, scopes: dict[int, Scope], after: int, limit: int
+) -> Iterator[Observation]:
+    """Yield the observations of scopes in the order of their ids, history included."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM observations o JOIN entities e ON e.id = o.entity "  # noqa: S608 - constants of this module
+        "WHERE o.id > ? AND o.scope IN (SELECT value FROM json_each(?)) ORDER BY o.id LIMIT ?",
+        (after, _json(list(scopes)), limit),
+    )
+    for row in rows:
+        yield observation_of(row, scopes)
+
+
+def observations_of_conversation(
+    connection: sqlite3.Connection,
+    scopes: dict[int, Scope],
+    conversation: str,
+    *,
+    after: int,
+    limit: int,
+) -> list[Observation]:
+    """Return the episodes of a conversation in the order in which they were stored."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM observations o JOIN entities e ON e.id = o.entity "  # noqa: S608 - constants of this module
+        "WHERE o.conversation = ? AND o.kind = 'episode' AND o.id > ? "
+        "AND o.scope IN (SELECT value FROM json_each(?)) ORDER BY o.id LIMIT ?",
+        (conversation, after, _json(list(scopes)), limit),
+    )
+    return [observation_of(row, scopes) for row in rows]
+
+
+def observation_of(row: Sequence[Any], scopes: dict[int, Scope]) -> Observation:
+    """Return a row of `_COLUMNS` as a value."""
+    (
+        observation_id, scope, entity_id, entity, type_name, kind, attribute, text, context,
+        confidence, strength, created_at, valid_from, valid_to, expires_at, is_pinned, use_count,
+        used_at, agent, conversation, message, model,
+    ) = row  # fmt: skip
+    return Observation(
+        id=observation_id,
+        scope=scopes[scope],
+        entity_id=entity_id,
+        entity=entity,
+        type=type_name,
+        kind=kind,
+        attribute=attribute,
+        text=text,
+        context=context,
+        confidence=confidence,
+        strength=strength,
+        created_at=created_at,
+        valid=Interval(start=valid_from, end=valid_to),
+        expires_at=expires_at,
+        is_pinned=bool(is_pinned),
+        use_count=use_count,
+        used_at=used_at,
+        source=Source(agent=agent, conversation_id=conversation, message_id=message, model=model),
+    )
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

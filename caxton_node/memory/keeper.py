@@ -1,0 +1,101 @@
+"""Keeps the arena equal to the rows: brought up to date after each commit, rebuilt from rows.
+
+Nothing of the arena is on disk, so nothing of it can be older than the rows after a crash. When
+bringing it up to date fails, it is stale: searches then read the vectors from the rows, slower
+and as exact, until it is rebuilt.
+"""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from caxton_node.memory.arena import Arena
+
+__all__ = ["ArenaKeeper"]
+
+_ROWS_AT_ONCE: Final = 8_192
+
+_log = logging.getLogger("caxton.memory")
+
+
+class ArenaKeeper:
+    """Owns the arena. All but `current` is for the writer's thread."""
+
+    def __init__(self) -> None:
+        self._arena: Arena | None = None
+        self.model: int | None = None
+        """Row of the model whose vectors are compared; None while none is known."""
+        self.is_stale = True
+        self.rebuild_count = 0
+
+    @property
+    def current(self) -> Arena | None:
+        """The arena, if it may be searched."""
+        return None if self.is_stale else self._arena
+
+    def mark_stale(self) -> None:
+        """Let nobody search it until it is rebuilt."""
+        self.is_stale = True
+
+    def use_model(self, connection: sqlite3.Connection, identity: str, dimensions: int) -> None:
+        """Compare the vectors of this model from now on."""
+        (model,) = connection.execute(
+            "INSERT INTO models (identity, dimensions) VALUES (?, ?) "
+            "ON CONFLICT (identity) DO UPDATE SET dimensions = excluded.dimensions RETURNING id",
+            (identity, dimensions),
+        ).fetchone()
+        if model != self.model or self.is_stale:
+            self.model = model
+            self.rebuild(connection)
+
+    def rebuild(self, connection: sqlite3.Connection) -> None:
+        """Read all current vectors of the model from the rows."""
+        self.is_stale = True
+        if self.model is None:
+            return
+        started = time.monotonic()
+        (dimensions,) = connection.execute(
+            "SELECT dimensions FROM models WHERE id = ?", (self.model,)
+        ).fetchone()
+        arena = Arena(dimensions)
+        cursor = connection.execute(
+            "SELECT o.scope, v.observation, v.data FROM vectors v "
+            "JOIN observations o ON o.id = v.observation "
+            "WHERE v.model = ? AND (o.valid_to IS NULL OR o.valid_to > ?)",
+            (self.model, time.time_ns() // 1_000_000),
+        )
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            _add_rows(arena, rows)
+        self._arena, self.is_stale = arena, False
+        self.rebuild_count += 1
+        _log.info(
+            "the arena holds %d vectors, read in %.2f s", len(arena), time.monotonic() - started
+        )
+
+    def add(self, model: int, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        """Take up vectors that were committed: scope, observation, data."""
+        if self._arena is not None and model == self.model:
+            _add_rows(self._arena, rows)
+
+    def remove(self, scope: int, ids: Sequence[int]) -> None:
+        """Forget observations that are gone or closed."""
+        if self._arena is not None:
+            self._arena.remove(scope, ids)
+
+    def drop(self, scope: int) -> None:
+        """Forget a scope."""
+        if self._arena is not None:
+            self._arena.drop(scope)
+
+
+def _add_rows(arena: Arena, rows: Sequence[tuple[int, int, bytes]]) -> None:
+    vectors = np.frombuffer(b"".join(row[2] for row in rows), "<f4").reshape(len(rows), -1)
+    scopes = np.array([row[0] for row in rows])
+    ids = np.array([row[1] for row in rows])
+    for scope in np.unique(scopes):
+        chosen = scopes == scope
+        arena.add(int(scope), ids[chosen].tolist(), vectors[chosen])

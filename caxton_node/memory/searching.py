@@ -1,0 +1,132 @@
+"""One search over the rows, the arena and the graph. For readers' threads."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from caxton_node.memory.backend import Search, Words
+from caxton_node.memory.finding import (
+    TermCounts,
+    by_keywords,
+    exact_scan,
+    observations,
+    rescored,
+)
+from caxton_node.memory.fusion import Proposals, fuse, ranked
+from caxton_node.memory.graph import neighbours
+from caxton_node.memory.keeper import ArenaKeeper
+from caxton_node.memory.records import Hit, Reasons, Scope
+
+__all__ = ["CANDIDATES_MIN", "nearest", "search_rows"]
+
+CANDIDATES_MIN: Final = 64
+"""Candidates of each way, of which the best are fused."""
+
+GRAPH_SEEDS: Final = 5
+GRAPH_FAN_OUT: Final = 10
+GRAPH_STRENGTH_MIN: Final = 0.3
+GRAPH_PROPOSALS_MAX: Final = 20
+
+
+def nearest(
+    connection: sqlite3.Connection,
+    search: Search,
+    *,
+    keeper: ArenaKeeper,
+    scopes: Sequence[int],
+    limit: int,
+    now: int,
+) -> list[tuple[int, float]]:
+    """Return the nearest wanted observations with their cosines; exact.
+
+    The arena's candidates are filtered after the scan. Where the filter leaves too few, more
+    are taken, until there are enough or all were looked at.
+    """
+    vector, model = search.vector, keeper.model
+    if vector is None or model is None or not scopes:
+        return []
+    arena = keeper.current
+    if arena is None or search.filters.needs_history:
+        return exact_scan(
+            connection, vector, model=model, scopes=scopes, filters=search.filters,
+            limit=limit, now=now,
+        )  # fmt: skip
+    wanted = limit
+    while True:
+        candidates = arena.search(vector, scopes, wanted)
+        found = rescored(
+            connection, vector, candidates, model=model, scopes=scopes, filters=search.filters,
+            now=now,
+        )  # fmt: skip
+        if len(found) * 2 >= min(limit, wanted) or len(candidates) < wanted:
+            return found[:limit]
+        wanted *= 8
+
+
+def search_rows(
+    connection: sqlite3.Connection,
+    search: Search,
+    *,
+    keeper: ArenaKeeper,
+    counts: TermCounts,
+    scopes: dict[int, Scope],
+    now: int,
+) -> list[Hit]:
+    """Return what fits best."""
+    rows = list(scopes)
+    limit = max(CANDIDATES_MIN, search.limit)
+    near = [
+        one
+        for one in nearest(connection, search, keeper=keeper, scopes=rows, limit=limit, now=now)
+        if one[1] >= search.similarity_min
+    ]
+    words: Words = (
+        by_keywords(
+            connection, search.question, scopes=rows, filters=search.filters, counts=counts,
+            limit=limit, now=now,
+        )
+        if search.words is None
+        else search.words
+    )  # fmt: skip
+    fused = fuse(Proposals(similarity=near, keywords=words), search.weights)
+    if search.has_graph and fused and not search.filters.needs_history:
+        linked = _linked(connection, fused, search, scopes, now)
+        fused = fuse(Proposals(similarity=near, keywords=words, graph=linked), search.weights)
+    # What age and strength can move up stands within twice the limit.
+    best = sorted(fused, key=lambda one: (-fused[one][0], one))[: 2 * search.limit + 10]
+    found = observations(
+        connection, scopes=scopes, filters=search.filters, now=now, ids=best, limit=len(best)
+    )
+    return ranked(fused, found, weights=search.weights, now=now, limit=search.limit)
+
+
+def _linked(
+    connection: sqlite3.Connection,
+    fused: Mapping[int, tuple[float, Reasons]],
+    search: Search,
+    scopes: dict[int, Scope],
+    now: int,
+) -> list[tuple[int, str]]:
+    """Return what is known of the neighbours of the best finds."""
+    best = sorted(fused, key=lambda one: (-fused[one][0], one))[:GRAPH_SEEDS]
+    seeds = observations(
+        connection, scopes=scopes, filters=search.filters, now=now, ids=best, limit=len(best)
+    )
+    names = {one.entity_id: one.entity for one in seeds}
+    reached = neighbours(
+        connection,
+        list(names),
+        scopes=list(scopes),
+        strength_min=GRAPH_STRENGTH_MIN,
+        fan_out=GRAPH_FAN_OUT,
+    )[:GRAPH_PROPOSALS_MAX]
+    if not reached:
+        return []
+    via = dict(reached)
+    known = observations(
+        connection, scopes=scopes, filters=search.filters, now=now, entities=list(via),
+        limit=GRAPH_PROPOSALS_MAX,
+    )  # fmt: skip
+    order = {entity: place for place, entity in enumerate(via)}
+    known.sort(key=lambda one: (order[one.entity_id], -one.strength, one.id))
+    return [(one.id, names[via[one.entity_id]]) for one in known]

@@ -1,0 +1,287 @@
+"""What writes do to the rows: remembered, related, closed, embedded. For the writer's thread.
+
+Nothing is overwritten. The same sentence about the same entity is one observation that grows
+stronger; another text for the same attribute closes the interval of the one before; a changed
+entity leaves its former version behind.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from caxton_node.domain.errors import NotFound
+from caxton_node.memory.keeper import ArenaKeeper
+from caxton_node.memory.records import NewFact, NewRelation, Scope
+from caxton_node.memory.wording import digest_of, fold
+from caxton_node.memory.writer import Change
+
+__all__ = ["Remembered", "close_fact", "put_vectors", "relate", "remember", "scope_row", "touch"]
+
+UNNAMED_TYPE: Final = "thing"
+"""What an entity is until somebody says it better."""
+
+_INSERT: Final = """
+INSERT INTO observations (
+    scope, entity, kind, attribute, subject, text, context, digest, confidence, strength,
+    created_at, valid_from, valid_to, expires_at, is_pinned, use_count, used_at,
+    agent, conversation, message, model
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)
+ON CONFLICT (entity, digest) WHERE valid_to IS NULL DO UPDATE SET
+    use_count = use_count + 1,
+    used_at = max(used_at, excluded.used_at),
+    strength = 1.0 - (1.0 - strength) * 0.5,
+    confidence = max(confidence, excluded.confidence),
+    is_pinned = max(is_pinned, excluded.is_pinned),
+    expires_at = CASE WHEN excluded.expires_at IS NULL THEN NULL
+        ELSE max(coalesce(expires_at, excluded.expires_at), excluded.expires_at) END
+RETURNING id, use_count
+"""
+
+_UPSERT_ENTITY: Final = """
+INSERT INTO entities (scope, name, name_key, type, metadata, version, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, 1, ?, ?)
+ON CONFLICT (scope, name_key) DO UPDATE SET updated_at = max(updated_at, excluded.updated_at)
+RETURNING id, name, type, metadata, version, created_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What became of a fact."""
+
+    observation_id: int
+    entity_id: int
+    is_new: bool
+    """False where it was known already and has become stronger."""
+    replaced_id: int | None
+    """The observation whose truth it ended."""
+
+
+def scope_row(connection: sqlite3.Connection, scope: Scope) -> int:
+    """Return the row of a scope, made when missing."""
+    (row,) = connection.execute(
+        "INSERT INTO scopes (kind, workspace, agent) VALUES (?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET kind = kind RETURNING id",
+        (scope.kind, scope.workspace, scope.agent),
+    ).fetchone()
+    return int(row)
+
+
+def remember(
+    connection: sqlite3.Connection,
+    change: Change,
+    *,
+    keeper: ArenaKeeper,
+    scope: Scope,
+    facts: Sequence[NewFact],
+    now: int,
+) -> list[Remembered]:
+    """Write facts to a scope, in order."""
+    row = scope_row(connection, scope)
+    return [_remember_one(connection, change, keeper, row, fact, now) for fact in facts]
+
+
+def _remember_one(
+    connection: sqlite3.Connection,
+    change: Change,
+    keeper: ArenaKeeper,
+    scope: int,
+    fact: NewFact,
+    now: int,
+) -> Remembered:
+    entity_id, name = _put_entity(connection, scope, fact.entity, fact.type, fact.metadata, now)
+    digest = digest_of(fact.text)
+    start = now if fact.valid_from is None else fact.valid_from
+    known = _known_interval(connection, entity_id, digest, start, fact.valid_to)
+    if known is not None:
+        return Remembered(known, entity_id, False, None)
+    end, older = fact.valid_to, None
+    if fact.attribute and end is None:
+        older, end = _conflict(connection, entity_id, fact.attribute, digest, start)
+    values = (
+        scope, entity_id, fact.kind, fact.attribute, name, fact.text, fact.context, digest,
+        fact.confidence, fact.strength, now, start, end,
+        None if fact.ttl_s is None else now + int(fact.ttl_s * 1000),
+        fact.is_pinned, now, fact.source.agent, fact.source.conversation_id,
+        fact.source.message_id, fact.source.model,
+    )  # fmt: skip
+    observation_id, use_count = connection.execute(_INSERT, values).fetchone()
+    if older is not None:
+        _close(connection, change, keeper, scope, older, start, observation_id)
+    return Remembered(observation_id, entity_id, use_count == 0, older)
+
+
+def _known_interval(
+    connection: sqlite3.Connection, entity: int, digest: bytes, start: int, end: int | None
+) -> int | None:
+    """Return the observation that says this of the same closed interval, if there is one."""
+    if end is None:
+        return None
+    found = connection.execute(
+        "SELECT id FROM observations WHERE entity = ? AND valid_from = ? AND digest = ? "
+        "AND valid_to = ?",
+        (entity, start, digest, end),
+    ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _conflict(
+    connection: sqlite3.Connection, entity: int, attribute: str, digest: bytes, start: int
+) -> tuple[int | None, int | None]:
+    """Return the observation that a new value ends, and the end of the new value itself.
+
+    What became true later stays true, also when it was learnt earlier.
+    """
+    found = connection.execute(
+        "SELECT id, valid_from FROM observations "
+        "WHERE entity = ? AND attribute = ? AND valid_to IS NULL AND digest <> ? "
+        "ORDER BY valid_from DESC LIMIT 1",
+        (entity, attribute, digest),
+    ).fetchone()
+    if found is None:
+        return None, None
+    older, since = found
+    return (None, since) if since > start else (older, None)
+
+
+def _put_entity(
+    connection: sqlite3.Connection,
+    scope: int,
+    name: str,
+    type_name: str,
+    metadata: Mapping[str, Any],
+    now: int,
+) -> tuple[int, str]:
+    """Return an entity's id and name; it is made, or versioned, where need be."""
+    given = msgspec.json.encode(dict(metadata)).decode() if metadata else "{}"
+    entity_id, known_name, known_type, known_metadata, version, created_at = connection.execute(
+        _UPSERT_ENTITY, (scope, name, fold(name), type_name, given, now, now)
+    ).fetchone()
+    wanted_type = known_type if type_name == UNNAMED_TYPE else type_name
+    wanted = known_metadata
+    if metadata and known_metadata != given:
+        merged = msgspec.json.decode(known_metadata) | dict(metadata)
+        wanted = msgspec.json.encode(merged).decode()
+    if (wanted_type, wanted) != (known_type, known_metadata):
+        (since,) = connection.execute(
+            "SELECT coalesce(max(valid_to), ?) FROM entity_versions WHERE entity = ?",
+            (created_at, entity_id),
+        ).fetchone()
+        connection.execute(
+            "INSERT INTO entity_versions VALUES (?, ?, ?, ?, ?, ?)",
+            (entity_id, version, known_type, known_metadata, since, now),
+        )
+        connection.execute(
+            "UPDATE entities SET type = ?, metadata = ?, version = version + 1 WHERE id = ?",
+            (wanted_type, wanted, entity_id),
+        )
+    return entity_id, known_name
+
+
+def _close(
+    connection: sqlite3.Connection,
+    change: Change,
+    keeper: ArenaKeeper,
+    scope: int,
+    observation_id: int,
+    at: int,
+    replaced_by: int | None,
+) -> None:
+    connection.execute(
+        "UPDATE observations SET valid_to = max(?, valid_from), replaced_by = ? WHERE id = ?",
+        (at, replaced_by, observation_id),
+    )
+    change.steps.append(lambda: keeper.remove(scope, [observation_id]))
+
+
+def close_fact(
+    connection: sqlite3.Connection,
+    change: Change,
+    *,
+    keeper: ArenaKeeper,
+    scopes: Sequence[int],
+    observation_id: int,
+    at: int,
+    replaced_by: int | None = None,
+) -> None:
+    """End the truth of an observation in one of these scopes; its history stays.
+
+    Raises:
+        NotFound: `memory_not_found`.
+    """
+    found = connection.execute(
+        "SELECT scope FROM observations WHERE id = ? AND valid_to IS NULL "
+        "AND scope IN (SELECT value FROM json_each(?))",
+        (observation_id, msgspec.json.encode(scopes).decode()),
+    ).fetchone()
+    if found is None:
+        raise NotFound("memory_not_found", f"there is no current observation {observation_id}")
+    _close(connection, change, keeper, found[0], observation_id, at, replaced_by)
+
+
+def relate(
+    connection: sqlite3.Connection, *, scope: Scope, relations: Sequence[NewRelation], now: int
+) -> list[int]:
+    """Write relations between entities of a scope; return their ids. Entities are made."""
+    row = scope_row(connection, scope)
+    ids = []
+    for one in relations:
+        source, _ = _put_entity(connection, row, one.source_entity, UNNAMED_TYPE, {}, now)
+        target, _ = _put_entity(connection, row, one.target_entity, UNNAMED_TYPE, {}, now)
+        (relation_id,) = connection.execute(
+            "INSERT INTO relations (scope, source, target, type, strength, confidence, created_at, "
+            "valid_from, valid_to, agent, conversation, message, model) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (scope, source, target, type) WHERE valid_to IS NULL DO UPDATE SET "
+            "strength = max(strength, excluded.strength), "
+            "confidence = max(confidence, excluded.confidence) RETURNING id",
+            (
+                row, source, target, fold(one.type), one.strength, one.confidence, now,
+                now if one.valid_from is None else one.valid_from, one.valid_to,
+                one.source.agent, one.source.conversation_id, one.source.message_id,
+                one.source.model,
+            ),
+        ).fetchone()  # fmt: skip
+        ids.append(int(relation_id))
+    return ids
+
+
+def put_vectors(
+    connection: sqlite3.Connection,
+    change: Change,
+    *,
+    keeper: ArenaKeeper,
+    model: int,
+    vectors: Sequence[tuple[int, bytes]],
+    now: int,
+) -> int:
+    """Write the vectors of observations that are still there; return how many."""
+    added = []
+    for observation_id, data in vectors:
+        found = connection.execute(
+            "SELECT scope, valid_to FROM observations WHERE id = ?", (observation_id,)
+        ).fetchone()
+        if found is None:
+            continue  # forgotten while its vector was made
+        connection.execute(
+            "INSERT INTO vectors VALUES (?, ?, ?) ON CONFLICT (observation) DO UPDATE SET "
+            "model = excluded.model, data = excluded.data",
+            (observation_id, model, data),
+        )
+        if found[1] is None or found[1] > now:
+            added.append((int(found[0]), observation_id, data))
+    if added:
+        change.steps.append(lambda: keeper.add(model, added))
+    return len(added)
+
+
+def touch(connection: sqlite3.Connection, ids: Sequence[int], now: int) -> None:
+    """Note that observations were of use: what is used decays later."""
+    connection.execute(
+        "UPDATE observations SET use_count = use_count + 1, used_at = max(used_at, ?) "
+        "WHERE id IN (SELECT value FROM json_each(?))",
+        (now, msgspec.json.encode(ids).decode()),
+    )
