@@ -12,6 +12,8 @@ PURE = sorted(
     [
         *(PACKAGE / "swim").rglob("*.py"),
         *(PACKAGE / "serf").rglob("*.py"),
+        *(PACKAGE / "registry").rglob("*.py"),
+        PACKAGE / "partition.py",
         PACKAGE / "types.py",
         PACKAGE / "config.py",
         PACKAGE / "errors.py",
