@@ -1,5 +1,8 @@
 # ruff: noqa: INP001 -- a script beside the contract, not part of a package
-"""Generate `caxton/v1/` from `proto/caxton/v1/`: run `make proto` after a change of the contract.
+"""Generate the wire code from `proto/`: run `make proto` after a change of a contract.
+
+`caxton/v1/` is ours. `caxton_cluster/metadata/wire/` is the part of etcd's that we speak: messages
+without services, in the library that speaks it, because that one imports nothing of `caxton`.
 
 The output is committed, so that installing Caxton needs no compiler, and it is never edited:
 `tests/unit/test_wire_contract.py` generates it again and compares every byte. Imports are
@@ -18,16 +21,26 @@ ROOT = Path(__file__).resolve().parent
 GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 """What the names of generated files look like. Everything else in the folder is ours."""
 
+WITH_SERVICES = "caxton/v1"
+MESSAGES_ONLY = "caxton_cluster/metadata/wire"
+
 
 def generate(destination: Path) -> list[Path]:
-    """Compile the whole contract below `destination` and return the files that are there now.
+    """Compile all contracts below `destination` and return the files that are there now.
 
     Files of an earlier contract are removed first.
 
     Raises:
-        RuntimeError: The compiler refused the contract; it has said why on stderr.
+        RuntimeError: The compiler refused a contract; it has said why on stderr.
     """
-    package = destination / "caxton" / "v1"
+    return [
+        *_compile(WITH_SERVICES, destination, ("python", "grpc_python", "mypy", "mypy_grpc")),
+        *_compile(MESSAGES_ONLY, destination, ("python", "mypy")),
+    ]
+
+
+def _compile(folder: str, destination: Path, languages: tuple[str, ...]) -> list[Path]:
+    package = destination / folder
     package.mkdir(parents=True, exist_ok=True)
     for stale in _generated_in(package):
         stale.unlink()
@@ -40,14 +53,14 @@ def generate(destination: Path) -> list[Path]:
         f"--proto_path={Path(grpc_tools.__file__).parent / '_proto'}",
         f"--plugin=protoc-gen-mypy={plugins / 'protoc-gen-mypy'}",
         f"--plugin=protoc-gen-mypy_grpc={plugins / 'protoc-gen-mypy_grpc'}",
-        f"--python_out={destination}",
-        f"--grpc_python_out={destination}",
-        f"--mypy_out=quiet:{destination}",
-        f"--mypy_grpc_out=quiet:{destination}",
-        *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("caxton/v1/*.proto"))),
+        *(
+            f"--{language}_out={'quiet:' if language.startswith('mypy') else ''}{destination}"
+            for language in languages
+        ),
+        *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob(f"{folder}/*.proto"))),
     ]
     if protoc.main(arguments) != 0:
-        raise RuntimeError("protoc refused the contract")
+        raise RuntimeError(f"protoc refused the contract in {folder}")
     return _generated_in(package)
 
 

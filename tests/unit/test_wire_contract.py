@@ -20,6 +20,7 @@ from caxton_node.domain.performatives import Performative
 
 ROOT = Path(__file__).resolve().parents[2]
 WIRE = ROOT / "caxton" / "v1"
+ETCD_WIRE = ROOT / "caxton_cluster" / "metadata" / "wire"
 ENUMS = [
     (messages_pb2.Performative, Performative),
     (messages_pb2.DeliveryMode, DeliveryMode),
@@ -48,7 +49,7 @@ SERVICES = {
     (memory_pb2, "Memory"): "AddEntities AddRelations AddObservations Search OpenNodes Graph "
     "History Forget Export Import Stats",
     (cluster_pb2, "Cluster"): "Members Status Partition Watch Leave Locks",
-    (peer_pb2, "Peer"): "Link FetchDefinition PullRegistry Drain",
+    (peer_pb2, "Peer"): "Link FetchDefinition PullRegistry",
 }
 
 
@@ -65,7 +66,8 @@ def test_the_committed_code_is_what_the_contract_compiles_to(tmp_path):
     committed = {
         path.name: path.read_bytes()
         for pattern in generator.GENERATED
-        for path in WIRE.glob(pattern)
+        for folder in (WIRE, ETCD_WIRE)
+        for path in folder.glob(pattern)
     }
     stale = [name for name in fresh if fresh[name] != committed.get(name)]
     assert stale == [], "run `make proto` and commit what it writes"

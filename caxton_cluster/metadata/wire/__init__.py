@@ -1,0 +1,1 @@
+"""Generated from `proto/caxton_cluster/metadata/wire`: etcd's messages. Never edited."""
