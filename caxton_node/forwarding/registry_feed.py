@@ -12,15 +12,10 @@ from typing import Any, Final, Protocol
 
 from caxton_cluster.errors import MalformedPacket, RecordInvalid, RegistryFull
 from caxton_cluster.registry import (
-    AgentAppeared,
-    AgentChanged,
     AgentRecord,
-    AgentVanished,
     Delta,
     Event,
     Owner,
-    OwnerAppeared,
-    OwnerVanished,
     Pull,
     Registry,
     Superseded,
@@ -28,6 +23,7 @@ from caxton_cluster.registry import (
     encode,
 )
 from caxton_node.domain.errors import CaxtonError
+from caxton_node.forwarding.whereabouts import Whereabouts
 
 __all__ = ["OnChanged", "Pulls", "RegistryFeed", "RegistryLinks"]
 
@@ -88,6 +84,7 @@ class RegistryFeed:
         set_digest: Callable[[bytes], None] = lambda _digest: None,
     ) -> None:
         self.registry = registry
+        self.whereabouts = Whereabouts(registry)
         self._links = links
         self._pulls = pulls
         self._tasks = tasks
@@ -211,21 +208,12 @@ class RegistryFeed:
         self.registry.tick(self._now())
         self.settle()
 
-    def _tell(self, events: Iterable[Event]) -> None:
+    def _tell(self, events: Collection[Event]) -> None:
         self.generation += 1
-        names: set[str] | None = set()
+        names = self.whereabouts.follow(events)
         for event in events:
-            match event:
-                case AgentAppeared(listing) | AgentVanished(listing):
-                    if names is not None:
-                        names.add(listing.agent)
-                case AgentChanged(_, after):
-                    if names is not None:
-                        names.add(after.agent)
-                case OwnerAppeared() | OwnerVanished():
-                    names = None
-                case Superseded(epoch):
-                    self.on_superseded(epoch)
+            if isinstance(event, Superseded):
+                self.on_superseded(event.epoch)
         if names is None or names:
             self.on_changed(names)
 
