@@ -16,7 +16,7 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
-from caxton_node.api.server import build_application
+from caxton_node.api.server import build_application, build_edge
 from caxton_node.app import open_node
 from caxton_node.config import LoadedSettings, Settings
 from caxton_node.domain.errors import CaxtonError
@@ -77,7 +77,8 @@ async def serve(
             message_bytes_max=settings.grpc.max_message_bytes,
         ) as grpc,
     ):
-        application = build_application(node, body_bytes_max=settings.http.max_body_bytes)
+        edge = build_edge(node)
+        application = build_application(node, edge, body_bytes_max=settings.http.max_body_bytes)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from caxton_node.api.server import build_application
+from caxton_node.api.server import build_application, build_edge
 from caxton_node.runtime.node import Node
 from tests.opened_node import opened_node
 
@@ -71,7 +71,8 @@ async def rest_node(
 @asynccontextmanager
 async def served(node: Node, heartbeat_s: float = 15.0) -> AsyncIterator[Rest]:
     """Serve a node that is open."""
-    application = build_application(node, body_bytes_max=BODY_BYTES_MAX, heartbeat_s=heartbeat_s)
+    edge = build_edge(node, heartbeat_s=heartbeat_s)
+    application = build_application(node, edge, body_bytes_max=BODY_BYTES_MAX)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

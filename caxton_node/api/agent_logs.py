@@ -109,6 +109,7 @@ ENDPOINTS: Final = (
         summary="Read or follow an agent's log",
         tag="agents",
         handle=get_agent_logs,
+        belongs_to="agent",
         description="With `Accept: text/event-stream` each line is an event called `line`, and "
         "the stream goes on.",
         parameters=(AGENT_NAME,),

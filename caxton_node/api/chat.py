@@ -4,8 +4,8 @@ A chat is a message like any other. A client that goes away stops nothing: the t
 the answer can be read in the conversation.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,7 +14,6 @@ from pydantic import Field, WithJsonSchema
 from caxton_node.api.agents import AGENT_NAME
 from caxton_node.api.message_views import MessageView, show_message
 from caxton_node.api.messages import SEND_ERRORS
-from caxton_node.api.sending import check_sender
 from caxton_node.api.table import (
     API_PREFIX,
     DEADLINE_S,
@@ -26,16 +25,22 @@ from caxton_node.api.table import (
     StreamEvent,
 )
 from caxton_node.api.types import Body, ClientId, Party, PerformativeField, View
-from caxton_node.domain.errors import Place, Rejected, TimedOut
 from caxton_node.domain.message import Message, encode_content
 from caxton_node.domain.performatives import ANSWERABLE, Performative
-from caxton_node.routing.waiting import answer_within
+from caxton_node.runtime.asking import (
+    ASK_S_MAX,
+    Accepted,
+    Answered,
+    Glimpse,
+    agent_to_ask,
+    ask,
+    check_question,
+    follow,
+)
 from caxton_node.runtime.node import Node
 from caxton_node.telemetry.events import Event
 
 __all__ = ["ENDPOINTS"]
-
-TIMEOUT_S_MAX: Final = 600.0
 
 ChatPerformative = Annotated[
     PerformativeField,
@@ -57,7 +62,7 @@ class Chat(Body):
         default=None, description="Go on with this conversation; a new one when absent."
     )
     sender: Party = "client"
-    timeout_s: float = Field(default=60.0, gt=0.0, le=TIMEOUT_S_MAX)
+    timeout_s: float = Field(default=60.0, gt=0.0, le=ASK_S_MAX)
     performative: ChatPerformative = Performative.REQUEST
 
 
@@ -90,81 +95,45 @@ def _answer(question: Message, reply: Message) -> ChatAnswer:
 
 async def chat(request: Request[NoQuery, Chat], node: Node) -> ChatAnswer | EventStream:
     """Say something to an agent and return its answer."""
-    body = request.body
-    agent = node.roster.seat(request.path["name"]).agent
-    check_sender(node, body.sender)
-    if body.performative not in ANSWERABLE:
-        raise Rejected(
-            "invalid_request",
-            f"{body.performative.value} asks for no answer",
-            hint="POST /api/v1/messages sends acts that are only told.",
-            places=[
-                Place("`performative` asks for no answer", field="performative", rule="answerable")
-            ],
-        )
+    body, edge = request.body, request.edge
     question = Message(
         id=node.new_id("msg"),
         performative=body.performative,
         sender=body.sender,
-        receiver=agent,
+        receiver=agent_to_ask(node, request.path["name"], edge.others),
         content=encode_content(body.message),
         conversation_id=body.conversation_id or node.new_id("conv"),
         created_at=node.clock.now_ms(),
         traceparent=request.trace.traceparent,
     )
     if request.wants_events:
-        events = _follow(node, question, body.timeout_s, request.edge.heartbeat_s)
-        return EventStream(events)
-    with node.answers.expect(question.sender, question.id) as answer:
-        await node.pipeline.send(question)
-        try:
-            reply = await answer_within(answer, body.timeout_s)
-        except TimedOut as late:
-            late.facts |= {
-                "message_id": question.id,
-                "conversation_id": question.conversation_id,
-            }
-            raise
-    return _answer(question, reply)
-
-
-async def _follow(
-    node: Node, question: Message, timeout_s: float, heartbeat_s: float
-) -> AsyncIterator[StreamEvent | None]:
-    """Yield what a turn shows, then its answer."""
-
-    def concerns(event: Event) -> bool:
-        # The delivery of the answer wakes us; it comes after the future has it.
-        return event.data.get("message_id") == question.id or (
-            event.kind == "message.delivered"
-            and event.data.get("conversation_id") == question.conversation_id
+        check_question(node, question)
+        glimpses = follow(
+            node,
+            question,
+            timeout_s=body.timeout_s,
+            heartbeat_s=edge.heartbeat_s,
+            others=edge.others,
         )
+        return EventStream(_shown_all(glimpses))
+    return _answer(question, await ask(node, question, timeout_s=body.timeout_s))
 
-    ids = {"message_id": question.id, "conversation_id": question.conversation_id}
-    loop = asyncio.get_running_loop()
-    with (
-        node.answers.expect(question.sender, question.id) as answer,
-        node.events.watch(concerns) as watcher,
-    ):
-        await node.pipeline.send(question)
-        yield StreamEvent("accepted", ids)
-        ends_at_s = loop.time() + timeout_s
-        while not answer.done():
-            left_s = ends_at_s - loop.time()
-            if left_s <= 0:
-                raise TimedOut("timed_out", f"no answer within {timeout_s:g} s", facts=dict(ids))
-            event = await watcher.next(timeout_s=min(left_s, heartbeat_s))
-            if event is not None:
-                shown = _shown(event)
-                if shown is not None:
-                    yield shown
-            elif not answer.done():
-                yield None
-        for event in watcher.drain():
-            shown = _shown(event)
-            if shown is not None:
-                yield shown
-        yield StreamEvent("reply", _answer(question, answer.result()))
+
+async def _shown_all(glimpses: AsyncGenerator[Glimpse | None]) -> AsyncIterator[StreamEvent | None]:
+    async with aclosing(glimpses):
+        async for glimpse in glimpses:
+            match glimpse:
+                case None:
+                    yield None
+                case Accepted(question):
+                    ids = {"message_id": question.id, "conversation_id": question.conversation_id}
+                    yield StreamEvent("accepted", ids)
+                case Answered(question, reply):
+                    yield StreamEvent("reply", _answer(question, reply))
+                case Event():
+                    shown = _shown(glimpse)
+                    if shown is not None:
+                        yield shown
 
 
 def _shown(event: Event) -> StreamEvent | None:
@@ -208,6 +177,6 @@ ENDPOINTS: Final = (
         body=Chat,
         responses={200: Shape("The answer, also a negative one.", ChatAnswer, has_events=True)},
         errors=_CHAT_ERRORS,
-        deadline_s=TIMEOUT_S_MAX + DEADLINE_S,
+        deadline_s=ASK_S_MAX + DEADLINE_S,
     ),
 )

@@ -111,6 +111,7 @@ ENDPOINTS: Final = (
         summary="Read a conversation",
         tag="conversations",
         handle=get_conversation,
+        belongs_to="holder",
         parameters=(CONVERSATION_ID,),
         responses={200: Shape("The conversation.", ConversationDetail)},
         errors=("conversation_not_found",),

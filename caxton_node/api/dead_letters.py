@@ -3,12 +3,13 @@
 from typing import Final
 
 from caxton_node.api.message_views import StoredMessageList, show_page
-from caxton_node.api.messages import MESSAGE_ID, Receipt, message_not_found
+from caxton_node.api.messages import MESSAGE_ID, Receipt
 from caxton_node.api.table import API_PREFIX, Answer, Endpoint, NoQuery, Request, Shape
 from caxton_node.api.types import Cursor, Limit, Query
 from caxton_node.domain.delivery import DeliveryStatus
 from caxton_node.domain.errors import CaxtonError, Conflict
 from caxton_node.runtime.node import Node
+from caxton_node.runtime.sending import message_not_found
 
 __all__ = ["ENDPOINTS"]
 
@@ -81,6 +82,7 @@ ENDPOINTS: Final = (
         summary="Retry a dead letter",
         tag="dead letters",
         handle=retry_dead_letter,
+        belongs_to="holder",
         parameters=(MESSAGE_ID,),
         responses={202: Shape("It is accepted again.", Receipt)},
         errors=(
@@ -96,6 +98,7 @@ ENDPOINTS: Final = (
         summary="Drop a dead letter",
         tag="dead letters",
         handle=drop_dead_letter,
+        belongs_to="holder",
         parameters=(MESSAGE_ID,),
         responses={204: Shape("It is forgotten.")},
         errors=("message_not_found", "state_conflict", "storage_unavailable"),

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from caxton_node.runtime.door import Others
+from caxton_node.runtime.sending import Sending
 from caxton_node.telemetry.metrics import HttpMetrics
 
 __all__ = ["HEARTBEAT_S", "STREAM_S_MAX", "Edge"]
@@ -20,12 +22,12 @@ class Edge:
     """The state of the REST edge of one node."""
 
     metrics: HttpMetrics
+    sending: Sending
+    others: Others | None = None
+    """The other nodes, where there may be some."""
     heartbeat_s: float = HEARTBEAT_S
     openapi: bytes = b""
     """The OpenAPI document, rendered once."""
     docs_page: bytes = b""
-    ids_under_way: set[str] = field(default_factory=set)
-    """Message ids that clients chose and that are being accepted right now, so that two requests
-    at once with one id send one message."""
     streams: set["asyncio.Task[Any]"] = field(default_factory=set)
     """Requests that stream events. They are ended when the server stops."""

@@ -1,8 +1,5 @@
 """Messages: sent one by one or in batches, read, and traced."""
 
-import asyncio
-from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
@@ -17,16 +14,6 @@ from caxton_node.api.message_views import (
     show_stored,
 )
 from caxton_node.api.problems import Problem, problem_of
-from caxton_node.api.sending import (
-    check_metadata,
-    check_sender,
-    expects_answer,
-    find_answer,
-    find_earlier,
-    has_agent,
-    keep_id,
-    receivers_of,
-)
 from caxton_node.api.table import (
     API_PREFIX,
     DEADLINE_S,
@@ -52,22 +39,17 @@ from caxton_node.api.types import (
 )
 from caxton_node.domain.capability import CAPABILITY_LENGTH_MAX
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus, RoutingStrategy
-from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, TimedOut
+from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.message import Message, encode_content
-from caxton_node.routing.pipeline import ACCEPT_TIMEOUT_S
-from caxton_node.routing.waiting import answer_within
 from caxton_node.runtime.node import Node
+from caxton_node.runtime.sending import BATCH_MAX, WAIT_S_MAX, Draft, Sent, message_not_found
 
 __all__ = [
     "ENDPOINTS",
     "MESSAGE_ID",
     "SEND_ERRORS",
     "Receipt",
-    "message_not_found",
 ]
-
-BATCH_MAX: Final = 1_000
-WAIT_S_MAX: Final = 600.0
 
 SEND_ERRORS: Final = (
     "invalid_message",
@@ -145,9 +127,9 @@ class OutgoingMessage(Body):
     encoding: Label | None = None
     metadata: dict[str, Any] | None = Field(default=None, max_length=64)
 
-    def to_message(self, node: Node, traceparent: str) -> Message:
+    def to_draft(self, node: Node, traceparent: str) -> Draft:
         """Return the message of the domain."""
-        return Message(
+        message = Message(
             id=self.id or node.new_id("msg"),
             performative=self.performative,
             sender=self.sender,
@@ -169,6 +151,7 @@ class OutgoingMessage(Body):
             reply_to=self.reply_to,
             encoding=self.encoding,
         )
+        return Draft(message, is_id_chosen=self.id is not None)
 
 
 class MessageToSend(OutgoingMessage):
@@ -220,193 +203,44 @@ class MessageListQuery(Query):
     limit: Limit = 50
 
 
-def message_not_found(message_id: str) -> NotFound:
-    """Return the error for an id that no message has."""
-    return NotFound(
-        "message_not_found",
-        f"there is no message {message_id!r}",
-        hint="Messages sent at_most_once are not kept, and settled ones are forgotten in time.",
-    )
-
-
 async def send_message(request: Request[NoQuery, MessageToSend], node: Node) -> Answer:
     """Send one message and, if asked to, wait for its answer."""
-    body = request.body
-    check_sender(node, body.sender)
-    check_metadata(body.metadata)
-    message = body.to_message(node, request.trace.traceparent)
-    with ExitStack() as stack:
-        answer = None
-        if body.wait_s and expects_answer(message):
-            asker = message.reply_to or message.sender
-            answer = stack.enter_context(
-                node.answers.expect(asker, message.answers_go_under, message.conversation_id)
-            )
-        with keep_id(request.edge, body.id):
-            earlier = None if body.id is None else await find_earlier(node, body.id)
-            if earlier is None:
-                envelope = await node.pipeline.send(message)
-        if earlier is None:
-            receivers = await receivers_of(node, envelope)
-            if answer is None or not receivers or not has_agent(envelope):
-                return _accepted(message, receivers)
-            reply = await _wait(answer, body.wait_s)
-            return await _receipt(node, message, receivers, reply)
-    return await _repeat(node, earlier.message, body.wait_s)
-
-
-def _accepted(message: Message, receivers: list[str]) -> Answer:
+    draft = request.body.to_draft(node, request.trace.traceparent)
+    sent = await request.edge.sending.send(draft, wait_s=request.body.wait_s)
     receipt = Receipt.model_construct(
-        message_id=message.id,
-        conversation_id=message.conversation_id,
-        status=DeliveryStatus.ACCEPTED,
-        routed_to=receivers,
-        is_duplicate=False,
-        reply=None,
+        message_id=sent.message.id,
+        conversation_id=sent.message.conversation_id,
+        status=sent.status,
+        routed_to=list(sent.receivers),
+        is_duplicate=sent.is_duplicate,
+        reply=None if sent.reply is None else show_message(sent.reply),
     )
-    return Answer(receipt, status=202)
-
-
-async def _wait(answer: asyncio.Future[Message], wait_s: float) -> Message | None:
-    try:
-        return await answer_within(answer, wait_s)
-    except TimedOut:
-        return None
-
-
-async def _receipt(
-    node: Node, message: Message, receivers: list[str], reply: Message | None
-) -> Answer:
-    stored = await node.store.message(message.id)
-    unstored = DeliveryStatus.ACCEPTED if reply is None else DeliveryStatus.DELIVERED
-    receipt = Receipt(
-        message_id=message.id,
-        conversation_id=message.conversation_id,
-        status=unstored if stored is None else stored.status,
-        routed_to=receivers,
-        is_duplicate=False,
-        reply=None if reply is None else show_message(reply),
-    )
-    return Answer(receipt, status=202 if reply is None else 200)
-
-
-async def _repeat(node: Node, message: Message, wait_s: float) -> Answer:
-    """Answer a repeated request with what became, or becomes, of the first one."""
-    asker = message.reply_to or message.sender
-    under = message.answers_go_under
-    with node.answers.expect(asker, under, message.conversation_id) as answer:
-        reply = await find_answer(node, message)
-        if reply is None and wait_s and expects_answer(message):
-            reply = await _wait(answer, wait_s)
-    stored = await node.store.message(message.id)
-    if stored is None:
-        raise message_not_found(message.id)
-    receipt = Receipt(
-        message_id=message.id,
-        conversation_id=message.conversation_id,
-        status=stored.status,
-        routed_to=stored.agent.split(",") if stored.agent else [],
-        is_duplicate=True,
-        reply=None if reply is None else show_message(reply),
-    )
-    return Answer(receipt)
+    is_told = sent.is_duplicate or sent.reply is not None
+    return Answer(receipt, status=200 if is_told else 202)
 
 
 async def send_batch(request: Request[NoQuery, Batch], node: Node) -> BatchOutcome:
     """Send many messages: one journal write, and each refused or accepted on its own."""
-    with ExitStack() as stack:
-        # Before the store is asked for them: what another request sends meanwhile is no news then.
-        under_way = _keep_ids(request, stack)
-        outcomes = _hand_in_all(request, node, await _earlier_ids(request.body, node), under_way)
-        items = []
-        for index, (message_id, outcome) in enumerate(outcomes):
-            if isinstance(outcome, BatchItem):
-                items.append(outcome)
-                continue
-            try:
-                async with asyncio.timeout(ACCEPT_TIMEOUT_S):
-                    await outcome
-                items.append(_item(index, message_id, "accepted"))
-            except CaxtonError as error:
-                items.append(_item(index, None, "refused", _as_problem(error, request)))
-    return BatchOutcome.model_construct(items=items)
+    drafts = [one.to_draft(node, request.trace.traceparent) for one in request.body.messages]
+    outcomes = await request.edge.sending.send_all(drafts)
+    return BatchOutcome.model_construct(
+        items=[_item(index, outcome, request) for index, outcome in enumerate(outcomes)]
+    )
 
 
-def _keep_ids(request: Request[NoQuery, Batch], stack: ExitStack) -> dict[str, Conflict]:
-    """Keep the ids of a batch while it is being accepted; return those that another one keeps."""
-    under_way: dict[str, Conflict] = {}
-    for message_id in dict.fromkeys(one.id for one in request.body.messages):
-        if message_id is not None:
-            try:
-                stack.enter_context(keep_id(request.edge, message_id))
-            except Conflict as error:
-                under_way[message_id] = error
-    return under_way
-
-
-def _hand_in_all(
-    request: Request[NoQuery, Batch],
-    node: Node,
-    earlier_ids: set[str],
-    under_way: Mapping[str, Conflict],
-) -> list[tuple[str, BatchItem | asyncio.Future[None]]]:
-    """Submit the messages of a batch. Nothing awaits here, so that their order is kept."""
-    outcomes: list[tuple[str, BatchItem | asyncio.Future[None]]] = []
-    taken: set[str] = set()
-    for index, one in enumerate(request.body.messages):
-        message = one.to_message(node, request.trace.traceparent)
-        if message.id in earlier_ids or message.id in taken:
-            node.counts.messages_duplicate += 1
-            outcomes.append((message.id, _item(index, message.id, "duplicate")))
-            continue
-        try:
-            if message.id in under_way:
-                raise under_way[message.id]
-            check_sender(node, one.sender, field=f"messages[{index}].sender")
-            check_metadata(one.metadata, field=f"messages[{index}].metadata")
-            accepted = _hand_in(node, message)
-        except CaxtonError as error:
-            refused = _item(index, None, "refused", _as_problem(error, request))
-            outcomes.append((message.id, refused))
-            continue
-        taken.add(message.id)
-        outcomes.append((message.id, accepted))
-    return outcomes
-
-
-async def _earlier_ids(batch: Batch, node: Node) -> set[str]:
-    earlier = set()
-    for one in batch.messages:
-        if one.id is not None and await node.store.message(one.id) is not None:
-            earlier.add(one.id)
-    return earlier
-
-
-def _hand_in(node: Node, message: Message) -> asyncio.Future[None]:
-    """Submit a message; the future tells when it is on disk, or why it is not."""
-    accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def on_accepted(error: CaxtonError | None) -> None:
-        if accepted.done():
-            return
-        if error is None:
-            accepted.set_result(None)
-        else:
-            accepted.set_exception(error)
-
-    node.pipeline.submit(message, on_accepted)
-    return accepted
-
-
-def _item(
-    index: int, message_id: str | None, status: str, error: Problem | None = None
-) -> BatchItem:
-    return BatchItem.model_construct(index=index, message_id=message_id, status=status, error=error)
-
-
-def _as_problem(error: CaxtonError, request: Request[Any, Any]) -> Problem:
-    document = problem_of(error, instance=request.instance, trace_id=request.trace.trace_id)
-    return Problem.model_validate(document)
+def _item(index: int, outcome: Sent | CaxtonError, request: Request[Any, Any]) -> BatchItem:
+    if isinstance(outcome, CaxtonError):
+        document = problem_of(outcome, instance=request.instance, trace_id=request.trace.trace_id)
+        error = Problem.model_validate(document)
+        return BatchItem.model_construct(
+            index=index, message_id=None, status="refused", error=error
+        )
+    return BatchItem.model_construct(
+        index=index,
+        message_id=outcome.message.id,
+        status="duplicate" if outcome.is_duplicate else "accepted",
+        error=None,
+    )
 
 
 async def list_messages(request: Request[MessageListQuery, None], node: Node) -> StoredMessageList:
@@ -472,6 +306,7 @@ ENDPOINTS: Final = (
         summary="Read a message and what became of it",
         tag="messages",
         handle=get_message,
+        belongs_to="holder",
         parameters=(MESSAGE_ID,),
         responses={200: Shape("The message.", StoredMessageView)},
         errors=("message_not_found",),

@@ -1,28 +1,25 @@
 """From bytes to values: bodies, queries and paths, read within bounds and checked by their models.
 
-JSON is read strictly (RFC 8259: no NaN, no comments, UTF-8 only) and no deeper than
-`NESTING_MAX`, so that nothing later recurses further than it can. A repeated key of an object
-counts once, as its last value says.
+The `read_…` functions take a request of HTTP apart; the `check_…` functions take what any edge
+found.
 """
 
 import asyncio
 import re
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
 import aiohttp
-import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from caxton_node.api.problems import rejected_fields
 from caxton_node.api.table import Endpoint, PathParameter
+from caxton_node.documents.strict_json import decode_json
 from caxton_node.domain.errors import CaxtonError, Place, Rejected, error_from_code
 
-__all__ = ["BODY_TIMEOUT_S", "NESTING_MAX", "decode_json", "read_body", "read_path", "read_query"]
-
-NESTING_MAX: Final = 64
-"""Arrays and objects within each other."""
+__all__ = ["BODY_TIMEOUT_S", "check_body", "check_path", "check_query", "read_body", "read_query"]
 
 BODY_TIMEOUT_S: Final = 20.0
 """A body must have arrived by then."""
@@ -50,9 +47,21 @@ async def read_body(http: web.Request, endpoint: Endpoint) -> tuple[BaseModel | 
     data = await _read_bytes(http)
     if not data and endpoint.is_body_optional:
         return None, b""
+    return check_body(endpoint, data), data
+
+
+def check_body(endpoint: Endpoint, data: bytes) -> BaseModel | None:
+    """Return the body that JSON text holds; None where the endpoint takes none.
+
+    Raises:
+        Rejected: `malformed_body`, `invalid_request`.
+    """
+    model = endpoint.body
+    if model is None:
+        return None
     value = decode_json(data)
     try:
-        return model.model_validate(value), data
+        return model.model_validate(value)
     except ValidationError as error:
         tags: frozenset[str] = getattr(model, "UNION_TAGS", frozenset())
         raise rejected_fields(error, where="body", union_tags=tags) from None
@@ -101,43 +110,6 @@ def _check_media_type(http: web.Request) -> None:
         raise Rejected("unsupported_media_type", "compressed bodies are not taken")
 
 
-def decode_json(data: bytes) -> Any:
-    """Return the value that JSON text stands for.
-
-    Raises:
-        Rejected: `malformed_body`.
-    """
-    try:
-        value = msgspec.json.decode(data)
-    except RecursionError:
-        raise _too_deep() from None
-    except UnicodeDecodeError:
-        raise Rejected("malformed_body", "the body is not valid UTF-8") from None
-    except (msgspec.DecodeError, ValueError) as error:
-        raise Rejected("malformed_body", f"the body is no JSON: {error}") from None
-    if data.count(b"[") + data.count(b"{") > NESTING_MAX and _is_deep(value):
-        raise _too_deep()
-    return value
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(NESTING_MAX):
-        level = [
-            child
-            for one in level
-            for child in (one.values() if isinstance(one, dict) else one)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _too_deep() -> Rejected:
-    return Rejected("malformed_body", f"the body is nested deeper than {NESTING_MAX} levels")
-
-
 def read_query(http: web.Request, model: type[ModelT]) -> ModelT:
     """Return a request's query, checked.
 
@@ -156,21 +128,30 @@ def read_query(http: web.Request, model: type[ModelT]) -> ModelT:
                 for name in repeated[:QUERY_PARAMETERS_MAX]
             ],
         )
+    return check_query(values, model)
+
+
+def check_query(values: Mapping[str, str], model: type[ModelT]) -> ModelT:
+    """Return a query, checked.
+
+    Raises:
+        Rejected: `invalid_request`.
+    """
     try:
-        return model.model_validate(values)
+        return model.model_validate(dict(values))
     except ValidationError as error:
         raise rejected_fields(error, where="query") from None
 
 
-def read_path(http: web.Request, parameters: tuple[PathParameter, ...]) -> dict[str, str]:
-    """Return the variable parts of a request's path.
+def check_path(found: Mapping[str, str], parameters: tuple[PathParameter, ...]) -> dict[str, str]:
+    """Return the variable parts of a path, checked.
 
     Raises:
         NotFound: With the parameter's code: nothing that exists has such a name.
     """
     values = {}
     for parameter in parameters:
-        value = http.match_info[parameter.name]
+        value = found[parameter.name]
         if not re.fullmatch(parameter.pattern, value, re.ASCII):
             raise _no_such(parameter, value)
         values[parameter.name] = value

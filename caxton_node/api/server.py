@@ -6,7 +6,8 @@ within its deadline, and one shape for whatever goes wrong.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
@@ -17,21 +18,30 @@ from caxton_node.api.docs_page import render_docs
 from caxton_node.api.edge import HEARTBEAT_S, Edge
 from caxton_node.api.guard import is_loopback, refuse_foreign
 from caxton_node.api.openapi import build_openapi
+from caxton_node.api.performing import perform
 from caxton_node.api.problems import PROBLEM_MEDIA_TYPE, problem_of, retry_after
-from caxton_node.api.reading import read_body, read_path, read_query
+from caxton_node.api.reading import check_path, read_body, read_query
 from caxton_node.api.routes import ENDPOINTS
 from caxton_node.api.sse import send_events
-from caxton_node.api.table import Answer, Document, Endpoint, EventStream, Request, Result
+from caxton_node.api.table import (
+    Answer,
+    Document,
+    Endpoint,
+    EventStream,
+    Request,
+    Result,
+    StreamEvent,
+)
 from caxton_node.documents.nearest import nearest
 from caxton_node.domain.errors import (
     Bug,
     CaxtonError,
     NotFound,
     Rejected,
-    TimedOut,
-    Unavailable,
 )
+from caxton_node.runtime.door import Ask, Going, Others, Told, Whole
 from caxton_node.runtime.node import Node
+from caxton_node.runtime.sending import Sending
 from caxton_node.telemetry.metrics import HttpMetrics
 from caxton_node.telemetry.trace import (
     CURRENT_TRACE,
@@ -41,7 +51,7 @@ from caxton_node.telemetry.trace import (
     parse_traceparent,
 )
 
-__all__ = ["build_application"]
+__all__ = ["build_application", "build_edge"]
 
 INSTANCE_LENGTH_MAX: Final = 500
 
@@ -62,17 +72,29 @@ _log = logging.getLogger("caxton.api")
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_application(
-    node: Node, *, body_bytes_max: int, heartbeat_s: float = HEARTBEAT_S
-) -> web.Application:
+def build_edge(
+    node: Node, *, others: Others | None = None, heartbeat_s: float = HEARTBEAT_S
+) -> Edge:
+    """Build what the requests of all edges of a node share.
+
+    Args:
+        node: Whose parts the handlers use.
+        others: The other nodes, where there may be some.
+        heartbeat_s: How often a silent stream says that it lives.
+    """
+    return Edge(
+        metrics=HttpMetrics(), sending=Sending(node), others=others, heartbeat_s=heartbeat_s
+    )
+
+
+def build_application(node: Node, edge: Edge, *, body_bytes_max: int) -> web.Application:
     """Build the REST edge of a node.
 
     Args:
         node: Whose parts the handlers use.
+        edge: What requests share.
         body_bytes_max: Larger bodies are refused unread.
-        heartbeat_s: How often a silent stream says that it lives.
     """
-    edge = Edge(metrics=HttpMetrics(), heartbeat_s=heartbeat_s)
     document = build_openapi(ENDPOINTS, version=node.version)
     edge.openapi = msgspec.json.encode(document)
     edge.docs_page = render_docs(document)
@@ -95,13 +117,10 @@ def build_application(
 def _http_handler(endpoint: Endpoint, node: Node, edge: Edge) -> HttpHandler:
     """Return the shell of one endpoint: read, call within the deadline, write."""
     no_query = endpoint.query()
-    is_change = endpoint.method != "GET" and not endpoint.is_while_draining
 
     async def handle(http: web.Request) -> web.StreamResponse:
         trace = http[_TRACE]
-        if is_change and node.pipeline.is_draining:
-            raise Unavailable("node_draining", "this node is stopping", hint="Ask another node.")
-        path = read_path(http, endpoint.parameters)
+        path = check_path(http.match_info, endpoint.parameters)
         query = read_query(http, endpoint.query) if http.query_string else no_query
         body, raw_body = await read_body(http, endpoint)
         request: Request[Any, Any] = Request(
@@ -114,15 +133,9 @@ def _http_handler(endpoint: Endpoint, node: Node, edge: Edge) -> HttpHandler:
             instance=_instance(http),
             edge=edge,
         )
-        try:
-            async with asyncio.timeout(endpoint.deadline_s) as deadline:
-                result = await endpoint.handle(request, node)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            raise TimedOut(
-                "timed_out", f"this took longer than {endpoint.deadline_s:g} s"
-            ) from None
+        result = await perform(endpoint, request, _ask(http, request), node)
+        if isinstance(result, Going):
+            result = EventStream(_retold(result.events))
         if isinstance(result, EventStream):
             return await send_events(
                 http,
@@ -136,7 +149,27 @@ def _http_handler(endpoint: Endpoint, node: Node, edge: Edge) -> HttpHandler:
     return handle
 
 
-def _render(result: Result) -> web.Response:
+def _ask(http: web.Request, request: Request[Any, Any]) -> Ask:
+    return Ask(
+        method="GET" if http.method == "HEAD" else http.method,
+        path=http.path,
+        query=http.query,
+        body=request.raw_body,
+        wants_events=request.wants_events,
+    )
+
+
+async def _retold(events: AsyncIterator[Told | None]) -> AsyncIterator[StreamEvent | None]:
+    async with aclosing(events):  # type: ignore[type-var]  # every stream is a generator
+        async for told in events:
+            yield None if told is None else StreamEvent(told.name, told.data, told.number)
+
+
+def _render(result: Result | Whole) -> web.Response:
+    if isinstance(result, Whole):
+        head = {"Content-Type": result.media_type} if result.body else {}
+        headers = {**head, **result.headers}
+        return web.Response(body=result.body or None, status=result.status, headers=headers)
     if isinstance(result, BaseModel):
         return _json(result, 200)
     if isinstance(result, Answer):

@@ -12,9 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
-from pydantic import BaseModel
 
 from caxton_node.api.edge import STREAM_S_MAX, Edge
 from caxton_node.api.table import EventStream, StreamEvent
@@ -36,10 +34,7 @@ def encode_event(event: StreamEvent | None) -> bytes:
     """Return the bytes of an event; None is a comment, which clients pass over."""
     if event is None:
         return _HEARTBEAT
-    if isinstance(event.data, BaseModel):
-        data = event.data.model_dump_json().encode()
-    else:
-        data = msgspec.json.encode(event.data)
+    data = event.json()
     # JSON holds no raw line breaks, so one data line carries it all.
     head = f"id: {event.number}\n" if event.number is not None else ""
     return f"{head}event: {event.name}\ndata: ".encode() + data + b"\n\n"

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
+import msgspec
 from pydantic import BaseModel
 
 from caxton_node.api.edge import Edge
@@ -70,8 +71,17 @@ class StreamEvent:
     """One server-sent event."""
 
     name: str
-    data: BaseModel | Mapping[str, Any]
+    data: BaseModel | Mapping[str, Any] | bytes
+    """Bytes are JSON text already."""
     number: int | None = None
+
+    def json(self) -> bytes:
+        """Return the data as JSON text."""
+        if isinstance(self.data, bytes):
+            return self.data
+        if isinstance(self.data, BaseModel):
+            return self.data.model_dump_json().encode()
+        return msgspec.json.encode(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +168,9 @@ class Endpoint:
     is_body_optional: bool = False
     is_while_draining: bool = False
     """Served also while the node is stopping, though it is no GET."""
+    belongs_to: Literal["node", "agent", "holder"] = "node"
+    """Which node carries it out: the one that was asked; the one that has the agent `name`; or any
+    that knows the id in the path."""
     deadline_s: float = DEADLINE_S
     is_head_allowed: bool = True
     """A GET is also a HEAD."""

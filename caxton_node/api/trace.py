@@ -5,14 +5,14 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from caxton_node.api.messages import MESSAGE_ID, message_not_found
-from caxton_node.api.sending import find_answer
+from caxton_node.api.messages import MESSAGE_ID
 from caxton_node.api.table import API_PREFIX, Endpoint, NoQuery, Request, Shape
 from caxton_node.api.types import Instant, View, instant
 from caxton_node.domain.delivery import DeliveryStatus
 from caxton_node.domain.message import Message
 from caxton_node.routing.waiting import ASK_MARK
 from caxton_node.runtime.node import Node
+from caxton_node.runtime.sending import find_answer, message_not_found
 from caxton_node.store.protocol import Step, StepState, Store, StoredMessage
 
 __all__ = ["ENDPOINTS", "hops_of"]
@@ -117,6 +117,7 @@ ENDPOINTS: Final = (
         summary="Follow a message's way",
         tag="messages",
         handle=get_trace,
+        belongs_to="holder",
         parameters=(MESSAGE_ID,),
         responses={200: Shape("Its way so far.", MessageTrace)},
         errors=("message_not_found",),

@@ -53,11 +53,15 @@ class Watcher:
             self.lost_count += 1
             return
         self._queue.append(event)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let whoever waits for an event go on, with None if there is none."""
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
 
     async def next(self, *, timeout_s: float) -> Event | None:
-        """Return the next event, or None when none came in time."""
+        """Return the next event, or None when none came in time or before a `wake`."""
         if not self._queue:
             self._wakeup = asyncio.get_running_loop().create_future()
             try:
@@ -67,7 +71,7 @@ class Watcher:
                 return None
             finally:
                 self._wakeup = None
-        return self._queue.popleft()
+        return self._queue.popleft() if self._queue else None
 
     def drain(self) -> list[Event]:
         """Return all that waits, without waiting."""

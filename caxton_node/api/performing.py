@@ -1,0 +1,102 @@
+"""How an endpoint of the table is carried out, whoever asks: here, or on the node that has it.
+
+REST, gRPC and other nodes come here with what they want, read and checked. Whatever concerns an
+agent that another node has is asked of that node; what is named by an id that is unknown here is
+asked of all others. What came from another node is never handed on.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from caxton_node.api.table import Endpoint, Request, Result
+from caxton_node.domain.errors import CaxtonError, NotFound, TimedOut, Unavailable
+from caxton_node.runtime.door import Ask, Going, Others, Whole
+from caxton_node.runtime.node import Node
+
+__all__ = ["perform"]
+
+ASKED_AT_ONCE_MAX: Final = 16
+"""Nodes that are asked for the same thing at once."""
+
+ASK_AROUND_S: Final = 5.0
+"""How long a node may take to say whether it knows an id."""
+
+
+async def perform(
+    endpoint: Endpoint, request: Request[Any, Any], ask: Ask, node: Node
+) -> Result | Whole | Going:
+    """Carry out an endpoint within its deadline.
+
+    Args:
+        endpoint: What is asked.
+        request: As the handler gets it.
+        ask: The same, as another node would get it.
+        node: This one.
+
+    Raises:
+        CaxtonError: Whatever goes wrong; `node_draining`; `timed_out`.
+    """
+    is_change = endpoint.method != "GET" and not endpoint.is_while_draining
+    if is_change and node.pipeline.is_draining:
+        raise Unavailable("node_draining", "this node is stopping", hint="Ask another node.")
+    try:
+        async with asyncio.timeout(endpoint.deadline_s) as deadline:
+            return await _here_or_there(endpoint, request, ask, node)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise TimedOut("timed_out", f"this took longer than {endpoint.deadline_s:g} s") from None
+
+
+async def _here_or_there(
+    endpoint: Endpoint, request: Request[Any, Any], ask: Ask, node: Node
+) -> Result | Whole | Going:
+    others = request.edge.others
+    if others is None or ask.is_from_node or endpoint.belongs_to == "node":
+        return await endpoint.handle(request, node)
+    if endpoint.belongs_to == "agent":
+        name = request.path["name"]
+        holder = None if node.roster.find(name) is not None else others.holder(name)
+        if holder is not None:
+            return await others.ask(holder, ask)
+        return await endpoint.handle(request, node)
+    try:
+        return await endpoint.handle(request, node)
+    except NotFound as missing:
+        found = await _ask_around(others, ask, missing.code)
+        if found is None:
+            raise
+        return found
+
+
+async def _ask_around(others: Others, ask: Ask, code: str) -> Whole | Going | None:
+    """Return the first answer of a node that knows what this one does not."""
+    peers = others.peers()
+    for start in range(0, len(peers), ASKED_AT_ONCE_MAX):
+        answers = await _ask_some(others, peers[start : start + ASKED_AT_ONCE_MAX], ask)
+        for answer in answers:
+            if isinstance(answer, Whole | Going):
+                return answer
+        # That a node knows it and cannot do it is an answer too.
+        for answer in answers:
+            if isinstance(answer, CaxtonError) and answer.code not in (code, "unreachable"):
+                raise answer
+    return None
+
+
+async def _ask_some(
+    others: Others, peers: Sequence[str], ask: Ask
+) -> list[Whole | Going | CaxtonError]:
+    async def one(peer: str) -> Whole | Going | CaxtonError:
+        try:
+            async with asyncio.timeout(ASK_AROUND_S):
+                return await others.ask(peer, ask)
+        except CaxtonError as error:
+            return error
+        except TimeoutError:
+            return Unavailable("unreachable", f"the node {peer} does not answer")
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(one(peer)) for peer in peers]
+    return [task.result() for task in asked]
