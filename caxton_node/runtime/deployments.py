@@ -182,6 +182,10 @@ class Deployments:
         """Return by what right this node runs an agent of its roster."""
         return self._claims[agent]
 
+    def is_here(self, agent: str) -> bool:
+        """Return whether this node runs an agent."""
+        return agent in self._claims
+
     def _next_claim(
         self,
         agent: str,

@@ -184,6 +184,7 @@ def decide(
     *,
     own: str,
     may_take: bool,
+    passed_count: int = 0,
 ) -> list[Action]:
     """Return what this node does about its own copies and about missing ones.
 
@@ -193,16 +194,23 @@ def decide(
         own: This node's name.
         may_take: Whether agents of others may be taken over: only on the side of a partition
             that has the majority.
+        passed_count: How many candidates had their time to take a missing agent over and did not:
+            so many more may.
     """
     actions: list[Action] = []
     for copies in agents.values():
         if copies:
-            actions += _about(nodes, copies, own, may_take=may_take)
+            actions += _about(nodes, copies, own, may_take=may_take, passed_count=passed_count)
     return actions
 
 
 def _about(
-    nodes: Mapping[str, NodeView], copies: Sequence[Copy], own: str, *, may_take: bool
+    nodes: Mapping[str, NodeView],
+    copies: Sequence[Copy],
+    own: str,
+    *,
+    may_take: bool,
+    passed_count: int,
 ) -> list[Action]:
     like = leader(copies)
     staying = keepers(nodes, copies, like)
@@ -221,7 +229,7 @@ def _about(
         return []
     taken = {copy.node for copy in copies if copy.node in nodes}
     free = [node for node in candidates(nodes, like) if node not in taken]
-    if own not in free[:missing_count]:
+    if own not in free[: missing_count + passed_count]:
         return []
     return [Start(like, max(copy.epoch for copy in copies) + 1)]
 

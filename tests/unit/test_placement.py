@@ -262,6 +262,19 @@ def test_a_restarted_minority_may_give_up_what_the_majority_runs():
     assert decide(nodes, agents, own="n1", may_take=False) == [GiveUp("a", "n2")]
 
 
+def test_where_the_first_candidate_does_nothing_the_next_one_may():
+    nodes = nodes_of("n2", "n3", "n4")
+    agents = {"a": [copy(node="n1")]}
+    order = candidates(nodes, agents["a"][0])
+    for passed_count in range(3):
+        starting = [
+            own
+            for own in order
+            if decide(nodes, agents, own=own, may_take=True, passed_count=passed_count)
+        ]
+        assert starting == order[: passed_count + 1]
+
+
 def test_the_least_loaded_node_comes_first():
     nodes = {
         name: NodeView(name=name, load=load) for name, load in {"n1": 5, "n2": 0, "n3": 3}.items()

@@ -1,0 +1,313 @@
+"""Carries out what placement decides: starts, follows, and leaves agents as the cluster asks.
+
+The shell around `caxton_node.runtime.placement`. It looks again at the agents whose place changed,
+and at all of them, a slice at a time, when a node came or went. It decides nothing by itself.
+
+Where the first candidate does not take an agent over within `PATIENCE_S`, the next one may: it may
+not have heard of the agent, or be stuck. Should both do it in the end, one of them gives up.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
+
+from caxton_node.domain.errors import CaxtonError, Denied, NotFound, Rejected
+from caxton_node.forwarding.agent_records import number_of, state_of
+from caxton_node.forwarding.definitions import DefinitionKeeper
+from caxton_node.forwarding.handover import Handover
+from caxton_node.forwarding.whereabouts import Whereabouts
+from caxton_node.runtime.claim import Claim
+from caxton_node.runtime.deployments import Deployments
+from caxton_node.runtime.placement import (
+    Action,
+    Copy,
+    Follow,
+    GiveUp,
+    NodeView,
+    Start,
+    candidates,
+    decide,
+    fits,
+    leader,
+)
+from caxton_node.telemetry.events import Events
+
+__all__ = ["PATIENCE_S", "Placing", "PlacingView"]
+
+PATIENCE_S: Final = 2.5
+"""How long an agent may be missing before one more candidate may take it over."""
+
+LOOK_INTERVAL_S: Final = 0.25
+"""How often what does not announce itself is looked at: patience, seats that are being left."""
+
+SLICE_COUNT: Final = 200
+"""Agents looked at in a row before others run."""
+
+STARTS_MAX: Final = 16
+"""Agents taken over at once."""
+
+KEEP_RANK: Final = 2
+"""So many of the nodes that would be asked to take an agent over have its definition."""
+
+KEEP_DELAY_S: Final = 0.2
+"""How long after a change of agents their definitions are fetched."""
+
+KEEP_ALL_INTERVAL_S: Final = 60.0
+"""How often all are looked through, and those of nobody forgotten."""
+
+_log = logging.getLogger("caxton.placement")
+
+
+class PlacingView:
+    """What placement sees of the nodes. Whoever listens to them keeps it current."""
+
+    def __init__(self, own: str) -> None:
+        self.own = own
+        self.nodes: dict[str, NodeView] = {}
+        """The live nodes that have told of themselves, this one among them."""
+        self.may_take = False
+        """Whether agents of others may be taken over: with the majority only."""
+
+
+class Placing:
+    """Keeps the agents of this node as placement says.
+
+    Args:
+        view: Of the nodes.
+        whereabouts: Of the agents.
+        deployments: Changes who runs here.
+        definitions: Finds what is to be run.
+        handover: Takes the seats that are left.
+        events: Tells those who watch.
+    """
+
+    def __init__(
+        self,
+        view: PlacingView,
+        whereabouts: Whereabouts,
+        *,
+        deployments: Deployments,
+        definitions: DefinitionKeeper,
+        handover: Handover,
+        events: Events,
+    ) -> None:
+        self._view = view
+        self._whereabouts = whereabouts
+        self._deployments = deployments
+        self._definitions = definitions
+        self._handover = handover
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self._wanted: dict[str, None] = {}
+        """Agents to look at, in order."""
+        self._is_all_wanted = True
+        self._news = asyncio.Event()
+        self._missing_since: dict[str, float] = {}
+        self._wished: dict[str, None] = {}
+        """Agents that this node was asked to take over."""
+        self._acting: set[str] = set()
+        self._to_keep: dict[str, None] = {}
+        """Agents whose definitions may be missing."""
+        self._is_all_to_keep = True
+        self._to_keep_news = asyncio.Event()
+        self.on_refused: Callable[[str], None] = lambda _digest: None
+        """Told of a definition that cannot be brought into force here."""
+
+    # In.
+
+    def look_at(self, agents: Collection[str] | None) -> None:
+        """Look at agents again; None is all of them."""
+        if agents is None:
+            self._is_all_wanted = self._is_all_to_keep = True
+        else:
+            self._wanted.update(dict.fromkeys(agents))
+            self._to_keep.update(dict.fromkeys(agents))
+        self._news.set()
+        self._to_keep_news.set()
+
+    def wish(self, agents: Collection[str]) -> None:
+        """Take agents over from where they are, if they may run here."""
+        self._wished.update(dict.fromkeys(agents))
+        self.look_at(agents)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to do at the moment."""
+        return not (self._acting or self._wanted or self._is_all_wanted or len(self._handover))
+
+    # The tasks.
+
+    async def run(self) -> None:
+        """Do what placement says, for ever."""
+        async with asyncio.TaskGroup() as acting:
+            while True:
+                try:
+                    async with asyncio.timeout(LOOK_INTERVAL_S):
+                        await self._news.wait()
+                except TimeoutError:
+                    self._wanted.update(dict.fromkeys(self._missing_since))
+                self._news.clear()
+                self._handover.advance(self._loop.time())
+                await self._look(acting)
+
+    async def _look(self, acting: asyncio.TaskGroup) -> None:
+        if self._is_all_wanted:
+            self._is_all_wanted = False
+            self._whereabouts.forget_gone(self._view.nodes.keys())
+            self._wanted.update(dict.fromkeys(self._whereabouts.agents()))
+        taken, self._wanted = self._wanted, {}
+        for count, agent in enumerate(taken, start=1):
+            if agent in self._acting:
+                # Whoever acts looks again when done.
+                continue
+            action = self._action(agent)
+            if action is not None and len(self._acting) >= STARTS_MAX:
+                self._wanted[agent] = None
+            elif action is not None:
+                self._acting.add(agent)
+                acting.create_task(self._act(agent, action), name=f"place {agent}")
+            if count % SLICE_COUNT == 0:
+                await asyncio.sleep(0)
+
+    def _action(self, agent: str) -> Action | None:
+        view = self._view
+        copies = self._whereabouts.copies(agent)
+        if not copies or view.own not in view.nodes:
+            self._missing_since.pop(agent, None)
+            self._wished.pop(agent, None)
+            return None
+        passed = self._passed_count(agent, copies)
+        found = decide(
+            view.nodes,
+            {agent: copies},
+            own=view.own,
+            may_take=view.may_take,
+            passed_count=passed,
+        )
+        if found:
+            return found[0]
+        return self._wished_start(agent, copies)
+
+    def _passed_count(self, agent: str, copies: list[Copy]) -> int:
+        """Return how many candidates had their time to take a missing agent over, and did not."""
+        like = leader(copies)
+        live_count = sum(copy.node in self._view.nodes for copy in copies)
+        if live_count >= min(like.replicas, len(candidates(self._view.nodes, like))):
+            self._missing_since.pop(agent, None)
+            return 0
+        now = self._loop.time()
+        since = self._missing_since.setdefault(agent, now)
+        return int((now - since) / PATIENCE_S)
+
+    def _wished_start(self, agent: str, copies: list[Copy]) -> Start | None:
+        if agent not in self._wished:
+            return None
+        del self._wished[agent]
+        view, like = self._view, leader(copies)
+        is_here = any(copy.node == view.own for copy in copies)
+        if is_here or not view.may_take or not fits(view.nodes[view.own], like):
+            return None
+        return Start(like, max(copy.epoch for copy in copies) + 1)
+
+    async def _act(self, agent: str, action: Action) -> None:
+        try:
+            match action:
+                case Start(like, epoch):
+                    await self._take_over(like, epoch)
+                case Follow(like):
+                    await self._take_over(like, like.epoch)
+                case GiveUp(_, successor):
+                    await self._leave(agent, successor)
+        except (Rejected, Denied, NotFound) as problem:
+            _log.warning("%s cannot run here: %s", agent, problem)
+            if not isinstance(action, GiveUp):
+                self.on_refused(action.like.digest)
+        except CaxtonError as problem:
+            # The disk, or a node that does not answer: it is tried again, here or by the next.
+            _log.warning("%s cannot be placed now: %s", agent, problem)
+            await asyncio.sleep(LOOK_INTERVAL_S)
+        finally:
+            self._acting.discard(agent)
+            self.look_at((agent,))
+
+    async def _take_over(self, like: Copy, epoch: int) -> None:
+        agent = like.agent
+        listing = self._whereabouts.listing(agent, like.node)
+        if listing is None:
+            return
+        holders = [
+            copy.node
+            for copy in self._whereabouts.copies(agent)
+            if copy.digest == like.digest and copy.node in self._view.nodes
+        ]
+        others = [node for node in candidates(self._view.nodes, like) if node not in holders]
+        asked = [node for node in (*holders, *others) if node != self._view.own]
+        definition = await self._definitions.find(like.digest, asked)
+        if self._whereabouts.listing(agent, like.node) is not listing:
+            # It changed meanwhile: look again.
+            return
+        claim = Claim(
+            revision=like.revision,
+            epoch=epoch,
+            digest=like.digest,
+            replicas=like.replicas,
+            placement=str(like.rule),
+        )
+        record = listing.record
+        is_new = not self._deployments.is_here(agent)
+        await self._deployments.adopt(
+            definition, claim, number=number_of(record), state=state_of(record)
+        )
+        if is_new:
+            _log.info("took %s over from %s, epoch %d", agent, like.node, epoch)
+            self._events.publish(
+                "agent.moved", agent=agent, source=like.node, target=self._view.own, epoch=epoch
+            )
+
+    async def _leave(self, agent: str, successor: str) -> None:
+        seat = await self._deployments.release(agent)
+        if seat is not None:
+            _log.info("left %s to %s", agent, successor)
+            self._handover.begin(seat, self._loop.time())
+
+    # Definitions.
+
+    async def keep_definitions(self) -> None:
+        """Have at hand what this node may be asked to take over, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(KEEP_ALL_INTERVAL_S):
+                    await self._to_keep_news.wait()
+            except TimeoutError:
+                self._is_all_to_keep = True
+            # Changes come in bursts.
+            await asyncio.sleep(KEEP_DELAY_S)
+            self._to_keep_news.clear()
+            agents, self._to_keep = self._to_keep, {}
+            is_all, self._is_all_to_keep = self._is_all_to_keep, False
+            wanted = await self._wanted_definitions(
+                self._whereabouts.agents() if is_all else agents
+            )
+            try:
+                if is_all:
+                    await self._definitions.forget_others(wanted)
+                await self._definitions.fetch(wanted)
+            except CaxtonError as problem:
+                _log.warning("definitions of others cannot be kept: %s", problem)
+
+    async def _wanted_definitions(self, agents: Iterable[str]) -> Mapping[str, Collection[str]]:
+        wanted: dict[str, set[str]] = {}
+        own = self._view.own
+        for count, agent in enumerate(agents, start=1):
+            if count % SLICE_COUNT == 0:
+                await asyncio.sleep(0)
+            copies = self._whereabouts.copies(agent)
+            if not copies:
+                continue
+            like = leader(copies)
+            homes = {copy.node for copy in copies if copy.digest == like.digest}
+            next_ones = [node for node in candidates(self._view.nodes, like) if node not in homes]
+            if own in next_ones[:KEEP_RANK]:
+                wanted.setdefault(like.digest, set()).update(homes & self._view.nodes.keys())
+        return wanted
