@@ -7,7 +7,8 @@ what changed something is spread further, so that no rumour circles for ever.
 Beyond the reference: rows of incompatible versions are refused one by one (one such row stops
 anti-entropy in a whole ring of the reference); a member that says stale things of itself is told
 directly what is said of it; a name restarted elsewhere is let in as soon as its old life is gone,
-and a disputed old life is probed at once.
+and a disputed old life is probed at once. And the accused are probed by some out of turn, so that a
+suspicion is soon confirmed or refuted.
 
 Reference: Das et al., "SWIM", sections 3.2 and 4.2; HashiCorp memberlist, state.go.
 """
@@ -38,7 +39,13 @@ from caxton_cluster.types import INCARNATION_MAX, Address, Member, MemberState
 __all__ = ["Beliefs"]
 
 DISPUTED_MAX: Final = 64
-"""Most members waiting for an early probe because their name or address is disputed."""
+"""Most members waiting for an early probe: they are accused, or their place is disputed."""
+
+OPINIONS_MEAN: Final = 6.0
+"""How many members probe an accused one out of turn, on average; in a small ring all do.
+
+The suspicion needs independent confirmations to be short, and the accused hears of it with each
+probe. Everyone at once would be a storm in a large ring."""
 
 
 class Beliefs:
@@ -51,6 +58,7 @@ class Beliefs:
         self._outbox = context.outbox
         self._awareness = context.awareness
         self._courier = courier
+        self._random = context.random
         self._suspicions: dict[str, Suspicion] = {}
         self._corrections = Throttle(context.config.probe_interval_s)
         self._conflicts = Throttle(context.config.rejoin_interval_s)
@@ -86,12 +94,12 @@ class Beliefs:
                 self._accept(known, claim, now)
 
     def hear_suspect(
-        self, claim: Suspect, now: float, sender: Address | None = None, *, is_refused: bool = False
+        self, claim: Suspect, now: float, sender: Address | None = None, *, patience: float = 1.0
     ) -> None:
         """Take in "`claim.accuser` got no answer from `claim.node`".
 
-        `sender` is whom a datagram with it came from; `is_refused` says that the host of the
-        accused refused our own connection.
+        `sender` is whom a datagram with it came from; `patience` is the share of the shortest
+        wait that evidence of our own leaves.
         """
         known = self._table.get(claim.node)
         if known is None or claim.incarnation < known.incarnation:
@@ -107,12 +115,12 @@ class Beliefs:
         if accusation_wins(known, MemberState.SUSPECT, claim.incarnation):
             self._suspect(known, claim, now)
         elif not self._suspicions[claim.node].confirm(claim.accuser):
-            if not is_refused:
+            if patience >= 1.0:
                 return
         else:
             self._courier.spread(claim.node, claim, now)
         suspicion = self._suspicions[claim.node]
-        suspicion.is_refused |= is_refused
+        suspicion.patience = min(suspicion.patience, patience)
         self._timers.set(
             max(now, suspicion.ends_at), SuspicionOver(claim.node, suspicion.incarnation)
         )
@@ -275,6 +283,8 @@ class Beliefs:
             wanted=confirmations_wanted(self._config, count),
         )
         self._courier.spread(claim.node, claim, now)
+        if claim.accuser != self._table.own_name and self._random.random() * count < OPINIONS_MEAN:
+            self._dispute(claim.node)
         if known.state == MemberState.ALIVE:
             self._outbox.publish(MemberSuspected(member, claim.accuser))
 

@@ -280,7 +280,7 @@ class Machine:
             case Ack():
                 self._hear_ack(message, now)
             case Nack(sequence):
-                self._prober.hear_nack(sequence, now)
+                self._prober.hear_nack(sequence, sender, now)
             case Alive():
                 self.beliefs.hear_alive(message, now)
             case Suspect():

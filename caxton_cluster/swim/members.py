@@ -6,6 +6,7 @@ from it is `beliefs`'.
 
 from collections.abc import Iterator
 
+from caxton_cluster.swim.circle import Circle
 from caxton_cluster.swim.rotation import Rotation
 from caxton_cluster.types import Address, Member, Randomness
 
@@ -24,6 +25,7 @@ class MemberTable:
         self.own_name = own.name
         self.probe_order = Rotation(random)
         self.gossip_order = Rotation(random)
+        self.circle = Circle()
         self._rows: dict[str, Member] = {}
         self._name_at: dict[Address, str] = {}
         self._gone_count = 0
@@ -77,22 +79,25 @@ class MemberTable:
             self.probe_order.add(member.name)
             self.gossip_order.add(member.name)
         else:
-            self._gone_count -= known.state.is_gone
-            self._forget_address(known)
+            self._step_out(known)
         self._rows[member.name] = member
-        self._gone_count += member.state.is_gone
-        if not member.state.is_gone:
+        if member.state.is_gone:
+            self._gone_count += 1
+        else:
+            self.circle.add(member.name)
             self._name_at[member.address] = member.name
 
     def remove(self, name: str) -> None:
         """Delete a row; it must exist and not be ours."""
         assert name != self.own_name, "we never forget ourselves"
-        member = self._rows.pop(name)
-        self._gone_count -= member.state.is_gone
-        self._forget_address(member)
+        self._step_out(self._rows.pop(name))
         self.probe_order.remove(name)
         self.gossip_order.remove(name)
 
-    def _forget_address(self, member: Member) -> None:
+    def _step_out(self, member: Member) -> None:
+        if member.state.is_gone:
+            self._gone_count -= 1
+        else:
+            self.circle.remove(member.name)
         if self._name_at.get(member.address) == member.name:
             del self._name_at[member.address]

@@ -8,14 +8,16 @@ Helpers that heard nothing say so (*nack*): then the target is silent. If not ev
 it is rather we who cannot hear, and our health score rises. The nack is sent before the round
 ends, and the score is settled a little after it, so that a slow nack is no mark against us.
 
-Beyond the reference: a round ends at once when all the evidence is in, and a refused TCP
-connection is told apart from a silent one.
+Beyond the reference: a round ends at once when all the evidence is in, and what it consists of
+decides how long the accused may object: a refused TCP connection is told apart from silence, and
+silence to which every helper is a witness from silence that may be our own deafness. Every other
+round asks our neighbour in the circle, so that nobody goes unasked for longer than two rounds.
 
 Reference: Das et al., "SWIM", section 3.1; Dadgar et al., "Lifeguard", section IV-A.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from caxton_cluster.swim.beliefs import Beliefs
@@ -23,12 +25,15 @@ from caxton_cluster.swim.context import Context
 from caxton_cluster.swim.courier import Courier
 from caxton_cluster.swim.timers import AckOverdue, HealthDue, ProbeDue, RoundOver
 from caxton_cluster.swim.wire.messages import IndirectPing, Ping, Suspect
-from caxton_cluster.types import Member, MemberState
+from caxton_cluster.types import Address, Member, MemberState
 
 __all__ = ["Prober"]
 
 _NACK_PROTOCOL: Final = 4
 _STREAM_PING_PROTOCOL: Final = 3
+
+REFUSED_PATIENCE: Final = 0.5
+"""Share of the shortest suspicion that is left to somebody whose host refused a connection."""
 
 ROUNDS_MAX: Final = 16
 """Most rounds remembered at once: the running one and those waiting for late nacks."""
@@ -45,15 +50,22 @@ class _Round:
     ends_at: float
     helper_count: int = 0
     nackers_asked: int = 0
-    nacks: int = 0
+    nackers: dict[Address, None] = field(default_factory=dict)
     is_refused: bool = False
     is_over: bool = False
 
     @property
+    def is_witnessed(self) -> bool:
+        """Whether every helper heard nothing either, and there are helpers."""
+        return 0 < self.helper_count <= len(self.nackers)
+
+    @property
     def is_hopeless(self) -> bool:
-        """Whether nothing that could still arrive would help the target."""
-        has_every_nack = self.nacks >= self.helper_count
-        return self.is_refused and has_every_nack and self.nackers_asked == self.helper_count
+        """Whether nothing that could still arrive would help the target.
+
+        The nacks took most of a probe timeout, in which a stream would have been answered.
+        """
+        return self.is_witnessed or (self.is_refused and not self.helper_count)
 
 
 class Prober:
@@ -73,6 +85,7 @@ class Prober:
         self._dial_ping = dial_ping
         self._rounds: dict[int, _Round] = {}
         self._current: _Round | None = None
+        self._asks_neighbour = False
         self._round_trips_s: dict[str, float] = {}
 
     def round_trip_s(self, name: str) -> float | None:
@@ -108,8 +121,15 @@ class Prober:
             name = self._beliefs.disputed.popleft()
             if self._is_probed(name):
                 return self._table[name]
-        names = self._table.probe_order.take(1, self._is_probed)
-        return self._table[names[0]] if names else None
+        neighbour = self._table.circle.after(self._table.own_name)
+        self._asks_neighbour = not self._asks_neighbour
+        if self._asks_neighbour and neighbour is not None:
+            return self._table[neighbour]
+        names = self._table.probe_order.take(
+            1, lambda name: name != neighbour and self._is_probed(name)
+        )
+        chosen = names[0] if names else neighbour
+        return None if chosen is None else self._table[chosen]
 
     def _is_probed(self, name: str) -> bool:
         member = self._table.get(name)
@@ -152,11 +172,11 @@ class Prober:
             del self._rounds[sequence]
         return round_.target.name
 
-    def hear_nack(self, sequence: int, now: float) -> None:
-        """Take in that a helper got no answer either."""
+    def hear_nack(self, sequence: int, helper: Address, now: float) -> None:
+        """Take in that a helper got no answer either; the network may say it twice."""
         round_ = self._rounds.get(sequence)
-        if round_ is not None and round_.nacks < round_.nackers_asked:
-            round_.nacks += 1
+        if round_ is not None and len(round_.nackers) < round_.nackers_asked:
+            round_.nackers[helper] = None
             self._conclude_if_hopeless(round_, now)
 
     def stream_failed(self, sequence: int, now: float, *, is_refused: bool) -> None:
@@ -184,7 +204,14 @@ class Prober:
         if target is None or target.state.is_gone or target.address != round_.target.address:
             return
         charge = Suspect(target.incarnation, target.name, self._table.own_name)
-        self._beliefs.hear_suspect(charge, now, is_refused=round_.is_refused)
+        self._beliefs.hear_suspect(charge, now, patience=self._patience(round_))
+
+    def _patience(self, round_: _Round) -> float:
+        if round_.is_refused:
+            return REFUSED_PATIENCE
+        if round_.is_witnessed and not self._awareness.score:
+            return self._config.witnessed_patience
+        return 1.0
 
     def _finish(self, round_: _Round) -> None:
         round_.is_over = True
@@ -197,7 +224,7 @@ class Prober:
         if round_ is None:
             return
         if round_.nackers_asked:
-            self._awareness.apply(round_.nackers_asked - round_.nacks)
+            self._awareness.apply(round_.nackers_asked - len(round_.nackers))
         elif not round_.is_refused:
             # Nobody could vouch for our hearing. A refusal did: it came over the network.
             self._awareness.apply(1)

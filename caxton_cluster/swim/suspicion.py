@@ -4,8 +4,10 @@ SWIM waits a fixed time. Lifeguard starts long and shortens the wait each time a
 independently reports the same suspicion: one slow observer cannot evict a healthy peer, while a
 peer that everybody lost is evicted quickly.
 
-One addition: when the accused's own host refused a connection, its process is not there. That
-is evidence of another quality than silence, and halves the shortest wait.
+One addition: what we found out ourselves shortens the shortest wait. When the accused's own host
+refused a connection, its process is not there and will not object. When it was silent to us, to
+every helper and by stream, while all helpers answered *us*, then it is not our hearing that is at
+fault. Hearsay leaves the wait as it is.
 
 Arithmetic and state only. The caller supplies the time and acts on the result.
 
@@ -17,8 +19,6 @@ import math
 from caxton_cluster.config import SwimConfig
 
 __all__ = ["Suspicion", "confirmations_wanted", "timeout_bounds_s", "timeout_s"]
-
-_REFUSED_FACTOR = 0.5
 
 
 def timeout_bounds_s(config: SwimConfig, member_count: int) -> tuple[float, float]:
@@ -60,7 +60,7 @@ class Suspicion:
         wanted: Confirmations that bring the longest down to the shortest.
     """
 
-    __slots__ = ("_accusers", "_bounds_s", "_wanted", "incarnation", "is_refused", "started_at")
+    __slots__ = ("_accusers", "_bounds_s", "_wanted", "incarnation", "patience", "started_at")
 
     def __init__(
         self,
@@ -73,8 +73,8 @@ class Suspicion:
     ) -> None:
         self.incarnation = incarnation
         self.started_at = started_at
-        self.is_refused = False
-        """Whether the accused's host said that nothing listens there."""
+        self.patience = 1.0
+        """Share of the shortest wait that our own evidence leaves."""
         self._accusers = {accuser: None}
         self._bounds_s = bounds_s
         self._wanted = wanted
@@ -85,8 +85,8 @@ class Suspicion:
         shortest_s, longest_s = self._bounds_s
         confirmed = len(self._accusers) - 1
         wait_s = timeout_s(shortest_s, longest_s, self._wanted, confirmed)
-        if self.is_refused and wait_s <= shortest_s:
-            wait_s *= _REFUSED_FACTOR
+        if wait_s <= shortest_s:
+            wait_s *= self.patience
         return self.started_at + wait_s
 
     def confirm(self, accuser: str) -> bool:

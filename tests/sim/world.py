@@ -144,13 +144,7 @@ class World:
             incarnation = EPOCH_S + int(self.now)
         own = Member(name=name, address=address, incarnation=incarnation, meta=meta)
         life = next(self._lives)
-        machine = Machine(
-            self.config,
-            own,
-            random=random.Random((self.seed << 20) + life),
-            now=self.now,
-            wire=self._wire,
-        )
+        machine = self.make(own, random.Random((self.seed << 20) + life))
         node = Node(name, address, machine, life, self.now)
         self.nodes[name] = node
         self._at[address] = node
@@ -159,6 +153,9 @@ class World:
             machine.join(seeds, self.now)
         self.settle(node)
         return node
+
+    def make(self, own: Member, chance: random.Random) -> Machine:
+        return Machine(self.config, own, random=chance, now=self.now, wire=self._wire)
 
     def start_ring(self, size: int, *, port: int = 7946) -> list[Node]:
         """Start `size` nodes at once, the others joining the first."""

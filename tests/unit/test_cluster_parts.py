@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from caxton_cluster.config import SwimConfig, fast, lan, local, wan
 from caxton_cluster.errors import InvalidSetting
 from caxton_cluster.swim.awareness import Awareness
+from caxton_cluster.swim.circle import Circle
 from caxton_cluster.swim.gossip import RumourQueue, send_count_max
 from caxton_cluster.swim.members import MemberTable
 from caxton_cluster.swim.peerbook import PEERS_MAX, PeerBook
@@ -78,14 +79,46 @@ def test_confirmations_beyond_those_wanted_do_not_count():
     assert not running.confirm("z")
 
 
-def test_a_refused_connection_halves_only_the_shortest_wait():
+def test_evidence_of_our_own_shortens_only_the_shortest_wait():
     running = suspicion()
-    running.is_refused = True
+    running.patience = 0.5
 
     assert running.ends_at == 34.0
     running.confirm("y")
     running.confirm("z")
     assert running.ends_at == 12.0
+
+
+# The circle.
+
+
+def test_everyone_in_a_circle_is_exactly_one_members_neighbour():
+    circle = Circle()
+    names = {f"n{number}" for number in range(50)}
+    for name in names:
+        circle.add(name)
+
+    assert {circle.after(name) for name in names} == names
+    assert all(circle.after(name) != name for name in names)
+
+
+def test_the_order_of_a_circle_does_not_depend_on_who_came_when():
+    one, other = Circle(), Circle()
+    names = [f"n{number}" for number in range(20)]
+    for name in names:
+        one.add(name)
+    for name in reversed([*names, "guest"]):
+        other.add(name)
+    other.remove("guest")
+
+    assert [one.after(name) for name in names] == [other.after(name) for name in names]
+
+
+def test_who_is_alone_in_a_circle_has_no_neighbour():
+    circle = Circle()
+    assert circle.after("me") is None
+    circle.add("me")
+    assert circle.after("me") is None
 
 
 # Local health.
