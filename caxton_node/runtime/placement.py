@@ -39,6 +39,7 @@ __all__ = [
     "keepers",
     "leader",
     "rebalanced",
+    "weight",
 ]
 
 LOAD_MAX: Final = 7
@@ -143,19 +144,23 @@ def fits(node: NodeView, like: Copy) -> bool:
 def candidates(nodes: Mapping[str, NodeView], like: Copy) -> list[str]:
     """Return the nodes that may take an agent, the one to take it first."""
     fitting = [node for node in nodes.values() if fits(node, like)]
-    spread = {node.name: _weight(like.agent, node.name) for node in fitting}
+    spread = {node.name: weight(like.agent, node.name) for node in fitting}
     match like.rule.preference:
         case Preference.SPREAD:
             fitting.sort(key=lambda node: spread[node.name], reverse=True)
         case Preference.PACK:
-            fitting.sort(key=lambda node: _weight("", node.name), reverse=True)
+            fitting.sort(key=lambda node: weight("", node.name), reverse=True)
         case Preference.LEAST_LOADED:
             fitting.sort(key=lambda node: (node.load, -spread[node.name]))
     return [node.name for node in fitting]
 
 
-def _weight(agent: str, node: str) -> int:
-    digest = blake2b(f"{agent}\0{node}".encode(), digest_size=8).digest()
+def weight(key: str, node: str) -> int:
+    """Return how much a node is the one for a key: everyone who asks gets the same number.
+
+    Of several nodes take the one with the highest: when one goes, only its keys go elsewhere.
+    """
+    digest = blake2b(f"{key}\0{node}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 
 
@@ -294,7 +299,7 @@ def _step_from(
             if target not in homes[agent] and _may_move(homes[agent], source, nodes[target])
         ]
         if movable:
-            return Move(max(movable, key=lambda agent: _weight(agent, target)), source, target)
+            return Move(max(movable, key=lambda agent: weight(agent, target)), source, target)
     return None
 
 
