@@ -50,6 +50,11 @@ class PeerStub:
                 request_serializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.SerializeToString,
                 response_deserializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryResponse.FromString,
                 _registered_method=True)
+        self.Call = channel.unary_stream(
+                '/caxton.v1.Peer/Call',
+                request_serializer=caxton_dot_v1_dot_peer__pb2.PeerCallRequest.SerializeToString,
+                response_deserializer=caxton_dot_v1_dot_peer__pb2.PeerCallResponse.FromString,
+                _registered_method=True)
 
 
 class PeerServicer:
@@ -79,6 +84,14 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Call(self, request, context):
+        """Asks on behalf of a client of the caller what belongs to this node, as the client would over
+        REST. It is answered here and never handed on. What goes wrong is the status of the call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +109,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.PullRegistry,
                     request_deserializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.FromString,
                     response_serializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryResponse.SerializeToString,
+            ),
+            'Call': grpc.unary_stream_rpc_method_handler(
+                    servicer.Call,
+                    request_deserializer=caxton_dot_v1_dot_peer__pb2.PeerCallRequest.FromString,
+                    response_serializer=caxton_dot_v1_dot_peer__pb2.PeerCallResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +198,33 @@ class Peer:
             '/caxton.v1.Peer/PullRegistry',
             caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.SerializeToString,
             caxton_dot_v1_dot_peer__pb2.PeerPullRegistryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Call(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/caxton.v1.Peer/Call',
+            caxton_dot_v1_dot_peer__pb2.PeerCallRequest.SerializeToString,
+            caxton_dot_v1_dot_peer__pb2.PeerCallResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,10 @@ class PeerStub:
     """Returns what the caller misses of one owner's records, in order of version. Every part can
     be applied on its own.
     """
+    Call: _grpc.UnaryStreamMultiCallable[_peer_pb2.PeerCallRequest, _peer_pb2.PeerCallResponse]
+    """Asks on behalf of a client of the caller what belongs to this node, as the client would over
+    REST. It is answered here and never handed on. What goes wrong is the status of the call.
+    """
 
 @_typing.type_check_only
 class PeerAsyncStub(PeerStub):
@@ -71,6 +75,10 @@ class PeerAsyncStub(PeerStub):
     PullRegistry: _aio.UnaryStreamMultiCallable[_peer_pb2.PeerPullRegistryRequest, _peer_pb2.PeerPullRegistryResponse]  # type: ignore[assignment]
     """Returns what the caller misses of one owner's records, in order of version. Every part can
     be applied on its own.
+    """
+    Call: _aio.UnaryStreamMultiCallable[_peer_pb2.PeerCallRequest, _peer_pb2.PeerCallResponse]  # type: ignore[assignment]
+    """Asks on behalf of a client of the caller what belongs to this node, as the client would over
+    REST. It is answered here and never handed on. What goes wrong is the status of the call.
     """
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
@@ -102,6 +110,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerPullRegistryResponse], _abc.AsyncIterator[_peer_pb2.PeerPullRegistryResponse]]:
         """Returns what the caller misses of one owner's records, in order of version. Every part can
         be applied on its own.
+        """
+
+    @_abc_1.abstractmethod
+    def Call(
+        self,
+        request: _peer_pb2.PeerCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerCallResponse], _abc.AsyncIterator[_peer_pb2.PeerCallResponse]]:
+        """Asks on behalf of a client of the caller what belongs to this node, as the client would over
+        REST. It is answered here and never handed on. What goes wrong is the status of the call.
         """
 
 def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,6 +25,7 @@ class EventQuery(Query):
     )
     agent: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")] | None = None
     conversation_id: ConversationIdText | None = None
+    message_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:#~-]{1,512}$")] | None = None
     for_s: Annotated[str, Field(pattern=_SECONDS)] | None = Field(
         default=None, description=f"End after so many seconds; {STREAM_S_MAX:g} at most."
     )
@@ -38,6 +39,7 @@ def _wants(query: EventQuery, event: Event) -> bool:
             query.conversation_id is None
             or event.data.get("conversation_id") == query.conversation_id
         )
+        and (query.message_id is None or event.data.get("message_id") == query.message_id)
     )
 
 

@@ -82,8 +82,9 @@ async def test_three_nodes_see_each_other_with_their_tags_until_one_dies_and_one
         async def is_tagged():
             members = await client.members(nodes["c"])
             tags = {name: member["tags"] for name, member in members.items()}
-            epochs = {tags[name].pop("epoch") for name in tags}
-            return len(epochs) == 3 and tags == {
+            own = {(tags[name].pop("epoch"), tags[name].pop("grpc", "")) for name in tags}
+            is_each_own = len(own) == 3 and all(at.startswith("127.0.0.1:") for _, at in own)
+            return is_each_own and tags == {
                 name: {
                     "role": "caxton",
                     "version": __version__,
