@@ -123,6 +123,7 @@ ERRORS: Final[dict[str, ErrorKind]] = {
     "cancelled": ErrorKind("Cancelled", 409, "CANCELLED", 1, "give_up"),
     "no_majority": ErrorKind("The cluster has no majority here", 503, "UNAVAILABLE", 1, "retry"),
     "node_draining": ErrorKind("The node is stopping", 503, "UNAVAILABLE", 1, "retry"),
+    "metadata_unavailable": ErrorKind("etcd cannot be used", 503, "UNAVAILABLE", 1, "retry"),
     "storage_unavailable": ErrorKind("The store cannot write", 503, "UNAVAILABLE", 1, "retry"),
     "unreachable": ErrorKind("The server cannot be reached", 503, "UNAVAILABLE", 4, "retry"),
     "timed_out": ErrorKind("No answer in time", 504, "DEADLINE_EXCEEDED", 7, "retry"),
@@ -204,6 +205,7 @@ class NotFound(CaxtonError):
             "message_not_found",
             "conversation_not_found",
             "key_not_found",
+            "node_not_found",
             "memory_not_found",
             "no_provider",
         }
@@ -228,6 +230,7 @@ class Unavailable(CaxtonError):
     codes = frozenset(
         {
             "agent_busy",
+            "metadata_unavailable",
             "no_majority",
             "node_busy",
             "node_draining",

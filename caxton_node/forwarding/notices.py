@@ -1,8 +1,9 @@
 """What nodes say of themselves to each other, beside the registry of their agents.
 
 A *notice* is what placement must know of a node: told when it changes, when a link opens, and
-every so often, because any may be lost. A *wish* asks a node to take an agent over. Both travel on
-the links next to the registry's frames; the first byte tells which is which.
+every so often, because any may be lost. A *wish* asks a node to take
+agents over, a *removal* strikes a dead node off. They travel on the links next to the registry's
+frames; the first byte tells which is which.
 """
 
 from typing import Annotated, Final
@@ -17,6 +18,8 @@ __all__ = [
     "HANDLER_COUNT_MAX",
     "REFUSED_COUNT_MAX",
     "Notice",
+    "Removal",
+    "Said",
     "Wish",
     "pack_said",
     "unpack_said",
@@ -59,7 +62,13 @@ class Wish(msgspec.Struct, frozen=True, array_like=True, tag=2):
     agents: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=1_000)]
 
 
-Said = Notice | Wish
+class Removal(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Tells that a dead node will not come back: it is expected no more."""
+
+    node: _Text
+
+
+Said = Notice | Wish | Removal
 
 _MARK: Final = b"\x00"
 """No frame of the registry begins so: those are msgpack arrays."""
@@ -68,12 +77,12 @@ _DECODER: Final = msgspec.msgpack.Decoder(Said)
 
 
 def pack_said(said: Said) -> bytes:
-    """Return the bytes of a notice or a wish."""
+    """Return the bytes of what is said."""
     return _MARK + _ENCODER.encode(said)
 
 
 def unpack_said(payload: bytes) -> Said | None:
-    """Return the notice or wish in `payload`; None when it is a frame of the registry.
+    """Return what is said in `payload`; None when it is a frame of the registry.
 
     Raises:
         MalformedPacket: It is neither.
@@ -81,11 +90,11 @@ def unpack_said(payload: bytes) -> Said | None:
     if not payload.startswith(_MARK):
         return None
     if len(payload) > SIZE_BYTES_MAX:
-        raise MalformedPacket(f"a notice of {len(payload)} bytes")
+        raise MalformedPacket(f"something of {len(payload)} bytes")
     try:
         said: Said = _DECODER.decode(memoryview(payload)[1:])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise MalformedPacket(f"neither notice nor wish: {error}") from None
+        raise MalformedPacket(f"nothing that nodes say: {error}") from None
     return said
 
 

@@ -33,7 +33,7 @@ from caxton_node.runtime.placement import (
 )
 from caxton_node.telemetry.events import Events
 
-__all__ = ["PATIENCE_S", "Placing", "PlacingView"]
+__all__ = ["PATIENCE_S", "Placing"]
 
 PATIENCE_S: Final = 2.5
 """How long an agent may be missing before one more candidate may take it over."""
@@ -59,22 +59,12 @@ KEEP_ALL_INTERVAL_S: Final = 60.0
 _log = logging.getLogger("caxton.placement")
 
 
-class PlacingView:
-    """What placement sees of the nodes. Whoever listens to them keeps it current."""
-
-    def __init__(self, own: str) -> None:
-        self.own = own
-        self.nodes: dict[str, NodeView] = {}
-        """The live nodes that have told of themselves, this one among them."""
-        self.may_take = False
-        """Whether agents of others may be taken over: with the majority only."""
-
-
 class Placing:
     """Keeps the agents of this node as placement says.
 
     Args:
-        view: Of the nodes.
+        own: This node's name.
+        nodes: What placement sees of the live nodes; somebody else keeps it current.
         whereabouts: Of the agents.
         deployments: Changes who runs here.
         definitions: Finds what is to be run.
@@ -84,7 +74,8 @@ class Placing:
 
     def __init__(
         self,
-        view: PlacingView,
+        own: str,
+        nodes: Mapping[str, NodeView],
         whereabouts: Whereabouts,
         *,
         deployments: Deployments,
@@ -92,7 +83,8 @@ class Placing:
         handover: Handover,
         events: Events,
     ) -> None:
-        self._view = view
+        self._own = own
+        self._nodes = nodes
         self._whereabouts = whereabouts
         self._deployments = deployments
         self._definitions = definitions
@@ -111,6 +103,10 @@ class Placing:
         """Agents whose definitions may be missing."""
         self._is_all_to_keep = True
         self._to_keep_news = asyncio.Event()
+        self.may_take = False
+        """Whether agents of others may be taken over: with the majority only."""
+        self.on_looked: Callable[[], None] = lambda: None
+        """Told after each look at what there was to look at."""
         self.on_refused: Callable[[str], None] = lambda _digest: None
         """Told of a definition that cannot be brought into force here."""
 
@@ -150,11 +146,12 @@ class Placing:
                 self._news.clear()
                 self._handover.advance(self._loop.time())
                 await self._look(acting)
+                self.on_looked()
 
     async def _look(self, acting: asyncio.TaskGroup) -> None:
         if self._is_all_wanted:
             self._is_all_wanted = False
-            self._whereabouts.forget_gone(self._view.nodes.keys())
+            self._whereabouts.forget_gone(self._nodes.keys())
             self._wanted.update(dict.fromkeys(self._whereabouts.agents()))
         taken, self._wanted = self._wanted, {}
         for count, agent in enumerate(taken, start=1):
@@ -171,18 +168,17 @@ class Placing:
                 await asyncio.sleep(0)
 
     def _action(self, agent: str) -> Action | None:
-        view = self._view
         copies = self._whereabouts.copies(agent)
-        if not copies or view.own not in view.nodes:
+        if not copies or self._own not in self._nodes:
             self._missing_since.pop(agent, None)
             self._wished.pop(agent, None)
             return None
         passed = self._passed_count(agent, copies)
         found = decide(
-            view.nodes,
+            self._nodes,
             {agent: copies},
-            own=view.own,
-            may_take=view.may_take,
+            own=self._own,
+            may_take=self.may_take,
             passed_count=passed,
         )
         if found:
@@ -192,8 +188,8 @@ class Placing:
     def _passed_count(self, agent: str, copies: list[Copy]) -> int:
         """Return how many candidates had their time to take a missing agent over, and did not."""
         like = leader(copies)
-        live_count = sum(copy.node in self._view.nodes for copy in copies)
-        if live_count >= min(like.replicas, len(candidates(self._view.nodes, like))):
+        live_count = sum(copy.node in self._nodes for copy in copies)
+        if live_count >= min(like.replicas, len(candidates(self._nodes, like))):
             self._missing_since.pop(agent, None)
             return 0
         now = self._loop.time()
@@ -204,9 +200,9 @@ class Placing:
         if agent not in self._wished:
             return None
         del self._wished[agent]
-        view, like = self._view, leader(copies)
-        is_here = any(copy.node == view.own for copy in copies)
-        if is_here or not view.may_take or not fits(view.nodes[view.own], like):
+        like = leader(copies)
+        is_here = any(copy.node == self._own for copy in copies)
+        if is_here or not self.may_take or not fits(self._nodes[self._own], like):
             return None
         return Start(like, max(copy.epoch for copy in copies) + 1)
 
@@ -239,10 +235,10 @@ class Placing:
         holders = [
             copy.node
             for copy in self._whereabouts.copies(agent)
-            if copy.digest == like.digest and copy.node in self._view.nodes
+            if copy.digest == like.digest and copy.node in self._nodes
         ]
-        others = [node for node in candidates(self._view.nodes, like) if node not in holders]
-        asked = [node for node in (*holders, *others) if node != self._view.own]
+        others = [node for node in candidates(self._nodes, like) if node not in holders]
+        asked = [node for node in (*holders, *others) if node != self._own]
         definition = await self._definitions.find(like.digest, asked)
         if self._whereabouts.listing(agent, like.node) is not listing:
             # It changed meanwhile: look again.
@@ -262,7 +258,7 @@ class Placing:
         if is_new:
             _log.info("took %s over from %s, epoch %d", agent, like.node, epoch)
             self._events.publish(
-                "agent.moved", agent=agent, source=like.node, target=self._view.own, epoch=epoch
+                "agent.moved", agent=agent, source=like.node, target=self._own, epoch=epoch
             )
 
     async def _leave(self, agent: str, successor: str) -> None:
@@ -298,7 +294,7 @@ class Placing:
 
     async def _wanted_definitions(self, agents: Iterable[str]) -> Mapping[str, Collection[str]]:
         wanted: dict[str, set[str]] = {}
-        own = self._view.own
+        own = self._own
         for count, agent in enumerate(agents, start=1):
             if count % SLICE_COUNT == 0:
                 await asyncio.sleep(0)
@@ -307,7 +303,7 @@ class Placing:
                 continue
             like = leader(copies)
             homes = {copy.node for copy in copies if copy.digest == like.digest}
-            next_ones = [node for node in candidates(self._view.nodes, like) if node not in homes]
+            next_ones = [node for node in candidates(self._nodes, like) if node not in homes]
             if own in next_ones[:KEEP_RANK]:
-                wanted.setdefault(like.digest, set()).update(homes & self._view.nodes.keys())
+                wanted.setdefault(like.digest, set()).update(homes & self._nodes.keys())
         return wanted

@@ -59,6 +59,10 @@ class Whereabouts:
         """Return the names of a node's agents."""
         return self._agents_of.get(node, ())
 
+    def is_live(self, node: str) -> bool:
+        """Return whether a node's agents can be found."""
+        return node in self._visible
+
     def listings(self, agent: str) -> list[Listing]:
         """Return what live nodes say of an agent, by node."""
         found = self._listings.get(agent, {})

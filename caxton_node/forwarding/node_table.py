@@ -1,0 +1,110 @@
+"""The nodes that are alive and what they say of themselves: what placement sees of them.
+
+A node counts for placement once it has told of itself in the life that membership knows. So one
+that was just started is not chosen before it is ready, and what an earlier life said is void.
+
+State only; membership and the links bring the news.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from caxton_node.forwarding.notices import Notice, view_of
+from caxton_node.runtime.placement import NodeView
+
+__all__ = ["NodeTable"]
+
+
+class NodeTable:
+    """The other nodes, and this one.
+
+    Args:
+        own: This node's name.
+    """
+
+    def __init__(self, own: str) -> None:
+        self._own = own
+        self._alive: dict[str, int] = {}
+        self._gone: set[str] = set()
+        self._struck_off: set[str] = set()
+        self._notices: dict[str, Notice] = {}
+        self._views: dict[str, NodeView] = {}
+
+    @property
+    def alive_count(self) -> int:
+        """How many nodes are alive or at most suspected, this one included."""
+        return len(self._alive) + 1
+
+    @property
+    def views(self) -> Mapping[str, NodeView]:
+        """The nodes that placement may count on, this one among them once it told of itself.
+
+        Always the same mapping, kept current.
+        """
+        return self._views
+
+    def is_alive(self, node: str) -> bool:
+        """Return whether another node is alive."""
+        return node in self._alive
+
+    def others(self) -> Sequence[str]:
+        """Return the other live nodes, by name."""
+        return sorted(self._alive)
+
+    def unreachable(self) -> Sequence[str]:
+        """Return the nodes that died and are expected back, by name."""
+        return sorted(self._gone)
+
+    def is_gone(self, node: str) -> bool:
+        """Return whether a node died and is expected back."""
+        return node in self._gone
+
+    def notice(self, node: str) -> Notice | None:
+        """Return what a live node said of itself last."""
+        return self._notices.get(node) if node in self._views else None
+
+    def up(self, node: str, epoch: int) -> bool:
+        """Note that a node is alive; return whether that is news."""
+        if self._alive.get(node) == epoch:
+            return False
+        self._alive[node] = epoch
+        self._gone.discard(node)
+        self._struck_off.discard(node)
+        self._refresh(node)
+        return True
+
+    def down(self, node: str, *, is_expected_back: bool) -> bool:
+        """Note that a node died, or left; return whether it was alive."""
+        if self._alive.pop(node, None) is None:
+            return False
+        if is_expected_back:
+            self._gone.add(node)
+        self._refresh(node)
+        return True
+
+    def strike_off(self, node: str) -> bool:
+        """Expect a dead node no more; return whether that is news."""
+        if node in self._alive or node in self._struck_off or node == self._own:
+            return False
+        self._struck_off.add(node)
+        self._gone.discard(node)
+        self._notices.pop(node, None)
+        return True
+
+    def heard(self, node: str, notice: Notice) -> bool:
+        """Take in what a node says of itself; return whether placement sees it otherwise now."""
+        before = self._views.get(node)
+        self._notices[node] = notice
+        if node == self._own:
+            self._views[node] = view_of(node, notice)
+        else:
+            self._refresh(node)
+        return self._views.get(node) != before
+
+    def _refresh(self, node: str) -> None:
+        notice, epoch = self._notices.get(node), self._alive.get(node)
+        if notice is not None and epoch == notice.epoch:
+            self._views[node] = view_of(node, notice)
+        else:
+            self._views.pop(node, None)
+            if epoch is None:
+                self._notices.pop(node, None)

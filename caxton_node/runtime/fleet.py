@@ -1,0 +1,152 @@
+"""The nodes of a cluster as the edges see them: who runs what, and what this node may do.
+
+Membership (`caxton_node.runtime.ring`) tells who seems to be alive. This tells what they do, and
+is where agents are moved, nodes drained, and the dead struck off.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from caxton_node.domain.agent import AgentState
+
+__all__ = ["Drained", "Fleet", "FleetAgent", "FleetNode", "PartitionMode", "PartitionState"]
+
+PartitionMode = Literal["majority", "minority", "isolated"]
+"""`majority` does everything; `minority` serves its own agents, refuses changes and keeps messages
+for the others; `isolated` sees nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionState:
+    """On which side of a partition this node is, and why it thinks so."""
+
+    mode: PartitionMode
+    alive_count: int
+    """Nodes alive, this one included."""
+    expected_count: int
+    """Nodes that there should be."""
+    majority_count: int
+    """Nodes that make a majority."""
+    since_ms: int
+    """When the mode was entered: milliseconds since 1970, UTC."""
+    unreachable: Sequence[str]
+    """Nodes that are known and not alive, by name."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether deployments and other changes are taken."""
+        return self.mode == "majority"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetNode:
+    """A live node."""
+
+    name: str
+    mode: str
+    """As the node itself says; empty before it has said so."""
+    agent_count: int
+    load: int
+    """0, idle, to 7."""
+    is_draining: bool
+    labels: Mapping[str, str]
+    is_linked: bool
+    """Whether messages flow between this node and that one."""
+    link_round_trip_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetAgent:
+    """An agent on a node, as that node told."""
+
+    name: str
+    node: str
+    state: AgentState
+    version: str
+    """As the author counts it."""
+    number: int
+    """Of the deployment, as the node counts."""
+    kind: str
+    capabilities: Sequence[str]
+    description: str
+    replicas: int
+    """How many nodes are to run it."""
+    placement: str
+    epoch: int
+    load: int
+    """0, idle, to 7."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What came of draining."""
+
+    moved_count: int
+    """Agents that run elsewhere now."""
+    left: Sequence[str]
+    """Agents that are still here: no other node may run them, or there was no time."""
+
+
+class Fleet(Protocol):
+    """This node among the others."""
+
+    @property
+    def partition(self) -> PartitionState:
+        """On which side of a partition this node is."""
+        ...
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether this node hands its agents over and takes none."""
+        ...
+
+    @property
+    def waiting_for(self) -> Sequence[str]:
+        """What this node still has to hear before it knows of everyone, in words."""
+        ...
+
+    def nodes(self) -> Sequence[FleetNode]:
+        """Return the live nodes, by name."""
+        ...
+
+    def agents(self) -> Sequence[FleetAgent]:
+        """Return every agent on every live node, by name and node."""
+        ...
+
+    def holders(self, agent: str) -> Sequence[str]:
+        """Return the live nodes that run an agent, the one to ask first."""
+        ...
+
+    async def drain(self, timeout_s: float) -> Drained:
+        """Hand all agents over, and take none until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """Take agents again."""
+        ...
+
+    def move(self, agent: str, node: str) -> None:
+        """Ask a node to take an agent over.
+
+        Raises:
+            NotFound: `agent_not_found`.
+            Unavailable: `no_majority`; `unreachable`: the node is not alive or not linked.
+        """
+        ...
+
+    def rebalance(self) -> int:
+        """Move agents until no node has two more than another; return how many moves were asked.
+
+        Raises:
+            Unavailable: `no_majority`.
+        """
+        ...
+
+    def strike_off(self, node: str) -> None:
+        """Expect a dead node no more: it will not come back.
+
+        Raises:
+            Conflict: `state_conflict`: the node is alive.
+        """
+        ...
