@@ -1,0 +1,269 @@
+"""The sending half of a link: numbering, credit, what is kept until the other side has it.
+
+Messages wait here until credit lets them go, travel in numbered frames, and stay until they are
+acked; journaled ones stay until their outcome is known. After a break of the stream the frames that
+did not arrive go again, under the same numbers. When one of the two processes has begun anew, the
+numbering begins anew, and what has no outcome is handed back to be sent as doubtful.
+
+Arithmetic and state only: no clock, no stream.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from caxton_node.forwarding.errors import LinkBroken
+
+__all__ = [
+    "CHUNK_BYTES",
+    "FRAME_BYTES_MAX",
+    "FRAME_MESSAGES_MAX",
+    "Frame",
+    "Outbox",
+    "Outcomes",
+    "Parcel",
+]
+
+FRAME_MESSAGES_MAX: Final = 256
+FRAME_BYTES_MAX: Final = 1_000_000
+"""Bodies of one frame, added up. gRPC refuses messages of more than four times that."""
+
+CHUNK_BYTES: Final = 256_000
+"""A larger message travels in parts of this size, each in a frame of its own."""
+
+FRAME_OUTCOMES_MAX: Final = 2_048
+
+
+class Parcel(msgspec.Struct, eq=False):
+    """One message on its way to another node."""
+
+    body: bytes
+    """Packed."""
+    cargo: Any
+    """Whatever the caller wants back with the news of it."""
+    agent: str | None = None
+    """Who gets it, where the message does not say; empty for a client of the other node."""
+    is_doubtful: bool = False
+    """The other side may have had it before."""
+    is_followed: bool = True
+    """Its outcome is reported. False for one that nobody keeps a journal of."""
+    sequence: int = 0
+    """Its number; 0 before it is sent."""
+    offset: int = 0
+    """Bytes of it that went in parts."""
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether the other side may have seen it."""
+        return self.sequence > 0
+
+
+class Outcomes(msgspec.Struct):
+    """What became of messages of the other side, by sequence number."""
+
+    delivered: list[int] = msgspec.field(default_factory=list)
+    ended: list[tuple[int, str, str]] = msgspec.field(default_factory=list)
+    """With the status and the reason."""
+    refused: list[tuple[int, str, str]] = msgspec.field(default_factory=list)
+    """With the code of the error and its detail."""
+
+    def __bool__(self) -> bool:
+        return bool(self.delivered or self.ended or self.refused)
+
+    def take(self, count_max: int) -> "Outcomes":
+        """Return, and forget, the first of each kind: at most `count_max` of a kind."""
+        taken = Outcomes(
+            self.delivered[:count_max], self.ended[:count_max], self.refused[:count_max]
+        )
+        del self.delivered[:count_max], self.ended[:count_max], self.refused[:count_max]
+        return taken
+
+
+class Frame(msgspec.Struct, eq=False):
+    """What is sent, acked and sent again as one."""
+
+    number: int
+    parcels: Sequence[Parcel] = ()
+    """Whole messages, numbered one by one."""
+    part: bytes | None = None
+    """The next bytes of one large message."""
+    last_of: Parcel | None = None
+    """The message that is complete with `part`."""
+    outcomes: Outcomes | None = None
+
+
+class Outbox:
+    """What goes to one other node, in order."""
+
+    def __init__(self) -> None:
+        self._pending: deque[Parcel] = deque()
+        self._sent: deque[Frame] = deque()
+        self._again: deque[Frame] = deque()
+        self._awaiting: dict[int, Parcel] = {}
+        self.outcomes = Outcomes()
+        """What became of messages of the other side and was not told yet. Add to it."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._number = 0
+        self._acked = 0
+        self._sequence = 0
+        self._bytes_sent = 0
+        self._credit_through = 0
+        self._credit_bytes = 0
+
+    def __len__(self) -> int:
+        """Messages that are here: waiting, on their way, or without an outcome."""
+        on_their_way = sum(len(frame.parcels) or frame.last_of is not None for frame in self._sent)
+        return len(self._pending) + on_their_way + len(self._awaiting)
+
+    @property
+    def pending_count(self) -> int:
+        """Messages that were not sent yet."""
+        return len(self._pending)
+
+    def queue(self, parcel: Parcel) -> None:
+        """Add a message."""
+        self._pending.append(parcel)
+
+    def withdraw(self, parcel: Parcel) -> bool:
+        """Take a message back; False when it is on its way already."""
+        if parcel.sequence or parcel.offset or parcel not in self._pending:
+            return False
+        self._pending.remove(parcel)
+        return True
+
+    # What the other side says.
+
+    def grant(self, through: int, size_bytes: int) -> None:
+        """Take note of credit. What was granted earlier is never taken back."""
+        self._credit_through = max(self._credit_through, through)
+        self._credit_bytes = max(self._credit_bytes, size_bytes)
+
+    def acked(self, number: int) -> list[Parcel]:
+        """Forget frames that the other side has; return the messages in them.
+
+        Those that are followed stay until `ended`, without their bodies.
+
+        Raises:
+            LinkBroken: No such frame was sent.
+        """
+        if number > self._number:
+            raise LinkBroken(f"it acked frame {number} of {self._number}")
+        acked: list[Parcel] = []
+        while self._acked < number:
+            frame = self._sent.popleft()
+            self._acked = frame.number
+            acked += _parcels_of(frame)
+        for parcel in acked:
+            parcel.body = b""
+            if parcel.is_followed:
+                self._awaiting[parcel.sequence] = parcel
+        return acked
+
+    def ended(self, sequence: int) -> Parcel | None:
+        """Return, and forget, the message of which an outcome came; None for an unknown one."""
+        parcel = self._awaiting.pop(sequence, None)
+        if parcel is not None:
+            return parcel
+        # Its end may be known before the frame around it is acked.
+        for frame in self._sent:
+            for found in _parcels_of(frame):
+                if found.sequence == sequence and found.is_followed:
+                    found.is_followed = False
+                    return found
+        return None
+
+    # What is sent.
+
+    def take(self) -> Frame | None:
+        """Return the next frame to send, or None when there is nothing, or no credit for it."""
+        if self._again:
+            return self._again.popleft()
+        frame = Frame(self._number + 1)
+        if self._pending:
+            self._fill(frame)
+        if self.outcomes:
+            frame.outcomes = self.outcomes.take(FRAME_OUTCOMES_MAX)
+        if not frame.parcels and frame.part is None and frame.outcomes is None:
+            return None
+        self._number = frame.number
+        self._sent.append(frame)
+        return frame
+
+    def _fill(self, frame: Frame) -> None:
+        pending = self._pending
+        messages_left = min(self._credit_through - self._sequence, FRAME_MESSAGES_MAX)
+        bytes_left = min(self._credit_bytes - self._bytes_sent, FRAME_BYTES_MAX)
+        if messages_left <= 0:
+            return
+        if len(pending[0].body) > CHUNK_BYTES:
+            self._fill_with_part(frame, bytes_left)
+            return
+        parcels: list[Parcel] = []
+        frame.parcels = parcels
+        while pending and messages_left:
+            size_bytes = len(pending[0].body)
+            if size_bytes > bytes_left or size_bytes > CHUNK_BYTES:
+                break
+            parcel = pending.popleft()
+            self._sequence += 1
+            parcel.sequence = self._sequence
+            parcels.append(parcel)
+            messages_left -= 1
+            bytes_left -= size_bytes
+            self._bytes_sent += size_bytes
+
+    def _fill_with_part(self, frame: Frame, bytes_left: int) -> None:
+        parcel = self._pending[0]
+        part = parcel.body[parcel.offset : parcel.offset + CHUNK_BYTES]
+        if len(part) > bytes_left:
+            return
+        frame.part = part
+        parcel.offset += len(part)
+        self._bytes_sent += len(part)
+        if parcel.offset == len(parcel.body):
+            self._pending.popleft()
+            self._sequence += 1
+            parcel.sequence = self._sequence
+            frame.last_of = parcel
+
+    # After a break.
+
+    def can_resume(self, received_through: int) -> bool:
+        """Return whether the other side has received what was sent here, as far as it says."""
+        return self._acked <= received_through <= self._number
+
+    def resume(self, received_through: int) -> None:
+        """Go on after a break: what did not arrive goes again, before anything else."""
+        assert self.can_resume(received_through), "asked before"
+        self._again = deque(frame for frame in self._sent if frame.number > received_through)
+
+    def begin_anew(self) -> list[Parcel]:
+        """Forget all numbers; return every message without an outcome, in order.
+
+        Where none was sent yet, they stay here instead. They keep the numbers they had, which
+        tells those that were sent; bodies may be gone. What the other side was to hear of its own
+        messages is forgotten: it asks again.
+        """
+        self.outcomes = Outcomes()
+        if not self._number:
+            return []
+        left = [*self._awaiting.values()]
+        for frame in self._sent:
+            left += (parcel for parcel in _parcels_of(frame))
+        left += self._pending
+        self._pending.clear()
+        self._sent.clear()
+        self._again.clear()
+        self._awaiting.clear()
+        self._begin()
+        return left
+
+
+def _parcels_of(frame: Frame) -> Iterator[Parcel]:
+    yield from frame.parcels
+    if frame.last_of is not None:
+        yield frame.last_of
