@@ -23,6 +23,7 @@ from caxton_node.domain.ids import boot_token, id_factory
 from caxton_node.llm.choose import ModelDefaults, choose_model
 from caxton_node.llm.openai_clients import OpenAiClients
 from caxton_node.llm.prices import Price, PriceTable
+from caxton_node.node_memory import NodeMemory, open_memory
 from caxton_node.ring import ClusterRing, open_ring
 from caxton_node.routing.directory import Directory
 from caxton_node.routing.journal import Journal
@@ -112,8 +113,9 @@ async def open_node(
         stack.push_async_callback(clients.close)
         # Closed before the rest, after the drain: the others see the node leave, not fail.
         ring = await stack.enter_async_context(open_ring(settings, version=__version__))
+        memory = await stack.enter_async_context(open_memory(settings, clock.now_ms))
         async with asyncio.TaskGroup() as tasks:
-            resources = _Resources(store, ToolRegistry(tools), clients, tasks, clock, ring)
+            resources = _Resources(store, ToolRegistry(tools), clients, tasks, clock, ring, memory)
             node = _connect(loaded, environment, resources)
             await node.deployments.restore()
             await _recover(node)
@@ -121,6 +123,7 @@ async def open_node(
                 tasks.create_task(node.supervisor.sweep()),
                 tasks.create_task(_forget_old(node, settings.limits.retention_s)),
             ]
+            chores += memory.start(tasks, node.roster)
             if ring is not None:
                 chores += ring.start(tasks, node.events)
             try:
@@ -143,6 +146,7 @@ class _Resources:
     tasks: asyncio.TaskGroup
     clock: SystemClock
     ring: ClusterRing | None
+    memory: NodeMemory
 
 
 def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: _Resources) -> Node:
@@ -159,6 +163,7 @@ def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: 
         clock=clock,
         counts=counts,
         agents_folder=settings.node.data_dir / "agents",
+        memory=resources.memory.memory,
     )
     build = functools.partial(
         build_agent, settings=settings, clients=resources.clients, parts=parts
@@ -188,7 +193,10 @@ def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: 
         new_id=speech.new_id,
         settings_in_force=loaded.sources,
         ring=resources.ring,
-        components=lambda: _components(store, roster, resources.ring),
+        components=lambda: (
+            _components(store, roster, resources.ring) | {"memory": resources.memory.state}
+        ),
+        memory=resources.memory.memory,
     )
 
 

@@ -17,8 +17,6 @@ NOT_ACTED_UPON: Final[Mapping[str, str]] = MappingProxyType(
         "author": _UNUSED,
         "license": _UNUSED,
         "tags": _UNUSED,
-        "memory.enabled": "is accepted, but this version has no memory: the agent remembers "
-        "nothing beyond the conversation",
         "permissions.approvals": "is accepted, but this version cannot ask for approval: these "
         "tools are refused",
         "limits.memory": "is accepted, but this version has no sandboxed guests to limit",
@@ -28,5 +26,5 @@ NOT_ACTED_UPON: Final[Mapping[str, str]] = MappingProxyType(
 )
 """By key, what the author is told: it reads on from the key's name.
 
-Said where a value differs from doing nothing: `memory.enabled = false` is what happens anyway.
+Said where a value differs from doing nothing: `deployment.replicas = 1` is what happens anyway.
 """

@@ -17,6 +17,7 @@ from caxton_node.documents.readers import Flawed, Number, Reader, found
 
 __all__ = [
     "EncryptionKeys",
+    "Expression",
     "File",
     "Folder",
     "ListenAddress",
@@ -33,6 +34,7 @@ _ADDRESS: Final = re.compile(
     r"(?:(?P<name>[A-Za-z0-9][A-Za-z0-9.-]{0,252})|\[(?P<literal>[0-9A-Fa-f:.]{2,45})\])"
     r":(?P<port>[0-9]{1,5})"
 )
+_EXPRESSION_LENGTH_MAX: Final = 500
 _PATH_LENGTH_MAX: Final = 1_000
 _SECRET_LENGTH_MAX: Final = 10_000
 _KEY_SIZES_BYTES: Final = (16, 24, 32)
@@ -82,6 +84,27 @@ class Reads:
             return self.reader.read(value)
         except Flawed as error:
             raise WrongValue(*error.flaws) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Expression(_FromPlainText):
+    """A regular expression."""
+
+    @property
+    def wanted(self) -> str:
+        """What a value must be."""
+        return r'a regular expression, such as "\bproject x\b"'
+
+    def read(self, value: Any) -> str:
+        """Return the expression as it is written."""
+        if not isinstance(value, str) or not value or len(value) > _EXPRESSION_LENGTH_MAX:
+            rule = "form" if isinstance(value, str) else "wrong_type"
+            raise Flawed(Flaw(f"must be {self.wanted}, not {found(value)}", rule))
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise Flawed(Flaw(f"is no regular expression: {error}", "form")) from None
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,12 @@ from caxton_node.domain.message import Message
 from caxton_node.domain.tool import ToolCall, ToolResult
 from caxton_node.llm.budget import BudgetDecision, Summarize
 from caxton_node.llm.model import Model, ModelReply, ModelRequest
+from caxton_node.memory.knowledge import Knowledge
+from caxton_node.memory.service import Memory
 from caxton_node.routing.clock import Clock
 from caxton_node.runtime.agent import Reply, TurnContext
 from caxton_node.runtime.prompt import HISTORY_MESSAGES_MAX, build_prompt, text_of
+from caxton_node.runtime.remembering import AgentMemory, decode_knowledge, encode_knowledge
 from caxton_node.runtime.spending import Spending
 from caxton_node.runtime.steps import (
     Recorder,
@@ -56,6 +59,8 @@ class LlmParts:
     counts: Counts
     agents_folder: Path
     """Each agent has a folder of its own below it."""
+    memory: Memory | None = None
+    """None on a node that keeps none."""
 
 
 class LlmAgent:
@@ -74,6 +79,10 @@ class LlmAgent:
         self._parts = parts
         self._new_spending = new_spending
         self._folder = parts.agents_folder / spec.name
+        self._memory = None
+        if parts.memory is not None and spec.memory.is_enabled:
+            self._memory = AgentMemory(parts.memory, spec)
+            parts.memory.want_model()
 
     async def close(self) -> None:
         """Nothing to release: the model's connections belong to the node."""
@@ -113,6 +122,11 @@ class LlmAgent:
         """The agent's own folder."""
         return self._folder
 
+    @property
+    def memory(self) -> AgentMemory | None:
+        """What it remembers; None for an agent that remembers nothing."""
+        return self._memory
+
     async def spending(self, conversation_id: str) -> Spending:
         """Return what the agent may still spend."""
         store, name = self._parts.store, self._spec.name
@@ -148,12 +162,15 @@ class _Run:
         if self._context.is_resumed:
             await self._recorder.load()
         self._spending = await self._agent.spending(self._message.conversation_id)
+        history = await self._history()
+        knowledge = await self._recall()
         turn = Turn(
             spec=spec,
-            prompt=build_prompt(spec, self._message, history=await self._history()),
+            prompt=build_prompt(spec, self._message, history=history, knowledge=knowledge.text),
             tools=self._parts.tools.specs(spec.tools),
             question=text_of(self._message.body()),
             check_budget=self._check_budget,
+            knowledge=knowledge.texts,
         )
         action = turn.begin()
         while True:
@@ -167,6 +184,7 @@ class _Run:
                     ]
                     action = turn.on_tools(results)
                 case Say(reply):
+                    await self._learn(reply, history, knowledge)
                     await self._log_turn("info", f"answered {self._message.performative.value}")
                     return reply
                 case Fail(error):
@@ -174,6 +192,43 @@ class _Run:
                     raise error
                 case _:
                     assert_never(action)
+
+    # Memory.
+
+    async def _recall(self) -> Knowledge:
+        """Return what is known about the question: what was known when the turn first began."""
+        memory = self._agent.memory
+        if memory is None:
+            return Knowledge()
+        before = self._recorder.before(self._recorder.next_number)
+        if before is not None and before.kind != "recall":
+            return Knowledge()  # it began before its agent had a memory
+        number = self._recorder.take_number()
+        if before is not None:
+            return decode_knowledge(before.data)
+        await self._recorder.start(number, "recall", "memory", is_effect=False)
+        knowledge = await memory.recall(self._message)
+        await self._recorder.finish(number, "recall", "memory", encode_knowledge(knowledge))
+        if knowledge.texts:
+            self._context.show(
+                "turn.recall", count=len(knowledge.texts), note=knowledge.note, step=number
+            )
+        return knowledge
+
+    async def _learn(self, reply: Reply, history: list[Message], knowledge: Knowledge) -> None:
+        """Store what is worth keeping, once."""
+        memory = self._agent.memory
+        if memory is None:
+            return
+        number = self._recorder.take_number()
+        if self._recorder.before(number) is not None:
+            return
+        said_before = text_of(history[-1].body()) if history else ""
+        await self._recorder.start(number, "learn", "memory", is_effect=False)
+        count = await memory.learn(self._message, reply, said_before)
+        if knowledge.observation_ids:
+            await memory.note_use(knowledge)
+        await self._recorder.finish(number, "learn", "memory", b"%d" % count)
 
     async def _history(self) -> list[Message]:
         """Return what came to its end in this conversation before this turn, in that order.

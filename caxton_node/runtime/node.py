@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caxton_node.domain.ids import IdFactory
+from caxton_node.memory.service import Memory
 from caxton_node.routing.clock import Clock
 from caxton_node.routing.directory import Directory
 from caxton_node.routing.pipeline import Pipeline
@@ -47,3 +48,9 @@ class Node:
     """The nodes it knows of; None where it is in no ring."""
     components: Callable[[], Mapping[str, str]]
     """Name of a part → `ready`, `degraded: why` or `failed: why`."""
+    cluster: ClusterPlace | None
+    """What connects it to them; likewise."""
+    metadata: Metadata
+    """What all nodes agree on; it says so where there is no etcd."""
+    memory: Memory | None
+    """What its agents remember; None where it keeps none or could not open it."""

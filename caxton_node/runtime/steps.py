@@ -2,7 +2,8 @@
 
 A model call is recorded when it is done. A tool call that may change the world is recorded
 before it begins as well: when the record shows a beginning without an end, the process died in
-between, and nobody knows whether the effect happened.
+between, and nobody knows whether the effect happened. What memory recalled is recorded like a
+model's reply: a turn taken again knows what it knew, whatever was learnt since.
 
 The numbers of the steps are the keys: the same turn, taken again with the same recorded replies,
 walks through the same steps. A model's own call ids differ from attempt to attempt and are not
@@ -20,7 +21,7 @@ from caxton_node.store.protocol import Step, StepState, Store
 
 __all__ = ["Recorder", "decode_reply", "decode_result", "encode_reply", "encode_result"]
 
-_KINDS: Final = ("model", "tool")
+_KINDS: Final = ("model", "tool", "recall", "learn")
 
 
 def encode_reply(reply: ModelReply) -> bytes:

@@ -89,8 +89,10 @@ class Turn:
         tools: tuple[ToolSpec, ...],
         question: str,
         check_budget: CheckBudget,
+        knowledge: tuple[str, ...] = (),
     ) -> None:
         self._spec = spec
+        self._knowledge = knowledge
         self._messages = list(prompt)
         self._tools = tools
         self._question = question
@@ -141,6 +143,7 @@ class Turn:
             max_tokens=llm.max_tokens,
             timeout_s=llm.timeout_s,
             question=self._question,
+            knowledge=self._knowledge,
         )
 
     def _make_last(self) -> None:

@@ -112,3 +112,4 @@ LOG_FIELDS: Final[dict[str, str]] = {
     "node": "The node's name.",
 }
 """Field of a log line in JSON → what it holds."""
+    "turn.recall": "Memory was searched, and something is known.",

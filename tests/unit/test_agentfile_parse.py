@@ -364,7 +364,6 @@ def test_spellings_from_elsewhere_are_taken_with_a_warning(line, meant):
 @pytest.mark.parametrize(
     ("key", "line"),
     [
-        ("memory.enabled", "memory.enabled = true"),
         ("permissions.approvals", 'tools = ["x"]\npermissions.approvals = ["x"]'),
         ("limits.memory", 'limits.memory = "64MiB"'),
         ("limits.fuel", "limits.fuel = 1000"),

@@ -192,7 +192,7 @@ def test_a_file_that_is_no_toml_names_its_place(place):
         ('bind = "x"\n', "bind", 1, "`http.bind`"),
         ('[http]\nlevel = "info"\n', "http.level", 2, "`log.level`"),
         ("[http]\nzzz = 1\n", "http.zzz", 2, "Known here: bind"),
-        ("[memory]\nbackend = 1\n", "memory", 1, "Known here: node"),
+        ("[memroy]\nbackend = 1\n", "memroy", 1, "memory"),
         ("http = 1\n", "http", 1, "[http]"),
         ("[limits]\ndrain_timeout_s = 3\n", "limits.drain_timeout_s", 2, "`limits.drain_timeout`"),
     ],

@@ -113,6 +113,12 @@ class Embedder:
         """Of the model; None until it is loaded."""
         return None if self._encoder is None else self._encoder.identity
 
+    @property
+    def dimensions(self) -> int:
+        """Numbers in a vector; the model is loaded."""
+        assert self._encoder is not None, "asked after `identity` is known"
+        return self._encoder.dimensions
+
     def start(self) -> None:
         """Begin to load the model, if that was not begun yet. Returns at once."""
         if self._thread is not None or self._load is None or self._is_closing:

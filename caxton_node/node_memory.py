@@ -1,0 +1,127 @@
+"""A node's memory, opened and closed with the node: part of the composition root.
+
+A memory that cannot be opened (a damaged file, a newer schema) does not keep the node from its
+work: agents answer without it, and the node says so wherever it says how it does.
+"""
+
+import asyncio
+import functools
+import importlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from caxton_node.config import Settings
+from caxton_node.domain.errors import CaxtonError, Conflict
+from caxton_node.llm.model import Model
+from caxton_node.memory.embedding.embedder import Embedder, Encodes
+from caxton_node.memory.embedding.model_files import find_model, prepare_model
+from caxton_node.memory.exclusion import DEFAULT_PATTERNS, Exclusion
+from caxton_node.memory.service import Memory, MemoryLimits, Now
+from caxton_node.memory.sqlite import SqliteMemory
+from caxton_node.runtime.consolidation import consolidate
+from caxton_node.runtime.llm_agent import LlmAgent
+from caxton_node.runtime.roster import Roster
+
+__all__ = ["MEMORY_FILE", "NodeMemory", "open_memory"]
+
+MEMORY_FILE: Final = "memory.db"
+"""In the data directory."""
+
+NO_MODEL: Final = "none"
+
+_log = logging.getLogger("caxton.memory")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMemory:
+    """What became of opening it."""
+
+    memory: Memory | None
+    trouble: str = ""
+    """Why there is none."""
+
+    @property
+    def state(self) -> str:
+        """For the list of components."""
+        if self.memory is not None:
+            return self.memory.state
+        return f"degraded: {self.trouble}" if self.trouble else "ready: switched off"
+
+    def start(self, tasks: asyncio.TaskGroup, roster: Roster) -> list[asyncio.Task[None]]:
+        """Begin the chores."""
+        if self.memory is None:
+            return []
+        draws = functools.partial(consolidate, model_of=functools.partial(_model_of, roster))
+        return [
+            tasks.create_task(self.memory.keep_embedded()),
+            tasks.create_task(self.memory.keep_clean()),
+            tasks.create_task(self.memory.keep_consolidated(draws)),
+        ]
+
+
+@asynccontextmanager
+async def open_memory(settings: Settings, now: Now) -> AsyncIterator[NodeMemory]:
+    """Open the memory in the data directory, and close it at the end.
+
+    Raises:
+        Conflict: `state_conflict`: another process has the data directory open.
+    """
+    if not settings.memory.is_enabled:
+        yield NodeMemory(None)
+        return
+    folder = settings.node.data_dir
+    backend = SqliteMemory(folder / MEMORY_FILE, is_synced=settings.node.is_synced)
+    try:
+        await backend.open()
+    except Conflict:
+        raise
+    except CaxtonError as problem:
+        _log.exception("agents answer without their memory")
+        yield NodeMemory(None, f"{problem.detail} {problem.hint or ''}".strip())
+        return
+    embedder = _embedder(settings, folder / "models")
+    memory = Memory(
+        backend,
+        embedder,
+        now=now,
+        exclusion=Exclusion((*DEFAULT_PATTERNS, *settings.memory.exclude)),
+        limits=MemoryLimits(
+            entities_per_scope=settings.memory.entities,
+            half_life_s=settings.memory.half_life_s,
+            consolidate_after_s=settings.memory.consolidate_after_s,
+            recall_tokens=settings.memory.recall_tokens,
+        ),
+    )
+    try:
+        yield NodeMemory(memory)
+    finally:
+        await embedder.close()
+        with suppress(CaxtonError):
+            await backend.close()
+
+
+def _embedder(settings: Settings, folder: Path) -> Embedder:
+    name = settings.memory.model
+    if name == NO_MODEL:
+        return Embedder(None, why_absent="switched off")
+    is_quantised = settings.memory.precision == "int8"
+
+    def load() -> Encodes:
+        model = prepare_model(find_model(name), folder=folder, is_quantised=is_quantised)
+        # Imported where it is wanted: the runtime of the model takes as much memory as the node.
+        encoder = importlib.import_module("caxton_node.memory.embedding.encoder")
+        loaded: Encodes = encoder.Encoder(model)
+        return loaded
+
+    return Embedder(load)
+
+
+def _model_of(roster: Roster, agent: str) -> Model | None:
+    seat = roster.find(agent)
+    if seat is None or not isinstance(seat.tenant.agent, LlmAgent):
+        return None
+    return seat.tenant.agent.model

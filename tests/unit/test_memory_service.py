@@ -1,0 +1,156 @@
+"""The memory of a node: what it says when it has no model, and what it does behind the scenes."""
+
+import asyncio
+import threading
+
+import pytest
+
+from caxton_node.domain.errors import Rejected
+from caxton_node.memory.embedding.embedder import Embedder
+from caxton_node.memory.embedding.model_files import ModelUnavailable
+from caxton_node.memory.records import Access, Kind, NewFact, NewRelation, Scope, Source
+from caxton_node.memory.service import Memory, MemoryLimits
+from caxton_node.memory.sqlite import SqliteMemory
+from tests.memory_model import WordEncoder
+
+ADA, AS_ADA = Scope("agent", "default", "Ada"), Access.of_agent("Ada")
+NOW = 1_800_000_000_000
+
+
+@pytest.fixture
+async def backend(tmp_path):
+    opened = SqliteMemory(tmp_path / "memory.db", is_synced=False)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def memory(backend):
+    embedder = Embedder(WordEncoder)
+    yield Memory(backend, embedder, now=lambda: NOW, limits=MemoryLimits(consolidate_after_s=1))
+    await embedder.close()
+
+
+async def tell(memory, text, **more):
+    return await memory.remember(AS_ADA, ADA, [NewFact(entity="e", text=text, **more)])
+
+
+async def embed_all(memory) -> None:
+    await memory._embedder.loaded(timeout_s=10)
+    while await memory.embed_missing():
+        pass
+
+
+async def test_what_was_told_is_found_by_meaning_once_it_has_a_vector(memory):
+    await tell(memory, "grey seal")
+    await embed_all(memory)
+    found = await memory.recall(AS_ADA, "seal grey")
+    assert found.is_semantic
+    assert found.hits[0].reasons.similarity_rank == 1
+
+
+async def test_a_model_that_is_still_loading_leaves_words_and_says_so(backend):
+    may_load = threading.Event()
+
+    def load():
+        may_load.wait(10)
+        return WordEncoder()
+
+    embedder = Embedder(load)
+    memory = Memory(backend, embedder, now=lambda: NOW)
+    await tell(memory, "grey seal")
+    found = await memory.recall(AS_ADA, "seal")
+    may_load.set()
+    await embedder.close()
+    assert not found.is_semantic
+    assert found.note == "found by words only: loading"
+    assert [hit.observation.text for hit in found.hits] == ["grey seal"]
+
+
+async def test_without_a_model_words_find_and_the_state_says_why(backend):
+    def load():
+        raise ModelUnavailable("the weights are not installed")
+
+    embedder = Embedder(load)
+    memory = Memory(backend, embedder, now=lambda: NOW)
+    assert memory.state == "ready: the embedding model is loaded when it is first wanted"
+    await tell(memory, "grey seal")
+    await embed_all(memory)
+    assert (await memory.recall(AS_ADA, "seal")).note.endswith("the weights are not installed")
+    assert memory.state == "degraded: by words only: the weights are not installed"
+    await embedder.close()
+
+
+async def test_another_model_makes_all_vectors_anew(backend):
+    for identity in ("words/1", "words/2"):
+        embedder = Embedder(lambda identity=identity: WordEncoder(identity))
+        memory = Memory(backend, embedder, now=lambda: NOW)
+        await tell(memory, f"told to {identity}")
+        await embed_all(memory)
+        await embedder.close()
+    assert embedder.text_count == 2
+    stats = await backend.stats(None)
+    assert stats.vectors == stats.in_arena == 2
+
+
+async def test_the_chore_makes_vectors_of_what_is_told(memory):
+    async with asyncio.TaskGroup() as tasks:
+        chore = tasks.create_task(memory.keep_embedded())
+        await tell(memory, "one")
+        await tell(memory, "two")
+        async with asyncio.timeout(10):
+            while (await memory.backend.stats(None)).in_arena < 2:
+                await asyncio.sleep(0)
+        chore.cancel()
+
+
+@pytest.mark.parametrize(
+    ("entity", "text"), [("e", "my password is x"), ("api key", "y"), ("", "t"), ("e", " ")]
+)
+async def test_what_must_not_be_stored_is_refused_when_it_is_asked_for(memory, entity, text):
+    with pytest.raises(Rejected):
+        await memory.remember(AS_ADA, ADA, [NewFact(entity=entity, text=text)])
+
+
+async def test_what_must_not_be_stored_is_left_out_when_nobody_asked(memory):
+    facts = [NewFact(entity="e", text="my password is x"), NewFact(entity="e", text="fine")]
+    assert await memory.learn(AS_ADA, ADA, facts) == 1
+    assert (await memory.backend.stats(None)).observations == 1
+
+
+async def test_a_conversation_is_consolidated_once_and_what_is_secret_left_out(memory):
+    source = Source(agent="Ada", conversation_id="c", message_id="m")
+    await tell(memory, "bob: hello", kind=Kind.EPISODE, source=source)
+    seen = []
+
+    async def consolidate(conversation):
+        seen.append(conversation)
+        facts = [
+            NewFact(entity="bob", text="bob greets", source=Source(model="gpt")),
+            NewFact(entity="bob", text="the password is x"),
+        ]
+        relations = [
+            NewRelation(source_entity="bob", target_entity="Ada", type="knows"),
+            NewRelation(source_entity="secret", target_entity="Ada", type="knows"),
+        ]
+        return facts, relations
+
+    assert await memory.consolidate_idle(consolidate, is_ending=True) == 1
+    assert await memory.consolidate_idle(consolidate, is_ending=True) == 0
+    assert len(seen) == 1
+    (hit,) = (await memory.recall(AS_ADA, "greets", limit=1)).hits
+    assert hit.observation.source == Source(
+        agent="Ada", conversation_id="c", message_id="m", model="gpt"
+    )
+    assert (await memory.backend.stats(None)).relations == 1
+
+
+async def test_a_conversation_that_goes_on_is_left_alone(memory):
+    source = Source(conversation_id="c")
+    await tell(memory, "bob: hello", kind=Kind.EPISODE, source=source)
+
+    async def never(conversation):
+        raise AssertionError("it goes on")
+
+    assert await memory.consolidate_idle(never) == 0
