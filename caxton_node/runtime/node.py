@@ -48,9 +48,5 @@ class Node:
     """The nodes it knows of; None where it is in no ring."""
     components: Callable[[], Mapping[str, str]]
     """Name of a part → `ready`, `degraded: why` or `failed: why`."""
-    cluster: ClusterPlace | None
-    """What connects it to them; likewise."""
-    metadata: Metadata
-    """What all nodes agree on; it says so where there is no etcd."""
     memory: Memory | None
     """What its agents remember; None where it keeps none or could not open it."""
