@@ -6,11 +6,19 @@ is where agents are moved, nodes drained, and the dead struck off.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from caxton_node.domain.agent import AgentState
 
-__all__ = ["Drained", "Fleet", "FleetAgent", "FleetNode", "PartitionMode", "PartitionState"]
+__all__ = [
+    "ClusterPlace",
+    "Drained",
+    "Fleet",
+    "FleetAgent",
+    "FleetNode",
+    "PartitionMode",
+    "PartitionState",
+]
 
 PartitionMode = Literal["majority", "minority", "isolated"]
 """`majority` does everything; `minority` serves its own agents, refuses changes and keeps messages
@@ -86,6 +94,31 @@ class Drained:
     """Agents that run elsewhere now."""
     left: Sequence[str]
     """Agents that are still here: no other node may run them, or there was no time."""
+
+
+class ClusterPlace(Protocol):
+    """What connects a node to the others, for those who serve and ask other nodes."""
+
+    @property
+    def fleet(self) -> "Fleet":
+        """The nodes and what they do."""
+        ...
+
+    def add_to(self, server: Any) -> None:
+        """Let a gRPC server that is not started yet serve the links of other nodes."""
+        ...
+
+    def channel(self, node: str) -> Any:
+        """Return the gRPC channel to a node, or None when it is not held alive."""
+        ...
+
+    def peers(self) -> Sequence[str]:
+        """Return the names of the other live nodes, by name."""
+        ...
+
+    def holder(self, agent: str) -> str | None:
+        """Return a live node that runs an agent and is not this one; None when no other does."""
+        ...
 
 
 class Fleet(Protocol):

@@ -1,0 +1,308 @@
+"""A node's place in its cluster, built and connected: part of the composition root.
+
+Links, registry, placement and partition mode, on top of the ring. A node in no ring has none of
+them and runs as it would without this module.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from random import SystemRandom
+from typing import Final
+
+import grpc
+
+from caxton_cluster import Cluster
+from caxton_cluster.partition import Partition, PartitionConfig
+from caxton_cluster.registry import Owner, Registry, RegistryConfig
+from caxton_node.config import Settings
+from caxton_node.domain.delivery import DeliveryStatus
+from caxton_node.domain.errors import CaxtonError
+from caxton_node.forwarding.definitions import DefinitionKeeper
+from caxton_node.forwarding.fleet import FleetParts, NodeFleet
+from caxton_node.forwarding.handover import Handover
+from caxton_node.forwarding.links import Links, Self
+from caxton_node.forwarding.membership_feed import MembershipFeed, epoch_of, grpc_of
+from caxton_node.forwarding.node_table import NodeTable
+from caxton_node.forwarding.peer_calls import PeerCalls, serve_peer_calls
+from caxton_node.forwarding.peers import PeerDirectory
+from caxton_node.forwarding.placing import Placing
+from caxton_node.forwarding.registry_elsewhere import RegistryElsewhere
+from caxton_node.forwarding.registry_feed import RegistryFeed
+from caxton_node.ring import PEERS_FILE, ClusterRing
+from caxton_node.routing.envelope import OVER, Envelope
+from caxton_node.runtime.node import Node
+from caxton_node.runtime.placement import leader
+from caxton_node.security.tls_files import TlsFiles
+from caxton_node.store.protocol import AgentRecord, Store, StoredMessage
+
+__all__ = ["NodeCluster", "join_cluster", "next_epoch", "open_cluster"]
+
+HEAR_S: Final = 1.2
+"""How long a node that had agents asks who runs them by now, before it runs them itself."""
+
+_EPOCH: Final = "epoch"
+_EXPECTED: Final = "expected_nodes"
+
+_log = logging.getLogger("caxton.cluster")
+
+
+async def next_epoch(store: Store, now_ms: int) -> int:
+    """Return the number of this life of the process, higher than any before, and keep it.
+
+    The clock in milliseconds, so that a node whose data folder is new is still newer than what the
+    others remember of it; one more than the last, where the clock went back.
+    """
+    epoch = max(now_ms, (await store.node_number(_EPOCH) or 0) + 1)
+    await store.put_node_number(_EPOCH, epoch)
+    return epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCluster:
+    """The parts that others need. A `ClusterPlace`."""
+
+    fleet: NodeFleet
+    links: Links
+    elsewhere: RegistryElsewhere
+    feed: RegistryFeed
+    store: Store
+    ring: ClusterRing
+    own: str
+    has_peers: bool
+    """Whether there was anybody to look for at the start."""
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Let a gRPC server that is not started yet serve the links of other nodes."""
+        self.links.add_to(server)
+        serve_peer_calls(server, self.feed.registry, self.store)
+
+    def channel(self, node: str) -> grpc.aio.Channel | None:
+        """Return the gRPC channel to a node, or None when it is not held alive."""
+        return self.links.channel(node)
+
+    def peers(self) -> Sequence[str]:
+        """Return the names of the other live nodes, by name."""
+        return self.links.peers()
+
+    def holder(self, agent: str) -> str | None:
+        """Return a live node that runs an agent and is not this one; None when no other does."""
+        return next((node for node in self.fleet.holders(agent) if node != self.own), None)
+
+    @property
+    def state(self) -> str:
+        """For the list of components."""
+        partition = self.fleet.partition
+        if not partition.is_writable:
+            return (
+                f"degraded: {partition.mode}, {partition.alive_count} of "
+                f"{partition.expected_count} nodes"
+            )
+        return "ready"
+
+    async def hear(self) -> None:
+        """Ask the other nodes what they run, within `HEAR_S`."""
+        if not self.has_peers:
+            return
+        try:
+            async with asyncio.timeout(HEAR_S):
+                owners = await self._owners()
+                count = await self.feed.ask_all(owners)
+                _log.info("%d of %d nodes told what they run", count, len(owners))
+        except TimeoutError:
+            _log.warning("no other node told in time what it runs")
+
+    async def _owners(self) -> Collection[Owner]:
+        with self.ring.cluster.subscribe() as subscription:
+            while True:
+                owners = [
+                    Owner(member.name, epoch)
+                    for member in self.ring.cluster.live_members()
+                    if member.name != self.own
+                    and (epoch := epoch_of(member)) is not None
+                    and grpc_of(member) is not None
+                ]
+                if owners:
+                    return owners
+                await anext(subscription)
+
+    def has_moved(self, record: AgentRecord) -> bool:
+        """Return whether as many others as are wanted run an agent by now, by a better right."""
+        copies = [
+            copy
+            for copy in self.feed.whereabouts.copies(record.name)
+            if copy.node != self.own and self.feed.whereabouts.is_live(copy.node)
+        ]
+        own_rank = (record.revision, record.epoch, self.own)
+        better = [copy for copy in copies if copy.rank > own_rank]
+        return bool(better) and len(better) >= leader(better).replicas
+
+
+@asynccontextmanager
+async def open_cluster(
+    settings: Settings,
+    node: Node,
+    ring: ClusterRing,
+    *,
+    files: TlsFiles | None,
+    tasks: asyncio.TaskGroup,
+) -> AsyncIterator[NodeCluster]:
+    """Connect a node to the others of its ring.
+
+    Args:
+        settings: Of the node.
+        node: Without agents so far.
+        ring: Open; it need not have found anybody.
+        files: This node's certificates; None where channels are plain.
+        tasks: Own what runs as long as the node.
+    """
+    own, loop = settings.node.name, asyncio.get_running_loop()
+    peers = PeerDirectory()
+    me = Self(node=own, epoch=ring.epoch, cluster=settings.cluster.label, version=node.version)
+    links = Links(me=me, peers=peers, pipeline=node.pipeline, files=files)
+    calls = PeerCalls(links.channel)
+    registry = Registry(
+        RegistryConfig(), Owner(own, ring.epoch), random=SystemRandom(), now=loop.time()
+    )
+    feed = RegistryFeed(
+        registry, links=links, pulls=calls, tasks=tasks, set_digest=ring.cluster.set_digest
+    )
+    nodes = NodeTable(own)
+    placing = Placing(
+        own,
+        nodes.views,
+        feed.whereabouts,
+        deployments=node.deployments,
+        definitions=DefinitionKeeper(node.store, calls),
+        handover=Handover(
+            reroute=functools.partial(_reroute, node), dismiss=node.supervisor.dismiss
+        ),
+        events=node.events,
+    )
+    expected = await node.store.node_number(_EXPECTED)
+    fleet = NodeFleet(
+        FleetParts(
+            own=own,
+            epoch=ring.epoch,
+            labels=settings.cluster.own_labels(),
+            handlers=settings.python.allow,
+            nodes=nodes,
+            feed=feed,
+            links=links,
+            partition=Partition(
+                PartitionConfig(expect=settings.cluster.expect),
+                expected_count=expected,
+                now=loop.time(),
+            ),
+            placing=placing,
+            roster=node.roster,
+            deployments=node.deployments,
+            clock=node.clock,
+            events=node.events,
+            keep_expected=functools.partial(_keep_expected, tasks, node.store),
+        )
+    )
+    links.on_registry, links.on_link = fleet.said, fleet.linked
+    has_peers = bool(settings.cluster.peers) or (settings.node.data_dir / PEERS_FILE).exists()
+    if not has_peers:
+        feed.joined()
+    members = MembershipFeed(own, peers=peers, fleet=fleet, feed=feed)
+    chores = [
+        *links.start(tasks),
+        tasks.create_task(_relay(ring.cluster, members, feed), name="cluster-members"),
+        tasks.create_task(fleet.pulse(), name="cluster-pulse"),
+        tasks.create_task(placing.run(), name="cluster-placing"),
+        tasks.create_task(placing.keep_definitions(), name="cluster-definitions"),
+    ]
+    elsewhere = RegistryElsewhere(own, feed, links, sees_all=lambda: fleet.sees_all)
+    try:
+        yield NodeCluster(
+            fleet=fleet,
+            links=links,
+            elsewhere=elsewhere,
+            feed=feed,
+            store=node.store,
+            ring=ring,
+            own=own,
+            has_peers=has_peers,
+        )
+    finally:
+        for chore in chores:
+            chore.cancel()
+        fleet.close()
+        feed.close()
+        await links.close()
+
+
+@asynccontextmanager
+async def join_cluster(
+    settings: Settings,
+    node: Node,
+    ring: ClusterRing | None,
+    *,
+    files: TlsFiles | None,
+    tasks: asyncio.TaskGroup,
+) -> AsyncIterator[Node]:
+    """Seat a node's agents, those that others have not taken over meanwhile.
+
+    Yields:
+        The node, connected to the others where it is in a ring.
+    """
+    if ring is None:
+        await node.deployments.restore()
+        yield node
+        return
+    chores = ring.start(tasks, node.events)
+    try:
+        async with open_cluster(settings, node, ring, files=files, tasks=tasks) as cluster:
+            if any(record.is_here for record in await node.store.agents()):
+                await cluster.hear()
+            await node.deployments.restore(cluster.has_moved)
+            yield replace(
+                node,
+                cluster=cluster,
+                components=lambda: {**node.components(), "cluster": cluster.state},
+            )
+    finally:
+        for chore in chores:
+            chore.cancel()
+
+
+async def _relay(cluster: Cluster, members: MembershipFeed, feed: RegistryFeed) -> None:
+    """Carry the ring's events on until it ends; read the whole table where some were lost."""
+    with cluster.subscribe() as subscription:
+        members.catch_up(cluster.members())
+        dropped_count = 0
+        async for event in subscription:
+            if subscription.dropped_count != dropped_count:
+                dropped_count = subscription.dropped_count
+                members.catch_up(cluster.members())
+            members.follow(event)
+            if len(cluster.live_members()) > 1:
+                feed.joined()
+
+
+def _keep_expected(tasks: asyncio.TaskGroup, store: Store, count: int) -> None:
+    tasks.create_task(_put_expected(store, count), name="keep-expected")
+
+
+async def _put_expected(store: Store, count: int) -> None:
+    try:
+        await store.put_node_number(_EXPECTED, count)
+    except CaxtonError as problem:
+        _log.error("that %d nodes are expected is not on disk: %s", count, problem)
+
+
+def _reroute(node: Node, envelopes: Collection[Envelope]) -> None:
+    """Send messages that were taken off a seat where their agent is by now."""
+    for envelope in envelopes:
+        if envelope.alarm is not None:
+            envelope.alarm.cancel()
+        envelope.phase = OVER
+        message = envelope.message
+        node.pipeline.recover(
+            StoredMessage(envelope.seq, message, DeliveryStatus.ACCEPTED, message.created_at)
+        )
