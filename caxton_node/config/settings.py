@@ -48,8 +48,8 @@ __all__ = [
     "LimitSettings",
     "LlmSettings",
     "LogSettings",
-    "NodeSettings",
     "MemorySettings",
+    "NodeSettings",
     "PythonSettings",
     "RetrySettings",
     "SecuritySettings",
@@ -235,6 +235,35 @@ class LlmSettings(_Section):
         return None if self.api_key is None else self.api_key.get_secret_value()
 
 
+class MemorySettings(_Section):
+    """`[memory]`: what agents remember beyond a conversation."""
+
+    is_enabled: Annotated[bool, Reads(Boolean())] = True
+    """Whether the node keeps a memory. Agents use it when their file says so."""
+    model: Annotated[str, Reads(Text(length_max=1_000))] = "all-MiniLM-L6-v2"
+    """What makes vectors of texts: the model that is installed with the server, a folder with
+    another one of BERT's kind (`model.safetensors`, `tokenizer.json`, `config.json`), or `none`
+    to find by words only. After a change, all vectors are made anew in the background."""
+    precision: Annotated[str, Reads(Choice(("int8", "fp32")))] = "int8"
+    """The model's numbers: eight bits take a quarter of the memory, `fp32` is the reference."""
+    exclude: Annotated[
+        tuple[str, ...],
+        Reads(ListOf(item=Expression(), count_max=100, name="a list of regular expressions")),
+    ] = ()
+    """What else is never stored: texts in which one of these regular expressions is found, in any
+    case of letters. Passwords, keys and numbers as long as those of cards are never stored."""
+    entities: Annotated[int, Reads(Integer(minimum=1, maximum=10_000_000))] = 100_000
+    """How many entities one agent, or one shared memory, may have. Beyond it, what was of no use
+    for the longest time is deleted; pinned memories stay."""
+    half_life_s: Annotated[float, Reads(Duration(minimum_s=60.0))] = 30 * _DAY_S
+    """After so long without use a memory counts half. What was merely said is deleted after
+    four times as long; what was concluded from it stays."""
+    consolidate_after_s: Annotated[float, Reads(Duration(minimum_s=1.0))] = 120.0
+    """A conversation in which nothing was said for so long has ended: facts are drawn from it."""
+    recall_tokens: Annotated[int, Reads(Integer(minimum=50, maximum=100_000))] = 800
+    """How much of a prompt memory may take, in tokens."""
+
+
 class ToolSettings(_Section):
     """`[tools]`: what the node's operator allows tools to reach."""
 
@@ -297,38 +326,10 @@ class Settings(_Section):
     http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()
     security: SecuritySettings = SecuritySettings()
-class MemorySettings(_Section):
-    """`[memory]`: what agents remember beyond a conversation."""
-
-    is_enabled: Annotated[bool, Reads(Boolean())] = True
-    """Whether the node keeps a memory. Agents use it when their file says so."""
-    model: Annotated[str, Reads(Text(length_max=1_000))] = "all-MiniLM-L6-v2"
-    """What makes vectors of texts: the model that is installed with the server, a folder with
-    another one of BERT's kind (`model.safetensors`, `tokenizer.json`, `config.json`), or `none`
-    to find by words only. After a change, all vectors are made anew in the background."""
-    precision: Annotated[str, Reads(Choice(("int8", "fp32")))] = "int8"
-    """The model's numbers: eight bits take a quarter of the memory, `fp32` is the reference."""
-    exclude: Annotated[
-        tuple[str, ...],
-        Reads(ListOf(item=Expression(), count_max=100, name="a list of regular expressions")),
-    ] = ()
-    """What else is never stored: texts in which one of these regular expressions is found, in any
-    case of letters. Passwords, keys and numbers as long as those of cards are never stored."""
-    entities: Annotated[int, Reads(Integer(minimum=1, maximum=10_000_000))] = 100_000
-    """How many entities one agent, or one shared memory, may have. Beyond it, what was of no use
-    for the longest time is deleted; pinned memories stay."""
-    half_life_s: Annotated[float, Reads(Duration(minimum_s=60.0))] = 30 * _DAY_S
-    """After so long without use a memory counts half. What was merely said is deleted after
-    four times as long; what was concluded from it stays."""
-    consolidate_after_s: Annotated[float, Reads(Duration(minimum_s=1.0))] = 120.0
-    """A conversation in which nothing was said for so long has ended: facts are drawn from it."""
-    recall_tokens: Annotated[int, Reads(Integer(minimum=50, maximum=100_000))] = 800
-    """How much of a prompt memory may take, in tokens."""
-
-
     cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
     llm: LlmSettings = LlmSettings()
+    memory: MemorySettings = MemorySettings()
     tools: ToolSettings = ToolSettings()
     agents: AgentSettings = AgentSettings()
     python: PythonSettings = PythonSettings()
@@ -374,4 +375,3 @@ def all_settings() -> Iterator[Setting]:
                 else None,
                 doc=" ".join((leaf.description or "").split()),
             )
-    memory: MemorySettings = MemorySettings()
