@@ -9,6 +9,7 @@ from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.message import Message
 
 __all__ = [
+    "AWAY",
     "JOURNALING",
     "OVER",
     "RETRYING",
@@ -32,6 +33,8 @@ RETRYING: Final = 3
 """Between two attempts; its conversation stays closed."""
 OVER: Final = 4
 """Settled, or about to be."""
+AWAY: Final = 5
+"""On its way to another node, or in that node's hands."""
 
 
 class Envelope(msgspec.Struct, eq=False):
@@ -51,6 +54,14 @@ class Envelope(msgspec.Struct, eq=False):
     """Accepted before a restart, or a dead letter tried again: its turn may have begun then."""
     alarm: Any = None
     """The timer of its `reply_by`; cancelled when it is over."""
+    is_doubtful: bool = False
+    """Another node may have had it before: whoever gets it looks into its journal first."""
+    is_tracked: bool = False
+    """Another node knows of it: see `InFlight`."""
+    origin: Any = None
+    """Who waits for its end: (`Origin`, its number there, the next or None), or None."""
+    parcel: Any = None
+    """What travels, while it is away."""
 
     @property
     def is_over(self) -> bool:

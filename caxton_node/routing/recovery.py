@@ -58,9 +58,12 @@ def after_restart(
     message: Message, directory: Directory, elsewhere: Elsewhere = _NOWHERE, *, turn: int
 ) -> Recovery:
     """Decide what becomes of a message without an end."""
-    if is_ask(message.in_reply_to):
-        return LookedUp()
+    is_answer_to_turn = is_ask(message.in_reply_to)
     match route(message, directory, elsewhere, turn=turn):
+        case Deliver(inbox) if not is_answer_to_turn or inbox is not directory.inbox(inbox.agent):
+            return TryAgain(inbox)
+        case _ if is_answer_to_turn:
+            return LookedUp()
         case Deliver(inbox):
             return TryAgain(inbox)
         case Await():

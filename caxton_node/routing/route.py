@@ -93,7 +93,8 @@ def route(
     if inbox is not None:
         return Deliver(inbox)
     if message.in_reply_to is not None:
-        return HandToClient(message.receiver)
+        home = None if message.home is None else elsewhere.client(message.home)
+        return HandToClient(message.receiver) if home is None else Deliver(home)
     known = [*(inbox.agent for inbox in directory.inboxes()), *elsewhere.names()]
     return _nobody(
         message,

@@ -1,0 +1,79 @@
+"""Messages whose agent is nowhere now: an inbox of their own, until somebody can take them.
+
+An accepted message is not given up because a node died or cannot be seen. It waits here, in order,
+and takes its way anew whenever the picture of who is where changes.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from caxton_node.domain.agent import PermissionSettings
+from caxton_node.routing.envelope import WAITING, Envelope
+
+__all__ = ["UNPLACED_MAX", "Unplaced"]
+
+UNPLACED_MAX: Final = 20_000
+"""Messages that wait. One more from a client is refused; what was promised is kept all the same."""
+
+
+class Unplaced:
+    """Takes messages for nobody. Implements `Inbox`.
+
+    Args:
+        on_cancel: Acts on a `cancel`.
+    """
+
+    agent: Final = ""
+    permissions: Final = PermissionSettings()
+    is_running: Final = False
+
+    def __init__(self, on_cancel: Callable[["Unplaced", Envelope], None]) -> None:
+        self._on_cancel = on_cancel
+        self._waiting: dict[int, Envelope] = {}
+        self._reserved = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def load(self) -> int:
+        """Messages that wait."""
+        return len(self._waiting)
+
+    def reserve(self, is_forced: bool = False, /) -> bool:
+        """Keep a slot for a message that is being journaled."""
+        if not is_forced and self._reserved + len(self._waiting) >= UNPLACED_MAX:
+            return False
+        self._reserved += 1
+        return True
+
+    def unreserve(self) -> None:
+        """Give a slot back."""
+        assert self._reserved, "only a reserved slot can be given back"
+        self._reserved -= 1
+
+    def put(self, envelope: Envelope) -> None:
+        """Take a message for which a slot is reserved."""
+        self.unreserve()
+        envelope.phase = WAITING
+        self._waiting[id(envelope)] = envelope
+
+    def discard(self, envelope: Envelope) -> None:
+        """Let go of a message that ends here."""
+        del self._waiting[id(envelope)]
+
+    def interrupt(self, envelope: Envelope) -> None:
+        """Take a `cancel`: it calls off what waits here."""
+        self._on_cancel(self, envelope)
+
+    def waiting(self, conversation_id: str) -> list[Envelope]:
+        """Return what waits in a conversation."""
+        return [
+            one for one in self._waiting.values() if one.message.conversation_id == conversation_id
+        ]
+
+    def take_all(self) -> list[Envelope]:
+        """Return, and let go of, all that waits, in order of acceptance."""
+        taken = sorted(self._waiting.values(), key=lambda envelope: envelope.seq)
+        self._waiting.clear()
+        return taken
