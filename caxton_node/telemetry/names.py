@@ -85,6 +85,7 @@ EVENTS: Final[dict[str, str]] = {
     "message.dead": "A message was given up; it is among the dead letters.",
     "message.expired": "`reply_by` passed before the turn was done.",
     "message.cancelled": "A message was called off.",
+    "turn.recall": "Memory was searched, and something is known.",
     "turn.model_call": "A turn calls a model.",
     "turn.delta": "A piece of a model's text, as it arrives.",
     "turn.tool_call": "A turn calls a tool.",
@@ -112,4 +113,3 @@ LOG_FIELDS: Final[dict[str, str]] = {
     "node": "The node's name.",
 }
 """Field of a log line in JSON → what it holds."""
-    "turn.recall": "Memory was searched, and something is known.",
