@@ -122,6 +122,10 @@ class Side(Protocol):
         """Return what was noticed since the last call."""
         ...
 
+    async def exchange(self, index: int, other: int) -> None:
+        """Let two members exchange tables as each does once in an interval."""
+        ...
+
     async def usage(self) -> tuple[float, float, float]:
         """Return the seconds of CPU used, and the bytes sent in datagrams and streams."""
         ...
@@ -259,6 +263,11 @@ class Ours:
         packets = self._silent.enter_context(socket.socket(type=socket.SOCK_DGRAM))
         packets.bind(address)
 
+    async def exchange(self, index: int, other: int) -> None:
+        machine, driver = self.members[index]._live
+        machine._syncer.dial_table(self.members[other].address, squeezes=True)
+        driver.settle()
+
     async def take_notices(self) -> list[Notice]:
         taken = self._notices[:]
         self._notices.clear()
@@ -311,6 +320,10 @@ class Theirs:
 
     async def begin(self, index: int, command: str, *arguments: str) -> None:
         await self._ask("begin", str(index), command, *arguments)
+
+    async def exchange(self, index: int, other: int) -> None:
+        # Joining once more is the same exchange.
+        await self.begin(index, "join", self._addresses[other])
 
     async def take_notices(self) -> list[Notice]:
         return [Notice(**row) for row in await self._ask("events", "0") or ()]
@@ -440,14 +453,11 @@ class Bench:
         self.samples.add(TOTAL, datagrams_per_s + exchange_bytes / exchange_interval_s(self.size))
 
     async def exchange_bytes(self) -> float:
-        """Return how many bytes an exchange of tables takes, both ways together.
-
-        A member that joins once more exchanges tables, as each does once in an interval.
-        """
+        """Return how many bytes an exchange of tables takes, both ways together."""
         weights = []
         for _ in range(EXCHANGE_COUNT):
             before = (await self.side.usage())[2]
-            await self.side.begin(1, "join", self.side.addresses[0])
+            await self.side.exchange(1, 0)
             await asyncio.sleep(EXCHANGE_S)
             weights.append((await self.side.usage())[2] - before)
         return min(weight for weight in weights if weight)

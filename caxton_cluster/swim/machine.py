@@ -223,8 +223,10 @@ class Machine:
 
     def _fire(self, timer: Timer, now: float) -> None:  # noqa: C901 - one arm a timer
         match timer:
-            case ProbeDue() | SyncDue() | EarlySyncDue() | RejoinDue() if self.beliefs.is_leaving:
-                pass  # who leaves starts nothing new
+            case ProbeDue() | SyncDue() | EarlySyncDue() | RejoinDue() | SuspicionOver() if (
+                self.beliefs.is_leaving
+            ):
+                pass  # who leaves starts nothing new, and no longer hears those who object
             case ProbeDue():
                 self._prober.begin(now)
             case AckOverdue(sequence):

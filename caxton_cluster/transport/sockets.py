@@ -57,11 +57,15 @@ class Inbox(asyncio.DatagramProtocol):
         if timeout_s is not None and timeout_s <= 0:
             await asyncio.sleep(0)
             return
+        # An alarm that rings the same bell, not a deadline that cancels: it mostly runs out.
+        alarm = None
+        if timeout_s is not None:
+            alarm = asyncio.get_running_loop().call_later(timeout_s, self._bell.set)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._bell.wait()
-        except TimeoutError:
-            return
+            await self._bell.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
     def take(self, count_max: int) -> list[tuple[bytes, Address]]:
         """Return up to `count_max` datagrams, the oldest first."""

@@ -831,6 +831,16 @@ def test_leaving_an_empty_ring_finishes_at_once(bench):
     assert [type(event) for event in bench.events()] == [LeaveFinished]
 
 
+def test_who_leaves_buries_nobody(bench):
+    bench.know(a=A, b=B)
+    bench.hear(Suspect(5, "a", "b"))
+    bench.machine.leave(bench.now)
+
+    bench.run_until(bench.now + 60)
+
+    assert not [event for event in bench.events() if isinstance(event, MemberFailed)]
+
+
 def test_who_leaves_does_not_object(bench):
     bench.know(a=A)
     bench.machine.leave(0.0)
