@@ -444,12 +444,15 @@ class Acceptance(_message.Message):
     ROUTED_TO_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
+    IS_DUPLICATE_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """Identifier of the message: the caller's, or the one that the server made."""
     conversation_id: _builtins.str
     """Conversation of the message: the caller's, or the one that the server opened."""
     status: Global___DeliveryStatus.ValueType
     """Accepted; or a later status where the message had been sent before."""
+    is_duplicate: _builtins.bool
+    """Whether it had been sent before under this identifier. Nothing was sent now."""
     @_builtins.property
     def routed_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who gets it, as far as is decided at acceptance; several for a broadcast."""
@@ -466,10 +469,11 @@ class Acceptance(_message.Message):
         routed_to: _abc.Iterable[_builtins.str] | None = ...,
         status: Global___DeliveryStatus.ValueType = ...,
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
+        is_duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "conversation_id", b"conversation_id", "message_id", b"message_id", "routed_to", b"routed_to", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "conversation_id", b"conversation_id", "is_duplicate", b"is_duplicate", "message_id", b"message_id", "routed_to", b"routed_to", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -875,7 +879,7 @@ class MessagesConverseRequest(_message.Message):
     SEND_FIELD_NUMBER: _builtins.int
     DONE_THROUGH_FIELD_NUMBER: _builtins.int
     done_through: _builtins.int
-    """Number of the last delivery that the client is done with; those up to it are settled."""
+    """Number of the last delivery that the client is done with: they make room in the window."""
     @_builtins.property
     def open(self) -> Global___ConverseOpen:
         """Who is speaking."""
@@ -1045,7 +1049,7 @@ Global___ConverseOutcome: _TypeAlias = ConverseOutcome  # noqa: Y015
 
 @_typing.final
 class ConverseDelivery(_message.Message):
-    """A message for the client. It comes again, on a later stream, until the client is done with it."""
+    """A message for the client."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1079,23 +1083,19 @@ class MessagesListDeadLettersRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    AGENT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many at most, 1 to 200; 0 for the server's default of 50."""
     page_token: _builtins.str
     """The next_page_token of the page before; empty for the first."""
-    agent: _builtins.str
-    """Only those for this agent; empty for all."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -125,7 +125,8 @@ class MessagesServicer:
 
     def Converse(self, request_iterator, context):
         """Talks as a client of its own: messages out, acceptances and answers in, on one stream. What
-        arrives while the client is away waits for it.
+        arrives while the client is away, or has its window full, is not delivered here; it can be
+        read in its conversation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,8 @@ class MessagesStub:
     """
     Converse: _grpc.StreamStreamMultiCallable[_messages_pb2.MessagesConverseRequest, _messages_pb2.MessagesConverseResponse]
     """Talks as a client of its own: messages out, acceptances and answers in, on one stream. What
-    arrives while the client is away waits for it.
+    arrives while the client is away, or has its window full, is not delivered here; it can be
+    read in its conversation.
     """
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_messages_pb2.MessagesListDeadLettersRequest, _messages_pb2.MessagesListDeadLettersResponse]
     """Lists messages that were given up, the newest first."""
@@ -86,7 +87,8 @@ class MessagesAsyncStub(MessagesStub):
     """
     Converse: _aio.StreamStreamMultiCallable[_messages_pb2.MessagesConverseRequest, _messages_pb2.MessagesConverseResponse]  # type: ignore[assignment]
     """Talks as a client of its own: messages out, acceptances and answers in, on one stream. What
-    arrives while the client is away waits for it.
+    arrives while the client is away, or has its window full, is not delivered here; it can be
+    read in its conversation.
     """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_messages_pb2.MessagesListDeadLettersRequest, _messages_pb2.MessagesListDeadLettersResponse]  # type: ignore[assignment]
     """Lists messages that were given up, the newest first."""
@@ -149,7 +151,8 @@ class MessagesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_messages_pb2.MessagesConverseResponse], _abc.AsyncIterator[_messages_pb2.MessagesConverseResponse]]:
         """Talks as a client of its own: messages out, acceptances and answers in, on one stream. What
-        arrives while the client is away waits for it.
+        arrives while the client is away, or has its window full, is not delivered here; it can be
+        read in its conversation.
         """
 
     @_abc_1.abstractmethod

@@ -4,7 +4,7 @@ What REST reads from a request line and headers comes here as an `Ask`; the rest
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -96,7 +96,7 @@ def _json(value: BaseModel) -> bytes:
     return text
 
 
-async def _told(events: AsyncIterator[StreamEvent | None]) -> AsyncIterator[Told | None]:
+async def _told(events: AsyncIterator[StreamEvent | None]) -> AsyncGenerator[Told | None]:
     async with aclosing(events):  # type: ignore[type-var]  # every stream is a generator
         async for event in events:
             yield None if event is None else Told(event.name, event.json(), event.number)

@@ -38,6 +38,7 @@ from caxton_node.api.types import (
     View,
 )
 from caxton_node.domain.capability import CAPABILITY_LENGTH_MAX
+from caxton_node.domain.client_input import METADATA_ENTRIES_MAX
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus, RoutingStrategy
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.message import Message, encode_content
@@ -125,7 +126,7 @@ class OutgoingMessage(Body):
     delivery: DeliveryMode = Field(default=DeliveryMode.AT_LEAST_ONCE, strict=False)
     reply_to: Party | None = Field(default=None, description="Who gets the answer instead.")
     encoding: Label | None = None
-    metadata: dict[str, Any] | None = Field(default=None, max_length=64)
+    metadata: dict[str, Any] | None = Field(default=None, max_length=METADATA_ENTRIES_MAX)
 
     def to_draft(self, node: Node, traceparent: str) -> Draft:
         """Return the message of the domain."""

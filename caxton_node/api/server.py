@@ -6,7 +6,7 @@ within its deadline, and one shape for whatever goes wrong.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -159,8 +159,8 @@ def _ask(http: web.Request, request: Request[Any, Any]) -> Ask:
     )
 
 
-async def _retold(events: AsyncIterator[Told | None]) -> AsyncIterator[StreamEvent | None]:
-    async with aclosing(events):  # type: ignore[type-var]  # every stream is a generator
+async def _retold(events: AsyncGenerator[Told | None]) -> AsyncIterator[StreamEvent | None]:
+    async with aclosing(events):
         async for told in events:
             yield None if told is None else StreamEvent(told.name, told.data, told.number)
 

@@ -10,6 +10,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from caxton_node.domain.client_input import (
+    CLIENT_ID,
+    CONVERSATION_ID,
+    LABEL_LENGTH_MAX,
+    NO_CONTROL,
+    PARTY_LENGTH_MAX,
+)
 from caxton_node.domain.performatives import Performative, parse_performative
 
 __all__ = [
@@ -35,8 +42,6 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,15}", re.ASCII)
 _INSTANT: Final = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )
-
-_NO_CONTROL: Final = r"^[^\u0000-\u001f\u007f]*$"
 
 
 class Body(BaseModel):
@@ -151,14 +156,11 @@ PerformativeField = Annotated[
     ),
 ]
 
-ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
-"""An id that a client chose, or under which it wants or gives an answer. `#` and `~` are kept for
-the ids that the server derives: under them a client could answer what an agent asked another."""
+ClientId = Annotated[str, Field(pattern=CLIENT_ID)]
 
-ConversationIdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,512}$")]
-"""Any conversation's id: a client's, or one that was derived from it."""
+ConversationIdText = Annotated[str, Field(pattern=CONVERSATION_ID)]
 
-Party = Annotated[str, Field(min_length=1, max_length=256, pattern=_NO_CONTROL)]
+Party = Annotated[str, Field(min_length=1, max_length=PARTY_LENGTH_MAX, pattern=NO_CONTROL)]
 """Who sends or receives."""
 
-Label = Annotated[str, Field(min_length=1, max_length=256, pattern=_NO_CONTROL)]
+Label = Annotated[str, Field(min_length=1, max_length=LABEL_LENGTH_MAX, pattern=NO_CONTROL)]

@@ -9,7 +9,7 @@ the client is told so by `unreachable`, as it would be by a node of its own that
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -69,9 +69,15 @@ class Tunnel:
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._tasks = tasks
+        self._watches: set[asyncio.Task[None]] = set()
         self._channel_of = channel_of
         self._peers = peers
         self._holder = holder
+
+    def close(self) -> None:
+        """Show nothing of other nodes any more."""
+        for watch in self._watches:
+            watch.cancel()
 
     def holder(self, agent: str) -> str | None:
         """Return the name of a live node that has an agent; None when no other has."""
@@ -179,6 +185,8 @@ class Tunnel:
                 is_open.set()
 
         relaying = self._tasks.create_task(relay(), name=f"watch {message_id}")
+        self._watches.add(relaying)
+        relaying.add_done_callback(self._watches.discard)
         try:
             if not await _in_time(is_open):
                 _log.info("%s is slow to show what it does; going on without", node)
@@ -204,7 +212,7 @@ def _show(told: Told, show: Callable[..., None]) -> None:
         show(told.name, **data)
 
 
-async def _events(parts: Any) -> AsyncIterator[Told | None]:
+async def _events(parts: Any) -> AsyncGenerator[Told | None]:
     try:
         async for part in parts:
             if part.WhichOneof("part") != "event":
@@ -314,9 +322,7 @@ async def _parts(answer: Whole | Going) -> AsyncIterator[peer_pb2.PeerCallRespon
         async for told in events:
             yield _event(told)
     finally:
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
+        await events.aclose()
 
 
 def _event(told: Told | None) -> peer_pb2.PeerCallResponse:

@@ -111,7 +111,7 @@ async def open_grpc(
         service.add_to(server)
         await health.set(service.name, HealthCheckResponse.SERVING)
     add_HealthServicer_to_server(health, server)
-    enable_server_reflection([*(one.name for one in services), *_STANDARD], server)
+    enable_server_reflection(sorted({one.name for one in services} | _STANDARD), server)
     bound = tuple(_listen(server, port) for port in ports)
     await server.start()
     try:

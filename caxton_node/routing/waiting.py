@@ -5,7 +5,7 @@ under what the answer will carry as `in_reply_to`. Bounded; a waiter always has 
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -33,6 +33,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._waiters: dict[tuple[str, str], list[_Waiter]] = {}
+        self._listeners: dict[str, list[Callable[[Message], bool]]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -71,11 +72,40 @@ class Answers:
                 del self._waiters[key]
             waiter.future.cancel()
 
+    @contextmanager
+    def listen(self, asker: str, offer: Callable[[Message], bool]) -> Iterator[None]:
+        """Offer every answer for a client to `offer` as long as the block lasts.
+
+        Args:
+            asker: Who gets the answers.
+            offer: Takes an answer, or returns False where it has no room for it.
+
+        Raises:
+            Unavailable: `node_busy`, when too many wait already.
+        """
+        if self._count >= WAITING_MAX:
+            raise Unavailable("node_busy", f"{WAITING_MAX:,} answers are being waited for")
+        self._listeners.setdefault(asker, []).append(offer)
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            listeners = self._listeners[asker]
+            listeners.remove(offer)
+            if not listeners:
+                del self._listeners[asker]
+
     def give(self, message: Message) -> bool:
         """Hand an answer to all who wait for it; False if nobody does (any more)."""
-        if message.in_reply_to is None or not self._waiters:
+        if message.in_reply_to is None:
             return False
         is_given = False
+        if self._listeners:
+            for offer in self._listeners.get(message.receiver, ()):
+                is_given |= offer(message)
+        if not self._waiters:
+            return is_given
         for waiter in self._waiters.get((message.receiver, message.in_reply_to), ()):
             is_meant = waiter.conversation_id in (None, message.conversation_id)
             if is_meant and not waiter.future.done():

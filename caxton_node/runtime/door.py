@@ -7,7 +7,7 @@ What concerns an agent of another node is asked there, through `Others`, and onl
 from another node is answered here or not at all.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -59,7 +59,7 @@ class Whole:
 class Going:
     """An answer that goes on. Whoever has it closes the iterator."""
 
-    events: AsyncIterator[Told | None]
+    events: AsyncGenerator[Told | None]
     """None is a sign of life."""
 
 
