@@ -7,7 +7,6 @@ message of an agent travels by it.
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -58,12 +57,15 @@ _STATES: Final[Mapping[MemberState, views.MemberState]] = {
 
 
 @asynccontextmanager
-async def open_ring(settings: Settings, *, version: str) -> AsyncIterator["ClusterRing | None"]:
+async def open_ring(
+    settings: Settings, *, version: str, epoch: int
+) -> AsyncIterator["ClusterRing | None"]:
     """Become a member where the settings ask for it, and leave at the end.
 
     Args:
         settings: Of the node.
         version: Of the program, for everyone to see.
+        epoch: Tells one life of the process from the next: what it said before is void.
 
     Raises:
         Rejected: `invalid_settings`: they cannot work together.
@@ -73,7 +75,7 @@ async def open_ring(settings: Settings, *, version: str) -> AsyncIterator["Clust
     if member is None:
         yield None
         return
-    ring = ClusterRing(member, settings.cluster.peers, version=version)
+    ring = ClusterRing(member, settings.cluster.peers, version=version, epoch=epoch)
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(ring.cluster)
@@ -128,11 +130,13 @@ class ClusterRing:
         member: Who and where the node is.
         peers: Whom to look for, as `host:port`; it may be nobody.
         version: Of the program.
+        epoch: Of this life of the process.
     """
 
-    def __init__(self, member: Membership, peers: Sequence[str], *, version: str) -> None:
-        # The epoch tells one life of the process from the next: what it said before is void.
-        epoch = time.time_ns() // 1_000_000
+    def __init__(
+        self, member: Membership, peers: Sequence[str], *, version: str, epoch: int
+    ) -> None:
+        self.epoch = epoch
         self._tags = {"role": ROLE, "version": version, "epoch": str(epoch)}
         self.cluster = Cluster(member, overlay=SerfOverlay)
         self._peers = tuple(peers)

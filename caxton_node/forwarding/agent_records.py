@@ -8,16 +8,17 @@ The registry ranks duplicates by (version, epoch). Its version is a claim's revi
 author's own version behind the `+`, which does not count: a rollback is newer than what it undoes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from caxton_cluster.registry import AgentRecord, Listing
+from caxton_cluster.registry.holding import spellings
 from caxton_node.domain.agent import AgentSpec, AgentState
 from caxton_node.domain.placement import ANYWHERE, PlacementRule, read_placement
 from caxton_node.runtime.claim import Claim
 from caxton_node.runtime.placement import Copy
 
-__all__ = ["author_version", "copy_of", "number_of", "record_of", "state_of"]
+__all__ = ["author_version", "copy_of", "distance_of", "number_of", "record_of", "state_of"]
 
 _WORD_LENGTH_MAX: Final = 64
 _LABEL_LENGTH_MAX: Final = 100
@@ -113,6 +114,16 @@ def _leading_number(version: str) -> int:
 def author_version(record: AgentRecord) -> str:
     """Return the version of the definition as its author counts."""
     return record.agent_version.partition("+")[2]
+
+
+def distance_of(offers: Sequence[str], capability: str) -> int:
+    """Return how far the nearest of an agent's offers is from what is asked for.
+
+    0 is what is asked for; one of the offers must answer it.
+    """
+    return min(
+        spellings(offer).index(capability) for offer in offers if capability in spellings(offer)
+    )
 
 
 def number_of(record: AgentRecord) -> int:

@@ -6,7 +6,7 @@ agents. Implements `caxton_node.runtime.fleet.Fleet` and `caxton_node.runtime.cl
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
 
@@ -16,6 +16,7 @@ from caxton_cluster.registry import load_bucket
 from caxton_node.domain.errors import Conflict, NotFound, Unavailable
 from caxton_node.forwarding.agent_records import (
     author_version,
+    distance_of,
     number_of,
     record_of,
     state_of,
@@ -354,15 +355,44 @@ class NodeFleet:
             link_round_trip_s=None if is_own else self._links.round_trip_s(name),
         )
 
-    def agents(self) -> Sequence[FleetAgent]:
-        """Return every agent on every live node, by name and node."""
+    def agent_names(self) -> Sequence[str]:
+        """Return the names of all agents on live nodes, sorted."""
+        whereabouts = self._feed.whereabouts
+        return sorted(
+            {
+                agent
+                for node in (self._own, *self._nodes.others())
+                if whereabouts.is_live(node)
+                for agent in whereabouts.agents_of(node)
+            }
+        )
+
+    def agents(self, names: Iterable[str]) -> Sequence[FleetAgent]:
+        """Return what live nodes tell of agents: by name in the order given, then by node."""
         whereabouts = self._feed.whereabouts
         return [
             self._agent(agent, copy)
-            for agent in sorted(whereabouts.agents())
+            for agent in names
             for copy in whereabouts.copies(agent)
             if whereabouts.is_live(copy.node)
         ]
+
+    def capabilities(self) -> Mapping[str, Sequence[str]]:
+        """Return every capability as offered, by name, with the agents that offer it."""
+        offered: dict[str, list[str]] = {}
+        for agent in self._feed.registry.lookup.agents():
+            for capability in agent.record.capabilities:
+                offered.setdefault(capability, []).append(agent.agent)
+        return dict(sorted(offered.items()))
+
+    def providers(self, capability: str) -> Sequence[tuple[FleetAgent, int]]:
+        """Return who answers a request for a capability, each with its distance, nearest first."""
+        names = [one.agent for one in self._feed.registry.lookup.providers(capability)]
+        found = [
+            (agent, distance_of(agent.capabilities, capability)) for agent in self.agents(names)
+        ]
+        found.sort(key=lambda one: (one[1], one[0].name, one[0].node))
+        return found
 
     def _agent(self, agent: str, copy: Copy) -> FleetAgent:
         listing = self._feed.whereabouts.listing(agent, copy.node)

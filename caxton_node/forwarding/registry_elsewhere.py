@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from caxton_cluster.registry import Listing
-from caxton_cluster.registry.holding import spellings
 from caxton_node.domain.message import Message
+from caxton_node.forwarding.agent_records import distance_of
 from caxton_node.forwarding.registry_feed import RegistryFeed
 from caxton_node.forwarding.remote_agent import RemoteAgent
 from caxton_node.routing.directory import Inbox
@@ -114,7 +114,7 @@ class RegistryElsewhere:
         found = self._offered.get(capability)
         if found is None:
             found = self._offered[capability] = [
-                (self._inbox_of(replica), _distance(replica, capability))
+                (self._inbox_of(replica), distance_of(replica.record.capabilities, capability))
                 for name in sorted({one.agent for one in self._lookup.providers(capability)})
                 for replica in self._elsewhere(name)
             ]
@@ -139,12 +139,3 @@ class RegistryElsewhere:
         if message.capability is not None:
             return self._whereabouts.was_offered(message.capability)
         return self._whereabouts.was_known(message.receiver)
-
-
-def _distance(listing: Listing, capability: str) -> int:
-    """Return how far the nearest offer of an agent is from what was asked for."""
-    return min(
-        spellings(offer).index(capability)
-        for offer in listing.record.capabilities
-        if capability in spellings(offer)
-    )

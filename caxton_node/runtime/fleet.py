@@ -4,7 +4,7 @@ Membership (`caxton_node.runtime.ring`) tells who seems to be alive. This tells 
 is where agents are moved, nodes drained, and the dead struck off.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -143,8 +143,20 @@ class Fleet(Protocol):
         """Return the live nodes, by name."""
         ...
 
-    def agents(self) -> Sequence[FleetAgent]:
-        """Return every agent on every live node, by name and node."""
+    def agent_names(self) -> Sequence[str]:
+        """Return the names of all agents on live nodes, sorted."""
+        ...
+
+    def agents(self, names: Iterable[str]) -> Sequence[FleetAgent]:
+        """Return what live nodes tell of agents: by name in the order given, then by node."""
+        ...
+
+    def capabilities(self) -> Mapping[str, Sequence[str]]:
+        """Return every capability as offered, by name, with the agents that offer it."""
+        ...
+
+    def providers(self, capability: str) -> Sequence[tuple[FleetAgent, int]]:
+        """Return who answers a request for a capability, each with its distance, nearest first."""
         ...
 
     def holders(self, agent: str) -> Sequence[str]:
