@@ -19,7 +19,6 @@ from caxton_cluster import Cluster
 from caxton_cluster.partition import Partition, PartitionConfig
 from caxton_cluster.registry import Owner, Registry, RegistryConfig
 from caxton_node.config import Settings
-from caxton_node.domain.delivery import DeliveryStatus
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.forwarding.definitions import DefinitionKeeper
 from caxton_node.forwarding.fleet import FleetParts, NodeFleet
@@ -33,11 +32,10 @@ from caxton_node.forwarding.placing import Placing
 from caxton_node.forwarding.registry_elsewhere import RegistryElsewhere
 from caxton_node.forwarding.registry_feed import RegistryFeed
 from caxton_node.ring import PEERS_FILE, ClusterRing
-from caxton_node.routing.envelope import OVER, Envelope
 from caxton_node.runtime.node import Node
 from caxton_node.runtime.placement import leader
 from caxton_node.security.tls_files import TlsFiles
-from caxton_node.store.protocol import AgentRecord, Store, StoredMessage
+from caxton_node.store.protocol import AgentRecord, Store
 
 __all__ = ["NodeCluster", "join_cluster", "next_epoch", "open_cluster"]
 
@@ -67,7 +65,6 @@ class NodeCluster:
 
     fleet: NodeFleet
     links: Links
-    elsewhere: RegistryElsewhere
     feed: RegistryFeed
     store: Store
     ring: ClusterRing
@@ -177,9 +174,7 @@ async def open_cluster(
         feed.whereabouts,
         deployments=node.deployments,
         definitions=DefinitionKeeper(node.store, calls),
-        handover=Handover(
-            reroute=functools.partial(_reroute, node), dismiss=node.supervisor.dismiss
-        ),
+        handover=Handover(reroute=node.pipeline.place_again, dismiss=node.supervisor.dismiss),
         events=node.events,
     )
     expected = await node.store.node_number(_EXPECTED)
@@ -217,12 +212,11 @@ async def open_cluster(
         tasks.create_task(placing.run(), name="cluster-placing"),
         tasks.create_task(placing.keep_definitions(), name="cluster-definitions"),
     ]
-    elsewhere = RegistryElsewhere(own, feed, links, sees_all=lambda: fleet.sees_all)
+    node.pipeline.elsewhere = RegistryElsewhere(own, feed, links, sees_all=lambda: fleet.sees_all)
     try:
         yield NodeCluster(
             fleet=fleet,
             links=links,
-            elsewhere=elsewhere,
             feed=feed,
             store=node.store,
             ring=ring,
@@ -294,15 +288,3 @@ async def _put_expected(store: Store, count: int) -> None:
         await store.put_node_number(_EXPECTED, count)
     except CaxtonError as problem:
         _log.error("that %d nodes are expected is not on disk: %s", count, problem)
-
-
-def _reroute(node: Node, envelopes: Collection[Envelope]) -> None:
-    """Send messages that were taken off a seat where their agent is by now."""
-    for envelope in envelopes:
-        if envelope.alarm is not None:
-            envelope.alarm.cancel()
-        envelope.phase = OVER
-        message = envelope.message
-        node.pipeline.recover(
-            StoredMessage(envelope.seq, message, DeliveryStatus.ACCEPTED, message.created_at)
-        )

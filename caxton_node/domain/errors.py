@@ -90,6 +90,7 @@ ERRORS: Final[dict[str, ErrorKind]] = {
     "agent_not_found": ErrorKind("No such agent", 404, "NOT_FOUND", 3, "mend"),
     "version_not_found": ErrorKind("No such version", 404, "NOT_FOUND", 3, "mend"),
     "message_not_found": ErrorKind("No such message", 404, "NOT_FOUND", 3, "mend"),
+    "node_not_found": ErrorKind("No such node", 404, "NOT_FOUND", 3, "mend"),
     "key_not_found": ErrorKind("No such key", 404, "NOT_FOUND", 3, "mend"),
     "memory_not_found": ErrorKind("Nothing such is remembered", 404, "NOT_FOUND", 3, "mend"),
     "conversation_not_found": ErrorKind("No such conversation", 404, "NOT_FOUND", 3, "mend"),
