@@ -93,17 +93,17 @@ def act_named(act: str) -> Performative:
     return found
 
 
+_INFORM: Final = Performative.INFORM
+_POSITIVE_REPLIES: Final = {
+    Performative.CFP: Performative.PROPOSE,
+    Performative.PROPOSE: Performative.ACCEPT_PROPOSAL,
+    Performative.SUBSCRIBE: Performative.AGREE,
+}
+
+
 def positive_reply(act: Performative) -> Performative:
     """Return the act of an answer that says yes to `act`, when the agent names none itself."""
-    match act:
-        case Performative.CFP:
-            return Performative.PROPOSE
-        case Performative.PROPOSE:
-            return Performative.ACCEPT_PROPOSAL
-        case Performative.SUBSCRIBE:
-            return Performative.AGREE
-        case _:
-            return Performative.INFORM
+    return _POSITIVE_REPLIES.get(act, _INFORM)
 
 
 def reply_act(asked: Performative, wanted: Performative | None) -> Performative:

@@ -37,14 +37,14 @@ def validate(message: Message, *, now_ms: int) -> None:
     # The common case is a handful of comparisons; the sentences are built only when needed.
     if (
         message.sender
-        and (not message.receiver) is not (not message.capability)
+        and message.receiver
         and len(message.sender) <= FIELD_LENGTH_MAX
         and len(message.receiver) <= FIELD_LENGTH_MAX
         and len(message.content) <= CONTENT_BYTES_MAX
         and message.id
         and message.conversation_id
         and message.capability is None
-        and not message.receiver.startswith(TOPIC_PREFIX)
+        and ":" not in message.receiver  # a topic, perhaps: the rules below look closer
         and len(message.id) <= FIELD_LENGTH_MAX
         and len(message.conversation_id) <= FIELD_LENGTH_MAX
         and message.metadata is None

@@ -102,16 +102,13 @@ def is_same(one: Message, other: Message) -> bool:
     )
 
 
-class Context:
+class Context(msgspec.Struct, eq=False):
     """One turn, seen from the agent. Implements `TurnContext`."""
 
-    __slots__ = ("_count", "_speech", "_turn", "agent")
-
-    def __init__(self, agent: str, turn: RunningTurn, speech: Speech) -> None:
-        self.agent = agent
-        self._turn = turn
-        self._speech = speech
-        self._count = 0
+    agent: str
+    _turn: RunningTurn
+    _speech: Speech
+    _count: int = 0
 
     @property
     def message(self) -> Message:

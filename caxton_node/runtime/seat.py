@@ -99,7 +99,7 @@ class Seat:
     """Whose messages it takes."""
     mailbox: Mailbox = field(init=False)
     reserve: Callable[[bool], bool] = field(init=False)
-    """Keeps a slot for a message that is being journaled: the mailbox's own, with nothing between."""
+    """Keeps a slot for a message that is being journaled: the mailbox's own, called directly."""
     unreserve: Callable[[], None] = field(init=False)
     """Gives a slot back."""
     crashes: CrashRecord = field(init=False)
@@ -207,19 +207,14 @@ class Seat:
         return envelope
 
     def note_arrival(self) -> None:
-        """Take note that a worker that was started is here and looks for itself."""
+        """Take note that a worker that was woken or started is here and looks for itself."""
         self._is_one_coming = False
 
-    async def sleep(self) -> None:
-        """Wait until there is something to do. Ended by `wake` or by the worker's owner."""
+    def sleeper(self) -> "asyncio.Future[None]":
+        """Return what a worker awaits that has nothing to do; `wake` and `wake_all` end it."""
         sleeper = asyncio.get_running_loop().create_future()
         self._sleepers.append(sleeper)
-        try:
-            await sleeper
-        finally:
-            self._is_one_coming = False
-            if sleeper in self._sleepers:
-                self._sleepers.remove(sleeper)
+        return sleeper
 
     @property
     def has_sleeper(self) -> bool:

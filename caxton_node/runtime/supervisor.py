@@ -78,23 +78,23 @@ class Supervisor:
         self._tasks.create_task(self._work(seat), name=f"worker of {seat.agent}")
 
     async def _work(self, seat: Seat) -> None:
-        seat.note_arrival()
+        task = asyncio.current_task()
+        assert task is not None, "workers are tasks"
         try:
             while True:
-                await self._take_turns(seat)
+                seat.note_arrival()
+                await self._take_turns(seat, task)
                 if seat.workers > seat.spec.limits.concurrency:
                     seat.wake()
                     return
                 if self._is_stopping or seat.is_dismissed or seat.has_sleeper:
                     return
-                await seat.sleep()
+                await seat.sleeper()
         finally:
             seat.workers -= 1
 
-    async def _take_turns(self, seat: Seat) -> None:
+    async def _take_turns(self, seat: Seat, task: asyncio.Task[None]) -> None:
         """Take one turn after the other until there is nothing to do for this worker."""
-        task = asyncio.current_task()
-        assert task is not None, "workers are tasks"
         in_a_row = 0
         while not (self._is_stopping or seat.is_dismissed):
             envelope = seat.next()
@@ -156,13 +156,8 @@ class Supervisor:
             self._close_if_idle(tenant)
         if self._is_stopping and not self.turns_under_way:
             self._all_done.set()
-        if isinstance(error, asyncio.CancelledError):
-            if turn.stop_reason is not None:
-                while turn.task.cancelling():
-                    turn.task.uncancel()
-            elif turn.task.cancelling():
-                raise error
-            # Otherwise the agent let a cancellation of its own out: that is a crash, not ours.
+        if error is not None:
+            _raise_if_the_worker_is_meant(turn, error)
         ended_ms = self._clock_ms()
         seat.counts.busy_ms += ended_ms - (envelope.started_at or ended_ms)
         seat.counts.last_activity_at = ended_ms
@@ -171,8 +166,11 @@ class Supervisor:
             if envelope.phase != OVER:
                 self._stop_turn(envelope, turn)
         elif error is None:
+            reply = None
             try:
-                reply = self._reply(seat, envelope.message, answer, ended_ms)
+                # Who is told, not asked, answers nothing: two that did would never stop.
+                if envelope.message.performative in ANSWERABLE:
+                    reply = self._reply(seat, envelope.message, answer, ended_ms)
             except CaxtonError as unusable:
                 self._fail(seat, envelope, unusable)
                 return
@@ -188,22 +186,23 @@ class Supervisor:
         # What this makes ready, the worker that calls takes next.
         seat.mailbox.release(envelope.message.conversation_id)
 
-    def _reply(self, seat: Seat, message: Message, answer: Any, now_ms: int) -> Message | None:
+    def _reply(self, seat: Seat, message: Message, answer: Any, now_ms: int) -> Message:
         """Build what is sent to whoever asked.
 
         Raises:
             Failed: `agent_failed`, when the answer cannot be sent.
         """
-        if message.performative not in ANSWERABLE:
-            # Told, not asked. Two agents that answered what they are told would never stop.
-            return None
-        reply = answer if isinstance(answer, Reply) else Reply(answer)
+        metadata = wanted = None
         try:
-            wanted = None if reply.performative is None else act_named(reply.performative)
+            if isinstance(answer, Reply):
+                if answer.performative is not None:
+                    wanted = act_named(answer.performative)
+                if answer.metadata:
+                    metadata = dict(answer.metadata)
+                    msgspec.msgpack.encode(metadata)
+                answer = answer.content
             act = reply_act(message.performative, wanted)
-            content = encode_content(reply.content)
-            metadata = dict(reply.metadata) if reply.metadata else None
-            msgspec.msgpack.encode(metadata)
+            content = encode_content(answer)
         except Exception as problem:
             raise Failed(
                 "agent_failed",
@@ -421,3 +420,19 @@ class Supervisor:
             await tenant.agent.close()
         except Exception:
             _log.exception("agent %s could not be closed", tenant.spec.name)
+
+
+def _raise_if_the_worker_is_meant(turn: RunningTurn, error: BaseException) -> None:
+    """Tell the end of a worker from the end of one turn.
+
+    Raises:
+        asyncio.CancelledError: It is the worker that was cancelled.
+    """
+    if not isinstance(error, asyncio.CancelledError):
+        return
+    if turn.stop_reason is not None:
+        while turn.task.cancelling():
+            turn.task.uncancel()
+    elif turn.task.cancelling():
+        raise error
+    # Otherwise the agent let a cancellation of its own out: that is a crash, not ours.

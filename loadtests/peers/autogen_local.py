@@ -28,15 +28,24 @@ class Number:
     value: int
 
 
-class Agent(RoutedAgent):
-    count = 0
+class Tally:
+    """Not kept in a class: to set an attribute of one makes Python forget what it learnt of it."""
 
     def __init__(self) -> None:
+        self.count = 0
+
+
+TALLY = Tally()
+
+
+class Agent(RoutedAgent):
+    def __init__(self) -> None:
         super().__init__("sink")
+        self.tally = TALLY
 
     @message_handler
     async def handle(self, message: Number, ctx: MessageContext) -> Number:
-        Agent.count += 1
+        self.tally.count += 1
         return message
 
 
@@ -60,7 +69,7 @@ async def main(scenario: str) -> None:
             for number in range(COUNT):
                 await runtime.publish_message(Number(number), topic)
             await runtime.stop_when_idle()
-    count = Agent.count
+    count = TALLY.count
     elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     if scenario != "one_way":
         await runtime.stop()
