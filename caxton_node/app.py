@@ -17,12 +17,14 @@ from typing import Final
 
 from caxton import __version__
 from caxton_node.config import LoadedSettings, Settings
+from caxton_node.config.live import LiveSettings
 from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.ids import boot_token, id_factory
 from caxton_node.llm.choose import ModelDefaults, choose_model
 from caxton_node.llm.openai_clients import OpenAiClients
 from caxton_node.llm.prices import Price, PriceTable
+from caxton_node.metadata import NodeMetadata, open_metadata, what_it_offers
 from caxton_node.node_memory import NodeMemory, open_memory
 from caxton_node.ring import ClusterRing, open_ring
 from caxton_node.routing.directory import Directory
@@ -86,6 +88,7 @@ async def open_node(
     *,
     environment: Mapping[str, str],
     store: Store | None = None,
+    live: LiveSettings | None = None,
 ) -> AsyncIterator[Node]:
     """Build a node, recover what it had accepted, and drain it at the end.
 
@@ -93,6 +96,7 @@ async def open_node(
         loaded: The settings in force.
         environment: What agent files may refer to as `${VAR}`.
         store: Another store than the one on disk.
+        live: Where settings change while it runs, for whoever else follows them.
 
     Raises:
         CaxtonError: A part cannot be built: the data directory, the store, a setting.
@@ -113,16 +117,23 @@ async def open_node(
         stack.push_async_callback(clients.close)
         # Closed before the rest, after the drain: the others see the node leave, not fail.
         ring = await stack.enter_async_context(open_ring(settings, version=__version__))
+        live = LiveSettings(loaded) if live is None else live
+        metadata = await stack.enter_async_context(
+            open_metadata(settings, live, now_ms=clock.now_ms)
+        )
         memory = await stack.enter_async_context(open_memory(settings, clock.now_ms))
         async with asyncio.TaskGroup() as tasks:
-            resources = _Resources(store, ToolRegistry(tools), clients, tasks, clock, ring, memory)
-            node = _connect(loaded, environment, resources)
+            resources = _Resources(
+                store, ToolRegistry(tools), clients, tasks, clock, ring, memory, metadata
+            )
+            node = _connect(live, environment, resources)
             await node.deployments.restore()
             await _recover(node)
             chores = [
                 tasks.create_task(node.supervisor.sweep()),
-                tasks.create_task(_forget_old(node, settings.limits.retention_s)),
+                tasks.create_task(_forget_old(node, live)),
             ]
+            chores += metadata.start(tasks, node.events, lambda: what_it_offers(node))
             chores += memory.start(tasks, node.roster)
             if ring is not None:
                 chores += ring.start(tasks, node.events)
@@ -147,14 +158,15 @@ class _Resources:
     clock: SystemClock
     ring: ClusterRing | None
     memory: NodeMemory
+    metadata: NodeMetadata
 
 
-def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: _Resources) -> Node:
+def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Resources) -> Node:
     """Connect routing, runtime and capabilities into a node."""
-    settings, store = loaded.settings, resources.store
+    settings, store = live.settings, resources.store
     clock = resources.clock
     counts, directory = Counts(), Directory()
-    speech = _speech(settings, store, clock, counts, directory)
+    speech = _speech(live, store, clock, counts, directory)
     supervisor = Supervisor(tasks=resources.tasks, speech=speech, counts=counts)
     roster = Roster(directory)
     parts = LlmParts(
@@ -191,27 +203,24 @@ def _connect(loaded: LoadedSettings, environment: Mapping[str, str], resources: 
         counts=counts,
         clock=clock,
         new_id=speech.new_id,
-        settings_in_force=loaded.sources,
+        settings_in_force=live.sources,
         ring=resources.ring,
         components=lambda: (
-            _components(store, roster, resources.ring) | {"memory": resources.memory.state}
+            _components(store, roster, resources.ring)
+            | {"memory": resources.memory.state}
+            | resources.metadata.components()
         ),
+        metadata=resources.metadata,
         memory=resources.memory.memory,
     )
 
 
 def _speech(
-    settings: Settings, store: Store, clock: SystemClock, counts: Counts, directory: Directory
+    live: LiveSettings, store: Store, clock: SystemClock, counts: Counts, directory: Directory
 ) -> Speech:
     """Build the pipeline and what speaks through it."""
     events, answers = Events(clock.now_ms), Answers()
     new_id = id_factory(boot_token(clock.now_ms(), SystemRandom()))
-    retry = RetrySettings(
-        attempts_max=settings.retry.attempts,
-        initial_s=settings.retry.initial_s,
-        factor=settings.retry.factor,
-        delay_max_s=settings.retry.max_s,
-    )
     jitter = Random()  # noqa: S311 - it spreads retries; nothing secret hangs on it
     pipeline = Pipeline(
         journal=Journal(store),
@@ -222,7 +231,7 @@ def _speech(
         new_id=new_id,
         clock=clock,
         after_failure=lambda error, attempts: after_failure(
-            error, attempts=attempts, settings=retry, random=jitter
+            error, attempts=attempts, settings=_retry(live.settings), random=jitter
         ),
     )
     return Speech(
@@ -232,6 +241,15 @@ def _speech(
         events=events,
         clock=clock,
         new_id=new_id,
+    )
+
+
+def _retry(settings: Settings) -> RetrySettings:
+    return RetrySettings(
+        attempts_max=settings.retry.attempts,
+        initial_s=settings.retry.initial_s,
+        factor=settings.retry.factor,
+        delay_max_s=settings.retry.max_s,
     )
 
 
@@ -327,11 +345,11 @@ async def forget_before(store: Store, before: int) -> int:
             return count
 
 
-async def _forget_old(node: Node, retention_s: float) -> None:
+async def _forget_old(node: Node, live: LiveSettings) -> None:
     """Delete settled messages older than the retention, for ever, every so often."""
     while True:
         await asyncio.sleep(JANITOR_EVERY_S)
-        before = node.clock.now_ms() - int(retention_s * 1000)
+        before = node.clock.now_ms() - int(live.settings.limits.retention_s * 1000)
         try:
             await forget_before(node.store, before)
         except CaxtonError as problem:

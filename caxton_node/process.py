@@ -19,11 +19,12 @@ from aiohttp import web
 from caxton_node.api.server import build_application, build_edge
 from caxton_node.app import open_node
 from caxton_node.config import LoadedSettings, Settings
+from caxton_node.config.live import CLUSTER_WIDE, LiveSettings
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.grpc_api.server import Port, open_grpc
 from caxton_node.sd_notify import notify
 from caxton_node.security.tls_files import TlsFiles
-from caxton_node.telemetry.logging import Logs, configure_logging
+from caxton_node.telemetry.logging import configure_logging
 
 __all__ = [
     "COLLECT_EVERY",
@@ -58,6 +59,7 @@ async def serve(
     environment: Mapping[str, str],
     on_ready: Callable[[str], None],
     stop: asyncio.Event,
+    live: LiveSettings | None = None,
 ) -> None:
     """Run a node with its edges until `stop` is set, then drain.
 
@@ -66,11 +68,12 @@ async def serve(
         environment: What agent files may refer to.
         on_ready: Told the node's URL once it answers.
         stop: Set it to stop.
+        live: Where settings change while it runs.
     """
     settings = loaded.settings
     files = open_certificates(settings)
     async with (
-        open_node(loaded, environment=environment) as node,
+        open_node(loaded, environment=environment, live=live) as node,
         open_grpc(
             grpc_ports(settings, files),
             [],
@@ -140,8 +143,8 @@ def run(loaded: LoadedSettings, reread: Callable[[], LoadedSettings] | None = No
 
     Args:
         loaded: The settings in force.
-        reread: Reads the settings again, on SIGHUP. Only `log.level` changes while a node runs;
-            what else differs is named in the log and waits for a restart.
+        reread: Reads the settings again, on SIGHUP. Only those that may change while a node runs
+            do, see `caxton_node.config.live`; the others wait for a restart.
 
     Returns:
         The exit code: 0 after a clean stop, 1 when the node could not start or broke.
@@ -155,10 +158,12 @@ def run(loaded: LoadedSettings, reread: Callable[[], LoadedSettings] | None = No
         node=settings.node.name,
         stream=sys.stderr,
     )
+    live = LiveSettings(loaded)
+    live.on_change(lambda changed: logs.set_level(changed.log.level))
     failures: list[BaseException] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_main(loaded, reload=functools.partial(_reload, logs, reread)))
+            runner.run(_main(loaded, live, reload=functools.partial(_reload, live, reread)))
     except* (CaxtonError, OSError) as problems:
         # What a person can mend is said in a sentence. Anything else is a bug and shows itself.
         failures.extend(_leaves(problems))
@@ -176,20 +181,23 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return leaves
 
 
-def _reload(logs: Logs, reread: Callable[[], LoadedSettings] | None) -> None:
+def _reload(live: LiveSettings, reread: Callable[[], LoadedSettings] | None) -> None:
     """Bring into force what can be changed while the node runs."""
     if reread is None:
         return
     try:
-        settings = reread().settings
+        live.reload(reread())
     except CaxtonError as problem:
         _log.error("the settings were not reloaded: %s", problem)
         return
-    logs.set_level(settings.log.level)
-    _log.warning("settings reloaded: log.level is %s; others need a restart", settings.log.level)
+    _log.warning(
+        "settings reloaded: log.level is %s; others than %s need a restart",
+        live.settings.log.level,
+        ", ".join(CLUSTER_WIDE),
+    )
 
 
-async def _main(loaded: LoadedSettings, *, reload: Callable[[], None]) -> None:
+async def _main(loaded: LoadedSettings, live: LiveSettings, *, reload: Callable[[], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reload)
@@ -200,4 +208,4 @@ async def _main(loaded: LoadedSettings, *, reload: Callable[[], None]) -> None:
         sys.stdout.write(f"caxton-node {loaded.settings.node.name} ready at {url}\n")
         sys.stdout.flush()
 
-    await serve(loaded, environment=os.environ, on_ready=on_ready, stop=stop)
+    await serve(loaded, environment=os.environ, on_ready=on_ready, stop=stop, live=live)

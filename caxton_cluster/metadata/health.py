@@ -23,6 +23,7 @@ class Health:
         self.state = StoreState(Connection.DEGRADED, "not reached yet", now_ms())
         self.losses_count = 0
         """How often it was connected and then was not."""
+        self._is_untold = True
         self._watchers: list[Callable[[StoreState], None]] = []
 
     def on_change(self, tell: Callable[[StoreState], None]) -> None:
@@ -39,11 +40,13 @@ class Health:
         if self.state.connection is Connection.CONNECTED:
             self.losses_count += 1
             self._become(StoreState(Connection.DEGRADED, reason, self._now_ms()))
+        elif self._is_untold:
+            self._become(StoreState(Connection.DEGRADED, reason, self.state.since_ms))
         elif self.state.reason != reason:
             # Still lost, for another reason: since when stays.
             self.state = StoreState(Connection.DEGRADED, reason, self.state.since_ms)
 
     def _become(self, state: StoreState) -> None:
-        self.state = state
+        self.state, self._is_untold = state, False
         for tell in self._watchers:
             tell(state)

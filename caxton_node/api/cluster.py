@@ -17,7 +17,7 @@ from caxton_node.api.table import (
     Request,
     Shape,
 )
-from caxton_node.api.types import Body, View
+from caxton_node.api.types import Body, Instant, View, instant
 from caxton_node.config.kinds import decode_key
 from caxton_node.domain.errors import Conflict
 from caxton_node.runtime.node import Node
@@ -75,6 +75,16 @@ class MemberTotals(View):
     left: int
 
 
+class MetadataStatus(View):
+    """Cluster metadata in etcd, which a cluster may also go without."""
+
+    state: Literal["off", "connected", "degraded"] = Field(
+        description="`off` where no etcd is configured."
+    )
+    reason: str = Field(description="Why it is degraded or off; empty while connected.")
+    since: Instant
+
+
 class ClusterStatus(View):
     """The ring, as the node that was asked sees it."""
 
@@ -90,6 +100,7 @@ class ClusterStatus(View):
     members: MemberTotals
     datagrams_dropped: int
     problems: list[str] = Field(description="What went wrong of late without stopping anything.")
+    metadata: MetadataStatus
 
 
 class Goodbye(View):
@@ -195,6 +206,14 @@ async def get_cluster_status(_: Request[NoQuery, None], node: Node) -> ClusterSt
         ),
         datagrams_dropped=0 if ring is None else ring.datagrams_dropped_count,
         problems=[] if ring is None else list(ring.problems),
+        metadata=_metadata_status(node),
+    )
+
+
+def _metadata_status(node: Node) -> MetadataStatus:
+    state = node.metadata.state
+    return MetadataStatus(
+        state=state.connection.value, reason=state.reason, since=instant(state.since_ms)
     )
 
 

@@ -1,6 +1,7 @@
 """Metrics in the text format of Prometheus."""
 
 import asyncio
+from dataclasses import asdict
 from typing import Final
 
 from caxton_node.api.table import Document, Endpoint, NoQuery, Request, Shape
@@ -50,6 +51,8 @@ def _snapshot(node: Node, loop_lag_s: float) -> NodeSnapshot:
         answers_awaited=len(node.answers),
         loop_lag_s=loop_lag_s,
         resident_bytes=resident_bytes(),
+        etcd_state=node.metadata.state.connection.value,
+        etcd=asdict(node.metadata.counts),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final, TextIO
 import click
 
 from caxton_node.cli.client import Client, connect, path_of
+from caxton_node.cli.cluster_metadata import config, locks
 from caxton_node.cli.command import Group
 from caxton_node.cli.follow import follow
 from caxton_node.cli.output import Output
@@ -20,6 +21,10 @@ KEY_LENGTH_MAX: Final = 100
 @click.group(cls=Group)
 def cluster() -> None:
     """See the ring of nodes and look after it."""
+
+
+cluster.add_command(locks)
+cluster.add_command(config)
 
 
 @cluster.command("members")
@@ -74,8 +79,16 @@ def status_facts(document: dict[str, Any]) -> list[tuple[str, object]]:
         ("Label", document["label"]),
         ("Members", f"{counted(totals['total'], 'node')} ({parts})"),
         ("Traffic", None if document["state"] == "off" else protection),
+        ("etcd", _metadata_text(document["metadata"])),
         ("Problems", "\n".join(document["problems"])),
     ]
+
+
+def _metadata_text(metadata: dict[str, Any]) -> str | None:
+    if metadata["state"] == "off":
+        return None
+    since = f"{metadata['state']} since {instant(metadata['since'])}"
+    return f"{since}: {metadata['reason']}" if metadata["reason"] else since
 
 
 def _ring_text(document: dict[str, Any]) -> str:

@@ -20,6 +20,8 @@ FLAGS: Final[Mapping[str, str]] = {
     "--peers": "cluster.peers",
     "--gossip": "cluster.gossip",
     "--advertise": "cluster.advertise",
+    "--expect": "cluster.expect",
+    "--etcd": "etcd.endpoints",
     "--log-format": "log.format",
     "--log-level": "log.level",
 }
@@ -55,6 +57,12 @@ def node_options(*, with_log: bool) -> Callable[[Callable[..., Any]], Callable[.
                 "--advertise",
                 metavar="ADDRESS:PORT",
                 help="The address to tell the ring, where it is another one.",
+            ),
+            click.option(
+                "--expect", metavar="N", help="How many nodes the cluster has, to tell majorities."
+            ),
+            click.option(
+                "--etcd", metavar="URL,…", help="Members of an etcd for cluster metadata, if any."
             ),
             click.option(
                 "--log-format", type=click.Choice(["text", "json"]), help="How the log is written."

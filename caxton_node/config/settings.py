@@ -43,6 +43,7 @@ from caxton_node.documents.readers import (
 __all__ = [
     "AgentSettings",
     "ClusterSettings",
+    "EtcdSettings",
     "GrpcSettings",
     "HttpSettings",
     "LimitSettings",
@@ -82,6 +83,18 @@ _PEER: Final = Text(
         r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
     ),
     form='a host and a port, such as "10.0.0.7:7946" or "caxton.internal:7946"',
+)
+_ETCD_PREFIX: Final = Text(
+    length_max=200,
+    pattern=re.compile(r"/(?:[A-Za-z0-9][A-Za-z0-9._-]*/)+"),
+    form='a path that begins and ends with a slash, such as "/caxton/"',
+)
+_LABEL: Final = Text(
+    length_max=96,
+    pattern=re.compile(
+        r"(?!node=)[a-z][a-z0-9_-]{0,31}=[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+    ),
+    form='a key and a value, such as "zone=eu"',
 )
 _LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -190,6 +203,42 @@ class ClusterSettings(_Section):
         """Return the encryption keys, the one to send with first."""
         words = "" if self.key is None else self.key.get_secret_value()
         return tuple(map(decode_key, words.split()))
+
+
+class EtcdSettings(_Section):
+    """`[etcd]`: cluster metadata that all nodes agree on. Without it a cluster works, too.
+
+    All nodes of a cluster name the same etcd and the same prefix.
+    """
+
+    endpoints: Annotated[
+        tuple[str, ...],
+        Reads(ListOf(item=Url(), count_max=16, name="a list of addresses with ports")),
+    ] = ()
+    """Addresses of members, such as `http://10.0.0.1:2379` or `https://…`; all with the same
+    scheme. One is used at a time, the next one when it fails."""
+    prefix: Annotated[str, Reads(_ETCD_PREFIX)] = "/caxton/"
+    """All keys are below it, so that several clusters can share one etcd."""
+    user: Annotated[str | None, Reads(Text(length_max=200))] = None
+    """Where etcd asks for a name. It needs the right to read and write below `prefix`."""
+    password: Annotated[SecretStr | None, Reads(Secret())] = None
+    """Better not written here: use `password_file` with the path of a file that holds it."""
+    ca_file: Annotated[Path | None, Reads(File())] = None
+    """The certificates of the authorities that vouch for etcd, in PEM; the system's without it."""
+    cert_file: Annotated[Path | None, Reads(File())] = None
+    """A certificate for etcd to see, in PEM, where it asks for one."""
+    key_file: Annotated[Path | None, Reads(File())] = None
+    """The key of the certificate, in PEM."""
+    timeout_s: Annotated[float, Reads(Duration(minimum_s=0.1, maximum_s=60.0))] = 5.0
+    """What a call may take, with all its attempts."""
+    attempt_timeout_s: Annotated[float, Reads(Duration(minimum_s=0.1, maximum_s=60.0))] = 2.0
+    """What one attempt may take; then another member is asked."""
+    lease_ttl_s: Annotated[float, Reads(Duration(minimum_s=2.0, maximum_s=600.0))] = 15.0
+    """How long what this node says of itself in etcd outlives it."""
+
+    def secret(self) -> str:
+        """Return the password itself, for the one part that sends it."""
+        return "" if self.password is None else self.password.get_secret_value()
 
 
 class LogSettings(_Section):
@@ -327,6 +376,7 @@ class Settings(_Section):
     grpc: GrpcSettings = GrpcSettings()
     security: SecuritySettings = SecuritySettings()
     cluster: ClusterSettings = ClusterSettings()
+    etcd: EtcdSettings = EtcdSettings()
     log: LogSettings = LogSettings()
     llm: LlmSettings = LlmSettings()
     memory: MemorySettings = MemorySettings()

@@ -11,6 +11,7 @@ from caxton_node.routing.directory import Directory
 from caxton_node.routing.pipeline import Pipeline
 from caxton_node.routing.waiting import Answers
 from caxton_node.runtime.deployments import Deployments
+from caxton_node.runtime.metadata import Metadata
 from caxton_node.runtime.ring import Ring
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.supervisor import Supervisor
@@ -46,6 +47,8 @@ class Node:
     """Dotted key → value to show (secrets hidden) and where it came from."""
     ring: Ring | None
     """The nodes it knows of; None where it is in no ring."""
+    metadata: Metadata
+    """What all nodes agree on; it says so where there is no etcd."""
     components: Callable[[], Mapping[str, str]]
     """Name of a part → `ready`, `degraded: why` or `failed: why`."""
     memory: Memory | None

@@ -47,6 +47,7 @@ _OUTCOMES: Final = (
     "retried",
     "duplicate",
 )
+_ETCD_STATES: Final = ("off", "connected", "degraded")
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -66,6 +67,9 @@ class NodeSnapshot:
     answers_awaited: int
     loop_lag_s: float
     resident_bytes: int
+    etcd_state: str
+    etcd: Mapping[str, int]
+    """By name of the field in `MetadataCounts`."""
 
 
 class _Timer:
@@ -168,6 +172,20 @@ class _NodeCollector(Collector):
         yield _gauge("caxton_answers_awaited", {(): now.answers_awaited})
         yield _gauge("caxton_event_loop_lag_seconds", {(): now.loop_lag_s})
         yield _gauge("caxton_process_resident_memory_bytes", {(): now.resident_bytes})
+        yield from _etcd_metrics(now.etcd_state, now.etcd)
+
+
+def _etcd_metrics(state: str, counts: Mapping[str, int]) -> Iterator[Metric]:
+    yield _gauge("caxton_etcd_state", {(one,): int(one == state) for one in _ETCD_STATES})
+    yield _counter("caxton_etcd_calls_total", {(): counts["calls"]})
+    yield _counter("caxton_etcd_attempts_failed_total", {(): counts["failures"]})
+    yield _counter("caxton_etcd_losses_total", {(): counts["losses"]})
+    yield _counter(
+        "caxton_etcd_watch_resumptions_total",
+        {("resumed",): counts["watch_resumptions"], ("relisted",): counts["relistings"]},
+    )
+    yield _gauge("caxton_etcd_mirror_backlog", {(): counts["mirror_backlog"]})
+    yield _counter("caxton_etcd_mirror_refused_total", {(): counts["mirror_refused"]})
 
 
 def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:

@@ -64,6 +64,34 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric("caxton_process_resident_memory_bytes", "gauge", "Memory that the process holds."),
     Metric(
+        "caxton_etcd_state",
+        "gauge",
+        "1 for how cluster metadata does, 0 for the others: off, connected, degraded.",
+        ("state",),
+    ),
+    Metric("caxton_etcd_calls_total", "counter", "Calls of etcd."),
+    Metric(
+        "caxton_etcd_attempts_failed_total",
+        "counter",
+        "Attempts of calls that failed; another member may have answered.",
+    ),
+    Metric("caxton_etcd_losses_total", "counter", "How often etcd was there and then was not."),
+    Metric(
+        "caxton_etcd_watch_resumptions_total",
+        "counter",
+        "Watches that went on after their stream broke: resumed, or relisted where history was "
+        "compacted.",
+        ("how",),
+    ),
+    Metric(
+        "caxton_etcd_mirror_backlog",
+        "gauge",
+        "Keys that this node's copy in etcd does not have yet.",
+    ),
+    Metric(
+        "caxton_etcd_mirror_refused_total", "counter", "Keys that this node's copy has no room for."
+    ),
+    Metric(
         "caxton_http_requests_total",
         "counter",
         "HTTP requests by route template, method and status.",
@@ -102,6 +130,8 @@ EVENTS: Final[dict[str, str]] = {
     "member.recovered": "A node that was suspected objected.",
     "member.failed": "A node is held dead.",
     "member.left": "A node said goodbye to the ring.",
+    "metadata.state": "etcd was lost or found.",
+    "cluster.setting": "The whole cluster was told of a setting, or told no more.",
 }
 """Kind → what happened. Watched at `/api/v1/events`."""
 

@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import asdict
 
 import pytest
 
 from caxton_node.api.openapi import build_openapi, errors_of
 from caxton_node.api.routes import ENDPOINTS
 from caxton_node.domain.errors import ERRORS
+from caxton_node.runtime.metadata import MetadataCounts
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.metrics import HttpMetrics, NodeSnapshot, expose
 from caxton_node.telemetry.names import METRICS
@@ -76,11 +78,15 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
         answers_awaited=0,
         loop_lag_s=0.001,
         resident_bytes=10,
+        etcd_state="connected",
+        etcd=asdict(MetadataCounts(calls=3)),
     )
     text = expose(snapshot, http).decode()
     assert re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE) == [
         (metric.name, metric.kind) for metric in METRICS
     ]
     assert 'caxton_messages_total{outcome="accepted"} 7.0' in text
+    assert 'caxton_etcd_state{state="connected"} 1.0' in text
+    assert 'caxton_etcd_state{state="off"} 0.0' in text
     assert 'caxton_http_request_duration_seconds_bucket{le="0.005",route="/health"} 1.0' in text
     assert 'caxton_http_request_duration_seconds_count{route="/health"} 1.0' in text

@@ -37,6 +37,11 @@ STATUS = {
     "members": {"total": 2, "alive": 1, "suspect": 1, "dead": 0, "left": 0},
     "datagrams_dropped": 0,
     "problems": ["member x was refused: its versions"],
+    "metadata": {
+        "state": "degraded",
+        "reason": "nobody answers",
+        "since": "2026-01-31T10:00:00.000Z",
+    },
 }
 KEY = {"fingerprint": "9f86d081884c7d65", "is_in_use": True}
 

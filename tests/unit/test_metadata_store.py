@@ -400,6 +400,17 @@ def test_the_state_changes_when_the_store_is_lost_and_found_and_says_since_when(
     assert health.losses_count == 1
 
 
+def test_a_store_that_is_never_reached_says_so_once():
+    health = Health(lambda: 10)
+    told = []
+    health.on_change(told.append)
+    health.failed("refused")
+    health.failed("refused")
+    health.failed("no leader")
+    assert [state.reason for state in told] == ["refused"]
+    assert health.losses_count == 0
+
+
 # The store that is not.
 
 
