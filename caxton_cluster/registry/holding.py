@@ -189,8 +189,8 @@ class Holding:
         self.record_count = 0
         self.checksum = 0
         self.is_whole = True
-        """Whether this is what the owner had at `max_version`. In the middle of a pull it is not:
-        what was changed later is still to come, and not yet there in its earlier form."""
+        """Whether this is what the owner had at `max_version`. Between the parts of a change it is
+        not: what was changed later is still to come, and not there in its earlier form."""
 
     @property
     def owner(self) -> Owner:
@@ -329,11 +329,12 @@ class Holding:
             length = _ENTRY_SIZE_BYTES_MAX + len(entry.value or b"")
             if chunk and size_bytes + length > size_bytes_max:
                 through = chunk[-1].version
-                chunks.append(Delta(owner, after, through, collected, tuple(chunk)))
+                chunks.append(Delta(owner, after, through, collected, tuple(chunk), True))
                 after, chunk, size_bytes = through, [], 0
             chunk.append(entry)
             size_bytes += length
-        chunks.append(Delta(owner, after, self.max_version, collected, tuple(chunk)))
+        is_partial = not self.is_whole
+        chunks.append(Delta(owner, after, self.max_version, collected, tuple(chunk), is_partial))
         return chunks
 
 

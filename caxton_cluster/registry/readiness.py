@@ -54,8 +54,7 @@ class Readiness:
             return ()
         if not self._has_joined:
             return ("membership",)
-        heard_count = len(self._heard & live.keys())
-        silent_count = min(self._peer_count, len(live)) - heard_count
+        silent_count = min(self._peer_count, len(live)) - len(self._heard)
         if silent_count > 0:
             return (f"the digests of {silent_count} more peers",)
         behind = tuple(

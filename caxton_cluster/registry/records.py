@@ -144,6 +144,9 @@ class Delta(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """Tombstones up to here are forgotten: whoever is behind it must begin at 0."""
     entries: tuple[Entry, ...]
     """In order of version. Of several changes of a record the last is enough."""
+    is_partial: bool = False
+    """Whether others follow: who has applied this has not quite what the owner had at
+    `through_version`, because what was changed later is in what follows, and there only."""
 
 
 class OwnerDigest(msgspec.Struct, frozen=True, array_like=True, gc=False):

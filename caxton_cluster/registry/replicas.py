@@ -223,9 +223,6 @@ class Replicas:
             self.statistics.refused += 1
         elif target is holding:
             self._carry_out(judge(delta, holding), delta, records, holding, now)
-            if want is not None:
-                # In the middle of a pull a state is nobody's; a delta of the owner mends that.
-                holding.is_whole = False
         elif delta.after_version == target.max_version:
             _apply(target, delta, records)
         else:
@@ -269,7 +266,6 @@ class Replicas:
                     self._lookup.follow(change)
                     if holding.holder.is_visible and (event := event_of(change)) is not None:
                         self._events.append(event)
-                holding.is_whole = True
                 self._repair.reached(delta.owner.node, holding.max_version)
             case _:
                 assert_never(verdict)
@@ -290,16 +286,15 @@ class Replicas:
             is_complete = holding.collected_version <= shadow.max_version
             if is_complete:
                 self._swap(holding, shadow)
-                holding = shadow
-        if is_complete and holding.max_version > want.pull.after_version:
-            holding.is_whole = True
         self._repair.ended(want, self.version_of(want.owner), now, is_complete=is_complete)
 
     def _swap(self, before: Holding, after: Holding) -> None:
         """Put a state that was built aside in the place of the one in use."""
         for entry in before.since(after.max_version):
             after.write(entry, None if entry.value is None else unpack_record(entry.value))
-        after.max_version = max(after.max_version, before.max_version)
+        if before.max_version > after.max_version:
+            after.max_version = before.max_version
+            after.is_whole = before.is_whole
         is_visible = before.holder.is_visible
         after.holder.is_suspect = before.holder.is_suspect
         self._lookup.hide(before)
@@ -340,6 +335,8 @@ def _apply(holding: Holding, delta: Delta, records: list[AgentRecord | None]) ->
         if entry.version > reached
     ]
     holding.max_version = delta.through_version
+    # Whatever was there before: all that is later than it, is in the delta.
+    holding.is_whole = not delta.is_partial
     holding.collect(min(delta.collected_version, delta.through_version))
     return changes
 
