@@ -25,6 +25,7 @@ from caxton_node.llm.choose import ModelDefaults, choose_model
 from caxton_node.llm.openai_clients import OpenAiClients
 from caxton_node.llm.prices import Price, PriceTable
 from caxton_node.metadata import NodeMetadata, open_metadata, what_it_offers
+from caxton_node.node_cluster import join_cluster, next_epoch
 from caxton_node.node_memory import NodeMemory, open_memory
 from caxton_node.ring import ClusterRing, open_ring
 from caxton_node.routing.directory import Directory
@@ -41,6 +42,7 @@ from caxton_node.runtime.python_agent import PythonAgent, load_handler
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.spending import Spending
 from caxton_node.runtime.supervisor import Supervisor
+from caxton_node.security.tls_files import TlsFiles
 from caxton_node.store.protocol import Store, UsageTotal
 from caxton_node.store.sqlite import SqliteStore
 from caxton_node.telemetry.counts import Counts
@@ -89,6 +91,7 @@ async def open_node(
     environment: Mapping[str, str],
     store: Store | None = None,
     live: LiveSettings | None = None,
+    files: TlsFiles | None = None,
 ) -> AsyncIterator[Node]:
     """Build a node, recover what it had accepted, and drain it at the end.
 
@@ -97,6 +100,7 @@ async def open_node(
         environment: What agent files may refer to as `${VAR}`.
         store: Another store than the one on disk.
         live: Where settings change while it runs, for whoever else follows them.
+        files: Its certificates, by which other nodes know it; None where channels are plain.
 
     Raises:
         CaxtonError: A part cannot be built: the data directory, the store, a setting.
@@ -116,7 +120,10 @@ async def open_node(
         clients = OpenAiClients()
         stack.push_async_callback(clients.close)
         # Closed before the rest, after the drain: the others see the node leave, not fail.
-        ring = await stack.enter_async_context(open_ring(settings, version=__version__))
+        epoch = await next_epoch(store, clock.now_ms())
+        ring = await stack.enter_async_context(
+            open_ring(settings, version=__version__, epoch=epoch)
+        )
         live = LiveSettings(loaded) if live is None else live
         metadata = await stack.enter_async_context(
             open_metadata(settings, live, now_ms=clock.now_ms)
@@ -127,24 +134,22 @@ async def open_node(
                 store, ToolRegistry(tools), clients, tasks, clock, ring, memory, metadata
             )
             node = _connect(live, environment, resources)
-            await node.deployments.restore()
-            await _recover(node)
-            chores = [
-                tasks.create_task(node.supervisor.sweep()),
-                tasks.create_task(_forget_old(node, live)),
-            ]
-            chores += metadata.start(tasks, node.events, lambda: what_it_offers(node))
-            chores += memory.start(tasks, node.roster)
-            if ring is not None:
-                chores += ring.start(tasks, node.events)
-            try:
-                yield node
-            finally:
-                node.pipeline.is_draining = True
-                await node.supervisor.drain(node.roster, settings.limits.drain_timeout_s)
-                clock.close()
-                for chore in chores:
-                    chore.cancel()
+            async with join_cluster(settings, node, ring, files=files, tasks=tasks) as node:
+                await _recover(node)
+                chores = [
+                    tasks.create_task(node.supervisor.sweep()),
+                    tasks.create_task(_forget_old(node, live)),
+                ]
+                chores += metadata.start(tasks, node.events, lambda: what_it_offers(node))
+                chores += memory.start(tasks, node.roster)
+                try:
+                    yield node
+                finally:
+                    node.pipeline.is_draining = True
+                    await node.supervisor.drain(node.roster, settings.limits.drain_timeout_s)
+                    clock.close()
+                    for chore in chores:
+                        chore.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +210,13 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
         new_id=speech.new_id,
         settings_in_force=live.sources,
         ring=resources.ring,
+        cluster=None,
+        metadata=resources.metadata,
         components=lambda: (
             _components(store, roster, resources.ring)
             | {"memory": resources.memory.state}
             | resources.metadata.components()
         ),
-        metadata=resources.metadata,
         memory=resources.memory.memory,
     )
 

@@ -84,7 +84,7 @@ class AgentHealth(View):
 
 async def _change(request: Request[NoQuery, None], node: Node, to: AgentState) -> AgentSummary:
     seat = await node.deployments.change_state(request.path["name"], to)
-    return show_agent(seat, now_ms=node.clock.now_ms())
+    return show_agent(seat, node)
 
 
 async def restart_agent(request: Request[NoQuery, None], node: Node) -> AgentSummary:
@@ -116,7 +116,7 @@ async def stop_agent(request: Request[NoQuery, Stop | None], node: Node) -> Agen
     seat = await node.deployments.change_state(
         request.path["name"], AgentState.STOPPED, grace_s=0.0 if stop.force else stop.grace_s
     )
-    return show_agent(seat, now_ms=node.clock.now_ms())
+    return show_agent(seat, node)
 
 
 def _version(version: AgentVersion, current: int) -> VersionSummary:

@@ -1,5 +1,6 @@
 """Agents as clients see them."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -7,6 +8,8 @@ from pydantic import Field
 
 from caxton_node.api.types import Instant, View, instant
 from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState
+from caxton_node.runtime.fleet import FleetAgent
+from caxton_node.runtime.node import Node
 from caxton_node.runtime.seat import Seat
 from caxton_node.store.protocol import AgentVersion
 
@@ -15,6 +18,7 @@ __all__ = [
     "AgentDetail",
     "AgentSummary",
     "show_agent",
+    "show_agent_elsewhere",
     "show_counts",
     "show_detail",
 ]
@@ -27,13 +31,18 @@ class AgentSummary(View):
     kind: AgentKind
     state: AgentState
     version: str
-    number: int = Field(description="Of the version in force, counted by this node.")
+    number: int = Field(description="Of the version in force, counted by its node.")
     description: str
     capabilities: list[str]
     tools: list[str]
-    queued: int = Field(description="Messages that wait.")
-    turns_under_way: int
-    uptime_s: float = Field(description="Since it was deployed, or the node started.")
+    nodes: list[str] = Field(
+        description="The nodes that run it. What follows is of the first; in a list null where "
+        "that is another node than the one that was asked."
+    )
+    replicas: int = Field(description="How many nodes are to run it.")
+    queued: int | None = Field(description="Messages that wait.")
+    turns_under_way: int | None
+    uptime_s: float | None = Field(description="Since it was deployed, or the node started.")
     last_activity_at: Instant | None
 
 
@@ -72,13 +81,36 @@ class AgentDetail(AgentSummary):
     digest: str
 
 
-def show_agent(seat: Seat, *, now_ms: int) -> AgentSummary:
-    """Return an agent for a list."""
-    return AgentSummary(**_summary(seat, now_ms))
+def show_agent(seat: Seat, node: Node) -> AgentSummary:
+    """Return an agent of this node for a list."""
+    return AgentSummary(**_summary(seat, node))
 
 
-def _summary(seat: Seat, now_ms: int) -> dict[str, Any]:
+def show_agent_elsewhere(copies: Sequence[FleetAgent]) -> AgentSummary:
+    """Return an agent of other nodes for a list, the node to ask first being the first."""
+    first = copies[0]
+    return AgentSummary(
+        name=first.name,
+        kind=first.kind,
+        state=first.state,
+        version=first.version,
+        number=first.number,
+        description=first.description,
+        capabilities=list(first.capabilities),
+        tools=[],
+        nodes=[copy.node for copy in copies],
+        replicas=first.replicas,
+        queued=None,
+        turns_under_way=None,
+        uptime_s=None,
+        last_activity_at=None,
+    )
+
+
+def _summary(seat: Seat, node: Node) -> dict[str, Any]:
     spec, last_at = seat.spec, seat.counts.last_activity_at
+    replicas = node.deployments.claim(seat.agent).replicas
+    others = () if node.cluster is None else node.cluster.fleet.holders(seat.agent)
     return {
         "name": spec.name,
         "kind": spec.kind,
@@ -88,24 +120,26 @@ def _summary(seat: Seat, now_ms: int) -> dict[str, Any]:
         "description": spec.description,
         "capabilities": [str(capability) for capability in spec.capabilities],
         "tools": list(spec.tools),
+        "nodes": [node.name, *(one for one in others if one != node.name)],
+        "replicas": spec.deployment.replicas if replicas is None else replicas,
         "queued": len(seat.mailbox),
         "turns_under_way": len(seat.running),
-        "uptime_s": max(0, now_ms - seat.deployed_at) / 1000,
+        "uptime_s": max(0, node.clock.now_ms() - seat.deployed_at) / 1000,
         "last_activity_at": None if last_at is None else instant(last_at),
     }
 
 
-def show_detail(seat: Seat, version: AgentVersion, *, now_ms: int) -> AgentDetail:
+def show_detail(seat: Seat, version: AgentVersion, node: Node) -> AgentDetail:
     """Return everything about an agent.
 
     Args:
         seat: The agent's.
         version: Of the definition in force.
-        now_ms: Milliseconds since 1970, UTC.
+        node: That runs it.
     """
     spec: AgentSpec = seat.spec
     return AgentDetail(
-        **_summary(seat, now_ms),
+        **_summary(seat, node),
         system_prompt=spec.system_prompt,
         user_prompt_template=spec.user_prompt_template,
         documentation=spec.documentation,

@@ -4,9 +4,16 @@ import base64
 import binascii
 from typing import Annotated, Final
 
+import msgspec
 from pydantic import Field
 
-from caxton_node.api.agent_views import AgentDetail, AgentSummary, show_agent, show_detail
+from caxton_node.api.agent_views import (
+    AgentDetail,
+    AgentSummary,
+    show_agent,
+    show_agent_elsewhere,
+    show_detail,
+)
 from caxton_node.api.definitions import (
     Definition,
     DeployedView,
@@ -24,10 +31,12 @@ from caxton_node.api.table import (
     Request,
     Shape,
 )
-from caxton_node.api.types import Cursor, Limit, Query, QueryBool, View
+from caxton_node.api.types import READS_INTEGER, Cursor, Limit, Query, QueryBool, View
 from caxton_node.domain.agent import AgentState
 from caxton_node.domain.errors import Conflict, Place, Rejected
 from caxton_node.runtime.deployments import version_numbered
+from caxton_node.runtime.door import Ask, Whole
+from caxton_node.runtime.fleet import FleetAgent
 from caxton_node.runtime.node import Node
 
 __all__ = ["AGENT_NAME", "ENDPOINTS"]
@@ -48,6 +57,9 @@ class AgentListQuery(Query):
     capability: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="Only agents that answer a request for it."
     )
+    node: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="Only agents that this node runs."
+    )
     cursor: Cursor | None = None
     limit: Limit = 50
 
@@ -64,6 +76,13 @@ class DeployQuery(Query):
     """How to deploy."""
 
     dry_run: QueryBool = Field(default=False, description="Check only; change nothing.")
+    node: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="The node to deploy to, without binding the agent to it."
+    )
+    replicas: Annotated[int, Field(ge=1, le=100), READS_INTEGER] | None = Field(
+        default=None,
+        description="How many nodes are to run it. Without it: as before, or as its file says.",
+    )
 
 
 class DeleteQuery(Query):
@@ -92,46 +111,86 @@ def _name_in(cursor: str) -> str:
 
 
 async def list_agents(request: Request[AgentListQuery, None], node: Node) -> AgentList:
-    """List the agents of this node by name."""
+    """List the agents of the cluster by name."""
     query = request.query
-    wanted = [
-        seat
-        for seat in sorted(node.roster, key=lambda seat: seat.agent)
-        if (query.state is None or seat.state is query.state)
-        and (query.capability is None or seat.agent in node.directory.providers(query.capability))
-    ]
+    wanted = _names(node, query.capability)
+    if query.state is not None or query.node is not None:
+        wanted = [name for name in wanted if _is_wanted(node, name, query)]
     after = "" if query.cursor is None else _name_in(query.cursor)
-    rest = [seat for seat in wanted if seat.agent > after]
+    rest = [name for name in wanted if name > after]
     shown = rest[: query.limit]
-    now_ms = node.clock.now_ms()
     return AgentList(
-        items=[show_agent(seat, now_ms=now_ms) for seat in shown],
+        items=[_summary(node, name) for name in shown],
         total=len(wanted),
-        next_cursor=_cursor_at(shown[-1].agent) if len(rest) > len(shown) else None,
+        next_cursor=_cursor_at(shown[-1]) if len(rest) > len(shown) else None,
     )
 
 
-async def deploy_agent(request: Request[DeployQuery, Definition], node: Node) -> Answer:
+def _names(node: Node, capability: str | None) -> list[str]:
+    """Return the names of all agents, or of those that answer requests for a capability."""
+    if capability is None:
+        found = {seat.agent for seat in node.roster}
+        found.update(() if node.cluster is None else node.cluster.fleet.agent_names())
+    else:
+        found = set(node.directory.providers(capability))
+        if node.cluster is not None:
+            found.update(one.name for one, _ in node.cluster.fleet.providers(capability))
+    return sorted(found)
+
+
+def _copies(node: Node, name: str) -> list[FleetAgent]:
+    """Return an agent's copies on other nodes, the one to ask first before the others."""
+    if node.cluster is None:
+        return []
+    holders = list(node.cluster.fleet.holders(name))
+    copies = node.cluster.fleet.agents((name,))
+    return sorted(
+        (copy for copy in copies if copy.node != node.name),
+        key=lambda copy: holders.index(copy.node),
+    )
+
+
+def _is_wanted(node: Node, name: str, query: AgentListQuery) -> bool:
+    seat = node.roster.find(name)
+    if seat is not None and query.node in (None, node.name):
+        return query.state in (None, seat.state)
+    return any(
+        query.node in (None, copy.node) and query.state in (None, copy.state)
+        for copy in _copies(node, name)
+    )
+
+
+def _summary(node: Node, name: str) -> AgentSummary:
+    seat = node.roster.find(name)
+    return show_agent_elsewhere(_copies(node, name)) if seat is None else show_agent(seat, node)
+
+
+async def deploy_agent(request: Request[DeployQuery, Definition], node: Node) -> Answer | Whole:
     """Bring a definition into force: a new agent, or a new version of one."""
     return await _deploy(request, node, must_be=None)
 
 
-async def replace_agent(request: Request[DeployQuery, Definition], node: Node) -> Answer:
+async def replace_agent(request: Request[DeployQuery, Definition], node: Node) -> Answer | Whole:
     """Bring a definition of the agent at this address into force."""
     return await _deploy(request, node, must_be=request.path["name"])
 
 
 async def _deploy(
     request: Request[DeployQuery, Definition], node: Node, *, must_be: str | None
-) -> Answer:
+) -> Answer | Whole:
     source, format_, file = source_of(request)
+    target = None if request.query.dry_run else _target(request, node)
+    if target is not None:
+        return await _deploy_at(target, request, must_be)
     if request.query.dry_run:
         parsed = node.deployments.parse(source, format_, file)
         name = parsed.spec.name
         if must_be is not None and name != must_be:
             raise Conflict("state_conflict", f"the definition is of {name!r}, not of {must_be!r}")
         return Answer(show_dry_run(parsed, is_new=node.roster.find(name) is None))
-    deployed = await node.deployments.deploy(source, format_, file=file, must_be=must_be)
+    deployed = await node.deployments.deploy(
+        source, format_, file=file, must_be=must_be, replicas=request.query.replicas
+    )
     view = show_deployed(deployed, node.roster.seat(deployed.agent))
     return Answer(
         view,
@@ -140,13 +199,43 @@ async def _deploy(
     )
 
 
+def _target(request: Request[DeployQuery, Definition], node: Node) -> str | None:
+    """Return the other node that is to deploy: the one named, or the one that has the agent."""
+    others = request.edge.others
+    if others is None or request.is_from_node:
+        return None
+    if request.query.node is not None:
+        return None if request.query.node == node.name else request.query.node
+    name = node.deployments.parse(*source_of(request)).spec.name
+    return None if node.roster.find(name) is not None else others.holder(name)
+
+
+async def _deploy_at(
+    target: str, request: Request[DeployQuery, Definition], must_be: str | None
+) -> Whole:
+    others = request.edge.others
+    assert others is not None, "somebody named the target"
+    source, format_, file = source_of(request)
+    definition = {"source": source, "format": format_.value} | ({"file": file} if file else {})
+    replicas = request.query.replicas
+    answer = await others.ask(
+        target,
+        Ask(
+            method="POST" if must_be is None else "PUT",
+            path=f"{API_PREFIX}/agents" + ("" if must_be is None else f"/{must_be}"),
+            query={} if replicas is None else {"replicas": str(replicas)},
+            body=msgspec.json.encode(definition),
+        ),
+    )
+    assert isinstance(answer, Whole), "a deployment is answered in one piece"
+    return answer
+
+
 async def get_agent(request: Request[NoQuery, None], node: Node) -> AgentDetail:
     """Return everything about an agent."""
     seat = node.roster.seat(request.path["name"])
     versions = await node.store.agent_versions(seat.agent)
-    return show_detail(
-        seat, version_numbered(versions, seat.agent, seat.tenant.number), now_ms=node.clock.now_ms()
-    )
+    return show_detail(seat, version_numbered(versions, seat.agent, seat.tenant.number), node)
 
 
 async def delete_agent(request: Request[DeleteQuery, None], node: Node) -> Answer:

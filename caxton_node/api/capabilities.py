@@ -1,5 +1,6 @@
-"""Capabilities: what the agents of this node offer, and who answers a request for one."""
+"""Capabilities: what the agents of the cluster offer, and who answers a request for one."""
 
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -33,8 +34,11 @@ class Provider(View):
     """An agent that answers a request for a capability."""
 
     name: str
+    node: str
     distance: int = Field(description="0 offers exactly this; more is more particular.")
-    load: int = Field(description="Messages waiting and turns under way.")
+    load: int = Field(
+        description="Messages waiting and turns under way; on other nodes roughly, as last heard."
+    )
     state: AgentState
 
 
@@ -46,8 +50,8 @@ class CapabilityDetail(View):
 
 
 async def list_capabilities(_: Request[NoQuery, None], node: Node) -> CapabilityList:
-    """List what the agents of this node offer."""
-    offered = node.directory.capabilities()
+    """List what the agents of the cluster offer."""
+    offered = _offered(node)
     return CapabilityList(
         items=[CapabilitySummary(name=name, agents=list(who)) for name, who in offered.items()],
         total=len(offered),
@@ -57,20 +61,49 @@ async def list_capabilities(_: Request[NoQuery, None], node: Node) -> Capability
 async def get_capability(request: Request[NoQuery, None], node: Node) -> CapabilityDetail:
     """Return who answers a request for a capability."""
     name = request.path["capability"]
-    providers = node.directory.providers(name)
-    if not providers:
-        near = get_close_matches(name, node.directory.capabilities(), n=3)
+    agents = _providers(node, name)
+    if not agents:
+        near = get_close_matches(name, _offered(node), n=3)
         raise NotFound(
             "no_provider",
             f"nobody provides {name!r}",
             hint=f"Did you mean {', '.join(near)}?" if near else None,
             facts={"suggestions": near},
         )
-    agents = []
-    for agent, distance in sorted(providers.items(), key=lambda item: (item[1], item[0])):
-        seat = node.roster.seat(agent)
-        agents.append(Provider(name=agent, distance=distance, load=seat.load, state=seat.state))
     return CapabilityDetail(name=name, agents=agents)
+
+
+def _offered(node: Node) -> Mapping[str, Sequence[str]]:
+    if node.cluster is None:
+        return node.directory.capabilities()
+    return node.cluster.fleet.capabilities()
+
+
+def _providers(node: Node, capability: str) -> list[Provider]:
+    """Return who answers requests for a capability, the nearest first, this node's before."""
+    agents = [
+        Provider(
+            name=agent,
+            node=node.name,
+            distance=distance,
+            load=node.roster.seat(agent).load,
+            state=node.roster.seat(agent).state,
+        )
+        for agent, distance in node.directory.providers(capability).items()
+    ]
+    if node.cluster is not None:
+        agents += [
+            Provider(
+                name=agent.name,
+                node=agent.node,
+                distance=distance,
+                load=agent.load and 2 ** (agent.load - 1),
+                state=agent.state,
+            )
+            for agent, distance in node.cluster.fleet.providers(capability)
+            if agent.node != node.name
+        ]
+    return sorted(agents, key=lambda one: (one.distance, one.name, one.node != node.name, one.node))
 
 
 _CAPABILITY: Final = PathParameter(

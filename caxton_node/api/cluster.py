@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from caxton_node.api.partition_view import DRAIN_S_MAX, PartitionView, show_partition
 from caxton_node.api.table import (
     API_PREFIX,
     Answer,
@@ -101,12 +102,29 @@ class ClusterStatus(View):
     datagrams_dropped: int
     problems: list[str] = Field(description="What went wrong of late without stopping anything.")
     metadata: MetadataStatus
+    partition: PartitionView
+    agents: int = Field(description="Names of agents in the whole cluster.")
+    is_registry_ready: bool = Field(
+        description="Whether the node has heard what the others run since it started."
+    )
 
 
 class Goodbye(View):
     """What came of leaving."""
 
     is_announced: bool = Field(description="There was time to tell the others.")
+    moved_agents: int = Field(description="Agents that run elsewhere now.")
+    left: list[str] = Field(
+        description="Agents that are still here: no other node may run them, or the time was up."
+    )
+
+
+class Leave(Body):
+    """How to leave."""
+
+    drain_timeout_s: float = Field(
+        default=30.0, ge=0.0, le=DRAIN_S_MAX, description="For handing agents over, in seconds."
+    )
 
 
 class KeyView(View):
@@ -189,7 +207,7 @@ async def list_members(_: Request[NoQuery, None], node: Node) -> MemberList:
 async def get_cluster_status(_: Request[NoQuery, None], node: Node) -> ClusterStatus:
     """Say how the ring does."""
     states = [member.state for member in _members(node)]
-    ring = node.ring
+    ring, fleet = node.ring, None if node.cluster is None else node.cluster.fleet
     return ClusterStatus(
         node=node.name,
         state="off" if ring is None else ring.state,
@@ -207,6 +225,9 @@ async def get_cluster_status(_: Request[NoQuery, None], node: Node) -> ClusterSt
         datagrams_dropped=0 if ring is None else ring.datagrams_dropped_count,
         problems=[] if ring is None else list(ring.problems),
         metadata=_metadata_status(node),
+        partition=show_partition(node),
+        agents=len(node.roster) if fleet is None else len(fleet.agent_names()),
+        is_registry_ready=fleet is None or not fleet.waiting_for,
     )
 
 
@@ -217,9 +238,15 @@ def _metadata_status(node: Node) -> MetadataStatus:
     )
 
 
-async def leave_cluster(_: Request[NoQuery, None], node: Node) -> Goodbye:
-    """Say goodbye to the ring; the node goes on alone."""
-    return Goodbye(is_announced=await _ring(node).leave())
+async def leave_cluster(request: Request[NoQuery, Leave | None], node: Node) -> Goodbye:
+    """Hand all agents over and say goodbye to the ring; the node goes on alone."""
+    ring = _ring(node)
+    leave = request.body or Leave()
+    moved_count, left = 0, []
+    if node.cluster is not None:
+        drained = await node.cluster.fleet.drain(leave.drain_timeout_s)
+        moved_count, left = drained.moved_count, list(drained.left)
+    return Goodbye(is_announced=await ring.leave(), moved_agents=moved_count, left=left)
 
 
 def _key_view(key: RingKey) -> KeyView:
@@ -274,7 +301,11 @@ ENDPOINTS: Final = (
         summary="Leave the ring",
         tag="cluster",
         handle=leave_cluster,
-        description="The node goes on alone, with its agents, until it is started again.",
+        description="Agents go to the other nodes first, with what waits for them. The node goes "
+        "on alone, with those that nobody else may run, until it is started again.",
+        body=Leave,
+        is_body_optional=True,
+        deadline_s=DRAIN_S_MAX + 10.0,
         responses={200: Shape("It has left.", Goodbye)},
         errors=("state_conflict",),
         is_while_draining=True,

@@ -4,11 +4,12 @@ Membership is `caxton_node.api.cluster`'s. A node in no ring is a cluster of one
 majority, and nothing to move.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
 from caxton_node.api.agents import AGENT_NAME
+from caxton_node.api.partition_view import DRAIN_S_MAX, PartitionView, show_partition
 from caxton_node.api.table import (
     API_PREFIX,
     Answer,
@@ -18,16 +19,15 @@ from caxton_node.api.table import (
     Request,
     Shape,
 )
-from caxton_node.api.types import READS_WHOLE, Body, Instant, View, instant
+from caxton_node.api.types import READS_WHOLE, Body, View
 from caxton_node.domain.agent import AgentState
 from caxton_node.domain.errors import Conflict
 from caxton_node.domain.placement import read_placement
-from caxton_node.runtime.fleet import Fleet, FleetAgent, FleetNode, PartitionState
+from caxton_node.runtime.fleet import Fleet, FleetAgent, FleetNode
 from caxton_node.runtime.node import Node
 
 __all__ = ["ENDPOINTS"]
 
-DRAIN_S_MAX: Final = 600.0
 PLACEMENT_LENGTH_MAX: Final = 500
 
 _NODE: Final = PathParameter(
@@ -48,21 +48,6 @@ def _read_placement(text: str) -> str:
 PlacementText = Annotated[
     str, Field(min_length=1, max_length=PLACEMENT_LENGTH_MAX), AfterValidator(_read_placement)
 ]
-
-
-class PartitionView(View):
-    """On which side of a partition the node is."""
-
-    mode: Literal["majority", "minority", "isolated"] = Field(
-        description="`majority` does everything; `minority` serves its own agents, refuses changes "
-        "and keeps messages for the others; `isolated` sees nobody."
-    )
-    is_writable: bool = Field(description="Whether deployments and other changes are taken.")
-    alive: int = Field(description="Nodes alive, this one included.")
-    expected: int = Field(description="Nodes that there should be.")
-    majority: int = Field(description="Nodes that make a majority.")
-    since: Instant
-    unreachable: list[str] = Field(description="Nodes that died and are expected back.")
 
 
 class NodeView(View):
@@ -171,29 +156,6 @@ def _fleet(node: Node) -> Fleet:
     return node.cluster.fleet
 
 
-def _partition(node: Node) -> PartitionView:
-    if node.cluster is None:
-        state = PartitionState(
-            mode="majority",
-            alive_count=1,
-            expected_count=1,
-            majority_count=1,
-            since_ms=node.started_at,
-            unreachable=(),
-        )
-    else:
-        state = node.cluster.fleet.partition
-    return PartitionView(
-        mode=state.mode,
-        is_writable=state.is_writable,
-        alive=state.alive_count,
-        expected=state.expected_count,
-        majority=state.majority_count,
-        since=instant(state.since_ms),
-        unreachable=list(state.unreachable),
-    )
-
-
 def _node_view(one: FleetNode, own: str) -> NodeView:
     trip_s = one.link_round_trip_s
     return NodeView(
@@ -229,7 +191,7 @@ async def get_cluster(_: Request[NoQuery, None], node: Node) -> ClusterView:
         waiting_for = list(fleet.waiting_for)
     return ClusterView(
         node=node.name,
-        partition=_partition(node),
+        partition=show_partition(node),
         agents=agent_count,
         is_draining=node.cluster is not None and node.cluster.fleet.is_draining,
         waiting_for=waiting_for,
@@ -239,7 +201,7 @@ async def get_cluster(_: Request[NoQuery, None], node: Node) -> ClusterView:
 
 async def get_partition(_: Request[NoQuery, None], node: Node) -> PartitionView:
     """Say on which side of a partition the node is."""
-    return _partition(node)
+    return show_partition(node)
 
 
 def _placed(agent: FleetAgent) -> PlacedAgent:
@@ -273,7 +235,7 @@ async def drain_node(request: Request[NoQuery, Drain | None], node: Node) -> Dra
 async def resume_node(_: Request[NoQuery, None], node: Node) -> PartitionView:
     """Let the node take agents again."""
     _fleet(node).resume()
-    return _partition(node)
+    return show_partition(node)
 
 
 async def rebalance_cluster(_: Request[NoQuery, None], node: Node) -> Rebalanced:

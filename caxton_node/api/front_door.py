@@ -58,6 +58,7 @@ class FrontDoor:
             trace=CURRENT_TRACE.get() or new_trace(),
             instance=ask.path,
             edge=self._edge,
+            is_from_node=ask.is_from_node,
         )
         result = await perform(endpoint, request, ask, self._node)
         match result:

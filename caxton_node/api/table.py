@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from caxton_node.api.edge import Edge
 from caxton_node.domain.agent import EMPTY
 from caxton_node.domain.errors import ERRORS
+from caxton_node.runtime.door import Whole
 from caxton_node.runtime.node import Node
 from caxton_node.telemetry.trace import Trace
 
@@ -64,6 +65,8 @@ class Request(Generic[QueryT, BodyT]):
     instance: str
     """The path that was asked for."""
     edge: Edge
+    is_from_node: bool = False
+    """Another node asks on behalf of a client of its own: it is answered here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ class Document:
 Result = BaseModel | Answer | Document | EventStream
 """What a handler returns. A bare model is answered with 200."""
 
-Handler = Callable[[Any, Node], Awaitable[Result]]
+Handler = Callable[[Any, Node], Awaitable[Result | Whole]]
+"""A handler that asked another node passes on its answer as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -199,6 +199,19 @@ class ClusterSettings(_Section):
     """How patient members are with each other; the same in the whole ring. `fast` knows of a
     crash within 3 s and has two and a half times the idle traffic of `lan`."""
 
+    expect: Annotated[int | None, Reads(Integer(minimum=1, maximum=10_000))] = None
+    """How many nodes the cluster has. A node that sees no more than half of them refuses to change
+    agents and takes none over. Without it: the most that were there for a second, less those that
+    said goodbye."""
+    labels: Annotated[
+        tuple[str, ...], Reads(ListOf(item=_LABEL, count_max=8, name="a list of labels"))
+    ] = ()
+    """What agents' files may ask of a node that is to run them, such as `"zone=eu"`."""
+
+    def own_labels(self) -> dict[str, str]:
+        """Return the labels by key; the last one counts where a key is given twice."""
+        return dict(label.split("=", 1) for label in self.labels)
+
     def keys(self) -> tuple[bytes, ...]:
         """Return the encryption keys, the one to send with first."""
         words = "" if self.key is None else self.key.get_secret_value()

@@ -13,12 +13,20 @@ from typing import Final
 
 from caxton_cluster.registry import AgentRecord, Listing
 from caxton_cluster.registry.holding import spellings
-from caxton_node.domain.agent import AgentSpec, AgentState
+from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState
 from caxton_node.domain.placement import ANYWHERE, PlacementRule, read_placement
 from caxton_node.runtime.claim import Claim
 from caxton_node.runtime.placement import Copy
 
-__all__ = ["author_version", "copy_of", "distance_of", "number_of", "record_of", "state_of"]
+__all__ = [
+    "author_version",
+    "copy_of",
+    "distance_of",
+    "kind_of",
+    "number_of",
+    "record_of",
+    "state_of",
+]
 
 _WORD_LENGTH_MAX: Final = 64
 _LABEL_LENGTH_MAX: Final = 100
@@ -124,6 +132,14 @@ def distance_of(offers: Sequence[str], capability: str) -> int:
     return min(
         spellings(offer).index(capability) for offer in offers if capability in spellings(offer)
     )
+
+
+def kind_of(record: AgentRecord) -> AgentKind:
+    """Return the kind of the agent; one that this version does not know counts as `llm`."""
+    try:
+        return AgentKind(record.kind)
+    except ValueError:
+        return AgentKind.LLM
 
 
 def number_of(record: AgentRecord) -> int:

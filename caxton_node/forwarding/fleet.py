@@ -17,6 +17,7 @@ from caxton_node.domain.errors import Conflict, NotFound, Unavailable
 from caxton_node.forwarding.agent_records import (
     author_version,
     distance_of,
+    kind_of,
     number_of,
     record_of,
     state_of,
@@ -404,7 +405,7 @@ class NodeFleet:
             state=state_of(record),
             version=author_version(record),
             number=number_of(record),
-            kind=record.kind,
+            kind=kind_of(record),
             capabilities=record.capabilities,
             description=record.description,
             replicas=copy.replicas,

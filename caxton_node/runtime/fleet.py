@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from caxton_node.domain.agent import AgentState
+from caxton_node.domain.agent import AgentKind, AgentState
 
 __all__ = [
     "ClusterPlace",
@@ -75,7 +75,7 @@ class FleetAgent:
     """As the author counts it."""
     number: int
     """Of the deployment, as the node counts."""
-    kind: str
+    kind: AgentKind
     capabilities: Sequence[str]
     description: str
     replicas: int

@@ -11,6 +11,7 @@ from caxton_node.routing.directory import Directory
 from caxton_node.routing.pipeline import Pipeline
 from caxton_node.routing.waiting import Answers
 from caxton_node.runtime.deployments import Deployments
+from caxton_node.runtime.fleet import ClusterPlace
 from caxton_node.runtime.metadata import Metadata
 from caxton_node.runtime.ring import Ring
 from caxton_node.runtime.roster import Roster
@@ -47,9 +48,11 @@ class Node:
     """Dotted key → value to show (secrets hidden) and where it came from."""
     ring: Ring | None
     """The nodes it knows of; None where it is in no ring."""
+    cluster: ClusterPlace | None
+    """What connects it to them; likewise."""
     metadata: Metadata
     """What all nodes agree on; it says so where there is no etcd."""
-    components: Callable[[], Mapping[str, str]]
-    """Name of a part → `ready`, `degraded: why` or `failed: why`."""
     memory: Memory | None
     """What its agents remember; None where it keeps none or could not open it."""
+    components: Callable[[], Mapping[str, str]]
+    """Name of a part → `ready`, `degraded: why` or `failed: why`."""
