@@ -51,11 +51,6 @@ class Inflow:
         """Bytes that are welcome in all."""
         return self._bytes_done + WINDOW_BYTES
 
-    @property
-    def open_count(self) -> int:
-        """Frames that came and are not done."""
-        return len(self._open)
-
     def take(self, number: int, first_sequence: int, sizes: list[int]) -> bool:
         """Receive a frame of whole messages, or of outcomes alone.
 

@@ -112,3 +112,16 @@ class LinkMachine:
         self.peer_epoch = hello.epoch
         self.inflow = Inflow()
         return self.outbox.begin_anew()
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether messages for the other node are here, sent or not."""
+        return len(self.outbox) > 0
+
+    def forget(self) -> list[Parcel]:
+        """Give the other node up; return every message without an outcome, in order.
+
+        Should it come back, both begin anew.
+        """
+        self.peer_epoch = 0
+        return self.outbox.give_up()

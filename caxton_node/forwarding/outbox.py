@@ -9,7 +9,7 @@ Arithmetic and state only: no clock, no stream.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -124,6 +124,21 @@ class Outbox:
         """Messages that were not sent yet."""
         return len(self._pending)
 
+    @property
+    def is_pressing(self) -> bool:
+        """Whether the next frame need not gather any longer."""
+        return bool(
+            self._again
+            or self.outcomes
+            or len(self._pending) >= FRAME_MESSAGES_MAX
+            or (self._pending and len(self._pending[0].body) > CHUNK_BYTES)
+        )
+
+    @property
+    def pending(self) -> Iterable[Parcel]:
+        """What was not sent yet, in order."""
+        return self._pending
+
     def queue(self, parcel: Parcel) -> None:
         """Add a message."""
         self._pending.append(parcel)
@@ -145,7 +160,7 @@ class Outbox:
     def acked(self, number: int) -> list[Parcel]:
         """Forget frames that the other side has; return the messages in them.
 
-        Those that are followed stay until `ended`, without their bodies.
+        Those that are followed stay until `ended`; their bodies may go.
 
         Raises:
             LinkBroken: No such frame was sent.
@@ -158,7 +173,6 @@ class Outbox:
             self._acked = frame.number
             acked += _parcels_of(frame)
         for parcel in acked:
-            parcel.body = b""
             if parcel.is_followed:
                 self._awaiting[parcel.sequence] = parcel
         return acked
@@ -248,9 +262,14 @@ class Outbox:
         tells those that were sent; bodies may be gone. What the other side was to hear of its own
         messages is forgotten: it asks again.
         """
-        self.outcomes = Outcomes()
         if not self._number:
+            self.outcomes = Outcomes()
             return []
+        return self.give_up()
+
+    def give_up(self) -> list[Parcel]:
+        """Forget all numbers; return every message without an outcome, sent or not, in order."""
+        self.outcomes = Outcomes()
         left = [*self._awaiting.values()]
         for frame in self._sent:
             left += (parcel for parcel in _parcels_of(frame))

@@ -84,6 +84,21 @@ class Endings:
         self._unplaced = Unplaced(self._call_off_unplaced)
         self._turn = 0
 
+    @property
+    def journal(self) -> Journal:
+        """Where messages are written."""
+        return self._journal
+
+    @property
+    def directory(self) -> Directory:
+        """The agents of this node."""
+        return self._directory
+
+    @property
+    def clock(self) -> Clock:
+        """The time, and alarms."""
+        return self._clock
+
     # On the way.
 
     def _deliver(self, envelope: Envelope) -> None:
@@ -155,6 +170,30 @@ class Endings:
             self._write_until_kept((), () if settlement is None else (settlement,), told)
         elif settlement is not None:
             self._journal.settle(settlement)
+
+    def finish_away(self, envelopes: Iterable[Envelope]) -> None:
+        """See to their end messages that were delivered on another node: one write for all."""
+        now_ms = self._clock_ms()
+        settlements: list[Settlement] = []
+        for envelope in envelopes:
+            if envelope.origin is not None or envelope.alarm is not None or not envelope.seq:
+                self.finish(envelope, None)
+                continue
+            envelope.phase = OVER
+            self.in_flight.remove(envelope)
+            self._counts.messages_delivered += 1
+            if self._events.has_watchers:
+                self._publish("message.delivered", envelope.message, agent=envelope.inbox.agent)
+            agent = envelope.inbox.agent or envelope.message.receiver
+            settlements.append(Settlement(envelope.seq, _DELIVERED, now_ms, agent))
+        if settlements:
+            self._journal.write((), settlements, None)
+
+    def park(self, envelope: Envelope) -> None:
+        """Keep a message until its agent is somewhere; `reconsider` looks again."""
+        self._unplaced.reserve(True)
+        envelope.inbox = self._unplaced
+        self._unplaced.put(envelope)
 
     def _close(
         self, envelope: Envelope, status: DeliveryStatus, reason: str | None

@@ -16,6 +16,11 @@ __all__ = ["InFlight", "Origin", "tell_end"]
 class Origin(Protocol):
     """Another node, in one life, that handed messages over and waits for their ends."""
 
+    @property
+    def node(self) -> str:
+        """The node's name."""
+        ...
+
     def ended(self, sequence: int, status: DeliveryStatus, reason: str | None) -> None:
         """Report the end of a message, once it is on disk."""
         ...

@@ -16,6 +16,9 @@ __all__ = ["BACKLOG_MAX", "Journal", "OnCommit"]
 BACKLOG_MAX = 50_000
 """Entries that may wait for the writer: about a second of work. One more is refused."""
 
+ANSWERS_SEARCHED_MAX = 1_000
+"""Messages of a conversation in which the answer to a question asked again is looked for."""
+
 OnCommit = Callable[[Unavailable | None], None]
 
 
@@ -57,6 +60,22 @@ class Journal:
     def settle(self, settlement: Settlement) -> None:
         """Write the end of a message. The store keeps trying while the process lives."""
         self._store.append((), (settlement,), None)
+
+    async def find(self, message_id: str) -> StoredMessage | None:
+        """Return a message that was accepted here, or None."""
+        return await self._store.message(message_id)
+
+    async def answer_to(self, question: Message) -> Message | None:
+        """Return the answer that was given here to a question, or None."""
+        page = await self._store.messages(
+            conversation_id=question.conversation_id, limit=ANSWERS_SEARCHED_MAX
+        )
+        asker = question.reply_to or question.sender
+        for stored in page.items:
+            answer = stored.message
+            if answer.in_reply_to == question.answers_go_under and answer.receiver == asker:
+                return answer
+        return None
 
     async def dead_letter(self, message_id: str) -> StoredMessage | None:
         """Return a dead letter, or None when the message is not dead."""

@@ -259,6 +259,30 @@ class Pipeline(Endings):
             committed(None)
         return envelope
 
+    # From other nodes.
+
+    def arrived(self, envelope: Envelope) -> None:
+        """Deliver what another node handed over, once it is on disk where it has to be."""
+        if envelope.message.in_reply_to is not None:
+            self._deliver_reply(envelope)
+        else:
+            self._deliver(envelope)
+
+    def hand_to_client(self, answer: Message) -> None:
+        """Give an answer from another node to whoever waits for it here."""
+        self._give_to_client(answer)
+
+    def own_end(self, seq: int, client: str) -> Settlement:
+        """Return the end of an answer that its client can read."""
+        return self._end(seq, DeliveryStatus.DELIVERED, client)
+
+    def answer_again(self, answer: Message) -> None:
+        """Send an answer once more, to another home than it was sent to first."""
+        inbox = self._inbox_away(answer)
+        if inbox is not None:
+            admit(answer, inbox, is_forced=True)
+            deliver(Envelope(0, answer, inbox, is_doubtful=True))
+
     # Again, after a restart or at an operator's wish.
 
     async def revive(self, message_id: str) -> StoredMessage | None:

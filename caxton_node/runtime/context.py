@@ -215,7 +215,7 @@ class Context(msgspec.Struct, eq=False):
             return message.id
         if earlier is not None:
             message = self._differently(message)
-        await self._speech.pipeline.send(message, is_internal=True)
+        await self._speech.pipeline.send(message, is_internal=True, is_doubtful=self.is_resumed)
         return message.id
 
     async def _earlier(self, message: Message) -> StoredMessage | None:
@@ -261,7 +261,9 @@ class Context(msgspec.Struct, eq=False):
                 if found is not None:
                     return found
             else:
-                envelope = await self._speech.pipeline.send(question, is_internal=True)
+                envelope = await self._speech.pipeline.send(
+                    question, is_internal=True, is_doubtful=self.is_resumed
+                )
                 agent = envelope.inbox.agent if envelope.inbox is not None else ""
             try:
                 return await answer_within(answer, min(timeout_s, left_s))

@@ -1,0 +1,233 @@
+"""Who holds which message: what was sent to other nodes, and what is done when they answer or die.
+
+The node that accepted a message keeps it until the holder has told its end. It follows it over
+restarts of either, and routes it anew when its holder dies or never had its agent. Only a message
+that must have its effect once stays with the node that may have begun it.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
+from caxton_node.domain.errors import ERRORS, Failed, error_from_code
+from caxton_node.domain.message import encode_away
+from caxton_node.forwarding.inbox import RemoteInbox
+from caxton_node.forwarding.link import Link
+from caxton_node.forwarding.outbox import Parcel
+from caxton_node.routing.envelope import AWAY, Envelope
+from caxton_node.routing.pipeline import Pipeline
+
+__all__ = ["LINK_BYTES_MAX", "LINK_MESSAGES_MAX", "Custody"]
+
+LINK_MESSAGES_MAX: Final = 20_000
+LINK_BYTES_MAX: Final = 64_000_000
+"""What may wait for one link. A sender beyond it is told that the agent is busy."""
+
+LOOK_AGAIN_S: Final = 0.2
+"""When a message that was not taken is routed again, if nothing is heard of its agent before."""
+
+OVERDUE_CHECK_S: Final = 1.0
+"""How long a linked node may take to report what expired there."""
+
+_EXACTLY_ONCE: Final = DeliveryMode.EXACTLY_ONCE
+
+_NOT_NOW: Final = frozenset(
+    {"agent_not_found", "already_exists", "node_busy", "node_draining", "storage_unavailable"}
+)
+"""Why a message is not taken that may be taken later, there or elsewhere."""
+
+_log = logging.getLogger("caxton.custody")
+
+
+class Custody:
+    """Sends messages away and sees what becomes of them. Implements `Desk`.
+
+    Args:
+        node: This node's name, the home of its clients.
+        pipeline: Ends messages, and finds other places for them.
+        links: By name of the node.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        pipeline: Pipeline,
+        links: Callable[[str], Link],
+    ) -> None:
+        self._home = msgspec.msgpack.encode(node)
+        self._pipeline = pipeline
+        self._link = links
+        self._clock = pipeline.clock
+        self._waiting_bytes: dict[str, int] = {}
+        self._shut: list[RemoteInbox] = []
+        self._is_to_look_again = False
+        self.on_look_again: Callable[[], None] = pipeline.reconsider
+        """Routes anew what waits. The links set it."""
+
+    def waiting_bytes(self) -> Mapping[str, int]:
+        """Return how many bytes wait for each link, or are not acked yet."""
+        return self._waiting_bytes
+
+    # As inboxes ask.
+
+    def has_room(self, node: str) -> bool:
+        """Return whether one more message may wait for the link to a node."""
+        return (
+            self._waiting_bytes.get(node, 0) < LINK_BYTES_MAX
+            and self._link(node).machine.outbox.pending_count < LINK_MESSAGES_MAX
+        )
+
+    def dispatch(self, inbox: RemoteInbox, envelope: Envelope) -> None:
+        """Send a message on its way."""
+        if inbox.is_shut:
+            self._pipeline.park(envelope)
+            return
+        message = envelope.message
+        parcel = Parcel(
+            encode_away(message, self._home),
+            envelope,
+            None if message.receiver == inbox.agent else inbox.agent,
+            # What came from another node may come back there.
+            envelope.is_doubtful or envelope.is_recovered or envelope.origin is not None,
+            envelope.seq > 0,
+        )
+        envelope.phase = AWAY
+        envelope.parcel = parcel
+        if envelope.started_at is None:
+            envelope.started_at = self._clock.now_ms()
+        if not envelope.is_tracked and envelope.seq:
+            self._pipeline.in_flight.add(envelope)
+        inbox.outstanding += 1
+        node = inbox.node
+        self._waiting_bytes[node] = self._waiting_bytes.get(node, 0) + len(parcel.body)
+        self._link(node).send(parcel)
+
+    def take_back(self, inbox: RemoteInbox, envelope: Envelope) -> None:
+        """Let go of a message; what becomes of it over there is of no interest any more."""
+        parcel: Parcel = envelope.parcel
+        if self._link(inbox.node).machine.outbox.withdraw(parcel):
+            self._note_left(inbox.node, parcel)
+        self._let_go(parcel)
+
+    def too_late(self, inbox: RemoteInbox, envelope: Envelope) -> None:
+        """End a message whose `reply_by` has passed, unless the other node is about to."""
+        link, parcel = self._link(inbox.node), envelope.parcel
+        if link.is_up and parcel.was_sent:
+            envelope.alarm = self._clock.call_later(
+                OVERDUE_CHECK_S, lambda: self._still_too_late(inbox, envelope)
+            )
+            return
+        may_have_begun = parcel.was_sent or envelope.is_doubtful
+        self.take_back(inbox, envelope)
+        if may_have_begun and envelope.message.delivery is _EXACTLY_ONCE:
+            unknown = Failed(
+                "outcome_unknown", f"{inbox.node} had the message and has not told its end"
+            )
+            self._pipeline.give_up(envelope, unknown, f"outcome_unknown: {unknown.detail}")
+        else:
+            self._pipeline.expire(envelope)
+
+    def _still_too_late(self, inbox: RemoteInbox, envelope: Envelope) -> None:
+        if envelope.phase == AWAY and envelope.inbox is inbox:
+            self.too_late(inbox, envelope)
+
+    def interrupt(self, inbox: RemoteInbox, envelope: Envelope) -> None:
+        """Send a `cancel` after what it calls off; what was not sent yet is called off here."""
+        link = self._link(inbox.node)
+        conversation_id = envelope.message.conversation_id
+        unsent = [
+            parcel.cargo
+            for parcel in link.machine.outbox.pending
+            if parcel.cargo.message.conversation_id == conversation_id
+        ]
+        if unsent and not link.is_up:
+            self._pipeline.call_off(unsent, envelope)
+        else:
+            self.dispatch(inbox, envelope)
+
+    # As links tell.
+
+    def acked(self, node: str, parcels: Iterable[Parcel]) -> None:
+        """Take note that another node has messages on disk, or in memory at most once."""
+        for parcel in parcels:
+            self._note_left(node, parcel)
+            if not parcel.is_followed and self._let_go(parcel):
+                self._pipeline.finish(parcel.cargo, None)
+
+    def ended(self, parcels: Iterable[Parcel], status: DeliveryStatus, reason: str | None) -> None:
+        """End messages as they ended on another node. Their senders were told from there."""
+        over = [parcel.cargo for parcel in parcels if self._let_go(parcel)]
+        if status is DeliveryStatus.DELIVERED:
+            self._pipeline.finish_away(over)
+            return
+        for envelope in over:
+            self._pipeline.finish(envelope, None, status=status, reason=reason)
+
+    def refused(self, parcel: Parcel, code: str, detail: str) -> None:
+        """Keep a message that was not taken for another try, or give it up."""
+        envelope = parcel.cargo
+        inbox = envelope.inbox
+        if not self._let_go(parcel):
+            return
+        if code in _NOT_NOW:
+            if not inbox.is_shut:
+                inbox.is_shut = True
+                self._shut.append(inbox)
+            self._pipeline.park(envelope)
+            self._look_again_soon()
+            return
+        error = error_from_code(code if code in ERRORS else "internal", detail)
+        self._pipeline.give_up(envelope, error, f"{code}: {detail}")
+
+    def left_over(self, link: Link, parcels: Iterable[Parcel]) -> None:
+        """Route anew what has no outcome, in order: a node died, or began another life."""
+        self._waiting_bytes.pop(link.node, None)
+        for parcel in parcels:
+            envelope: Envelope = parcel.cargo
+            inbox = envelope.inbox
+            if not self._let_go(parcel):
+                continue
+            if not parcel.was_sent:
+                self._pipeline.place_again((envelope,))
+            elif not parcel.is_followed:
+                self._pipeline.finish(
+                    envelope, None, status=DeliveryStatus.DEAD, reason="unreachable: at most once"
+                )
+            else:
+                envelope.is_doubtful = True
+                if envelope.message.delivery is _EXACTLY_ONCE:
+                    self.dispatch(inbox, envelope)
+                else:
+                    self._pipeline.place_again((envelope,))
+
+    def open_inboxes(self) -> None:
+        """Let messages go again to agents that were not where they were sought."""
+        for inbox in self._shut:
+            inbox.is_shut = False
+        self._shut.clear()
+
+    def _let_go(self, parcel: Parcel) -> bool:
+        """Count a message as no longer away; False when that happened before."""
+        envelope: Envelope = parcel.cargo
+        if envelope.parcel is not parcel:
+            return False
+        envelope.parcel = None
+        envelope.inbox.outstanding -= 1
+        return True
+
+    def _note_left(self, node: str, parcel: Parcel) -> None:
+        left = self._waiting_bytes.get(node, 0) - len(parcel.body)
+        self._waiting_bytes[node] = max(0, left)
+        parcel.body = b""
+
+    def _look_again_soon(self) -> None:
+        if not self._is_to_look_again:
+            self._is_to_look_again = True
+            self._clock.call_later(LOOK_AGAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._is_to_look_again = False
+        self.on_look_again()
