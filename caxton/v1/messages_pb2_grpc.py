@@ -50,6 +50,21 @@ class MessagesStub:
                 request_serializer=caxton_dot_v1_dot_messages__pb2.MessagesGetRequest.SerializeToString,
                 response_deserializer=caxton_dot_v1_dot_messages__pb2.MessagesGetResponse.FromString,
                 _registered_method=True)
+        self.List = channel.unary_unary(
+                '/caxton.v1.Messages/List',
+                request_serializer=caxton_dot_v1_dot_messages__pb2.MessagesListRequest.SerializeToString,
+                response_deserializer=caxton_dot_v1_dot_messages__pb2.MessagesListResponse.FromString,
+                _registered_method=True)
+        self.ListConversations = channel.unary_unary(
+                '/caxton.v1.Messages/ListConversations',
+                request_serializer=caxton_dot_v1_dot_messages__pb2.MessagesListConversationsRequest.SerializeToString,
+                response_deserializer=caxton_dot_v1_dot_messages__pb2.MessagesListConversationsResponse.FromString,
+                _registered_method=True)
+        self.GetConversation = channel.unary_unary(
+                '/caxton.v1.Messages/GetConversation',
+                request_serializer=caxton_dot_v1_dot_messages__pb2.MessagesGetConversationRequest.SerializeToString,
+                response_deserializer=caxton_dot_v1_dot_messages__pb2.MessagesGetConversationResponse.FromString,
+                _registered_method=True)
         self.Trace = channel.unary_unary(
                 '/caxton.v1.Messages/Trace',
                 request_serializer=caxton_dot_v1_dot_messages__pb2.MessagesTraceRequest.SerializeToString,
@@ -103,6 +118,27 @@ class MessagesServicer:
 
     def Get(self, request, context):
         """Returns one message and what became of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def List(self, request, context):
+        """Lists messages: of one conversation in order, otherwise the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConversations(self, request, context):
+        """Lists conversations, the most recently active first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConversation(self, request, context):
+        """Returns one conversation with its last messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,6 +206,21 @@ def add_MessagesServicer_to_server(servicer, server):
                     servicer.Get,
                     request_deserializer=caxton_dot_v1_dot_messages__pb2.MessagesGetRequest.FromString,
                     response_serializer=caxton_dot_v1_dot_messages__pb2.MessagesGetResponse.SerializeToString,
+            ),
+            'List': grpc.unary_unary_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=caxton_dot_v1_dot_messages__pb2.MessagesListRequest.FromString,
+                    response_serializer=caxton_dot_v1_dot_messages__pb2.MessagesListResponse.SerializeToString,
+            ),
+            'ListConversations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConversations,
+                    request_deserializer=caxton_dot_v1_dot_messages__pb2.MessagesListConversationsRequest.FromString,
+                    response_serializer=caxton_dot_v1_dot_messages__pb2.MessagesListConversationsResponse.SerializeToString,
+            ),
+            'GetConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConversation,
+                    request_deserializer=caxton_dot_v1_dot_messages__pb2.MessagesGetConversationRequest.FromString,
+                    response_serializer=caxton_dot_v1_dot_messages__pb2.MessagesGetConversationResponse.SerializeToString,
             ),
             'Trace': grpc.unary_unary_rpc_method_handler(
                     servicer.Trace,
@@ -284,6 +335,87 @@ class Messages:
             '/caxton.v1.Messages/Get',
             caxton_dot_v1_dot_messages__pb2.MessagesGetRequest.SerializeToString,
             caxton_dot_v1_dot_messages__pb2.MessagesGetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/caxton.v1.Messages/List',
+            caxton_dot_v1_dot_messages__pb2.MessagesListRequest.SerializeToString,
+            caxton_dot_v1_dot_messages__pb2.MessagesListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConversations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/caxton.v1.Messages/ListConversations',
+            caxton_dot_v1_dot_messages__pb2.MessagesListConversationsRequest.SerializeToString,
+            caxton_dot_v1_dot_messages__pb2.MessagesListConversationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/caxton.v1.Messages/GetConversation',
+            caxton_dot_v1_dot_messages__pb2.MessagesGetConversationRequest.SerializeToString,
+            caxton_dot_v1_dot_messages__pb2.MessagesGetConversationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,12 @@ class MessagesStub:
     """Hands over up to 1,000 messages. Each is accepted or refused on its own."""
     Get: _grpc.UnaryUnaryMultiCallable[_messages_pb2.MessagesGetRequest, _messages_pb2.MessagesGetResponse]
     """Returns one message and what became of it."""
+    List: _grpc.UnaryUnaryMultiCallable[_messages_pb2.MessagesListRequest, _messages_pb2.MessagesListResponse]
+    """Lists messages: of one conversation in order, otherwise the newest first."""
+    ListConversations: _grpc.UnaryUnaryMultiCallable[_messages_pb2.MessagesListConversationsRequest, _messages_pb2.MessagesListConversationsResponse]
+    """Lists conversations, the most recently active first."""
+    GetConversation: _grpc.UnaryUnaryMultiCallable[_messages_pb2.MessagesGetConversationRequest, _messages_pb2.MessagesGetConversationResponse]
+    """Returns one conversation with its last messages."""
     Trace: _grpc.UnaryUnaryMultiCallable[_messages_pb2.MessagesTraceRequest, _messages_pb2.MessagesTraceResponse]
     """Returns the path of one message over nodes and agents, with times."""
     Stream: _grpc.UnaryStreamMultiCallable[_messages_pb2.MessagesStreamRequest, _messages_pb2.MessagesStreamResponse]
@@ -79,6 +85,12 @@ class MessagesAsyncStub(MessagesStub):
     """Hands over up to 1,000 messages. Each is accepted or refused on its own."""
     Get: _aio.UnaryUnaryMultiCallable[_messages_pb2.MessagesGetRequest, _messages_pb2.MessagesGetResponse]  # type: ignore[assignment]
     """Returns one message and what became of it."""
+    List: _aio.UnaryUnaryMultiCallable[_messages_pb2.MessagesListRequest, _messages_pb2.MessagesListResponse]  # type: ignore[assignment]
+    """Lists messages: of one conversation in order, otherwise the newest first."""
+    ListConversations: _aio.UnaryUnaryMultiCallable[_messages_pb2.MessagesListConversationsRequest, _messages_pb2.MessagesListConversationsResponse]  # type: ignore[assignment]
+    """Lists conversations, the most recently active first."""
+    GetConversation: _aio.UnaryUnaryMultiCallable[_messages_pb2.MessagesGetConversationRequest, _messages_pb2.MessagesGetConversationResponse]  # type: ignore[assignment]
+    """Returns one conversation with its last messages."""
     Trace: _aio.UnaryUnaryMultiCallable[_messages_pb2.MessagesTraceRequest, _messages_pb2.MessagesTraceResponse]  # type: ignore[assignment]
     """Returns the path of one message over nodes and agents, with times."""
     Stream: _aio.UnaryStreamMultiCallable[_messages_pb2.MessagesStreamRequest, _messages_pb2.MessagesStreamResponse]  # type: ignore[assignment]
@@ -125,6 +137,30 @@ class MessagesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_messages_pb2.MessagesGetResponse, _abc.Awaitable[_messages_pb2.MessagesGetResponse]]:
         """Returns one message and what became of it."""
+
+    @_abc_1.abstractmethod
+    def List(
+        self,
+        request: _messages_pb2.MessagesListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_messages_pb2.MessagesListResponse, _abc.Awaitable[_messages_pb2.MessagesListResponse]]:
+        """Lists messages: of one conversation in order, otherwise the newest first."""
+
+    @_abc_1.abstractmethod
+    def ListConversations(
+        self,
+        request: _messages_pb2.MessagesListConversationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_messages_pb2.MessagesListConversationsResponse, _abc.Awaitable[_messages_pb2.MessagesListConversationsResponse]]:
+        """Lists conversations, the most recently active first."""
+
+    @_abc_1.abstractmethod
+    def GetConversation(
+        self,
+        request: _messages_pb2.MessagesGetConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_messages_pb2.MessagesGetConversationResponse, _abc.Awaitable[_messages_pb2.MessagesGetConversationResponse]]:
+        """Returns one conversation with its last messages."""
 
     @_abc_1.abstractmethod
     def Trace(

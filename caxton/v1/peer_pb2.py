@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from caxton.v1 import agents_pb2 as caxton_dot_v1_dot_agents__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63\x61xton/v1/peer.proto\x12\tcaxton.v1\x1a\x16\x63\x61xton/v1/agents.proto\"6\n\x0fPeerLinkRequest\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.caxton.v1.LinkFrame\"7\n\x10PeerLinkResponse\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.caxton.v1.LinkFrame\"\x80\x03\n\tLinkFrame\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0b\n\x03\x61\x63k\x18\x02 \x01(\x04\x12\x16\n\x0e\x63redit_through\x18\x03 \x01(\x04\x12\x14\n\x0c\x63redit_bytes\x18\x04 \x01(\x04\x12#\n\x05hello\x18\x05 \x01(\x0b\x32\x14.caxton.v1.LinkHello\x12)\n\x08messages\x18\x06 \x01(\x0b\x32\x17.caxton.v1.LinkMessages\x12#\n\x05\x63hunk\x18\x07 \x01(\x0b\x32\x14.caxton.v1.LinkChunk\x12)\n\x08outcomes\x18\x08 \x01(\x0b\x32\x17.caxton.v1.LinkOutcomes\x12\x10\n\x08registry\x18\t \x03(\x0c\x12\x31\n\x0cobservations\x18\n \x01(\x0b\x32\x1b.caxton.v1.LinkObservations\x12\x0c\n\x04ping\x18\x0b \x01(\x04\x12\x0c\n\x04pong\x18\x0c \x01(\x04\x12\'\n\x07goodbye\x18\r \x01(\x0b\x32\x16.caxton.v1.LinkGoodbye\"\x99\x01\n\tLinkHello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12\x14\n\x0clink_version\x18\x04 \x01(\r\x12\x17\n\x0fprogram_version\x18\x05 \x01(\t\x12\x12\n\npeer_epoch\x18\x06 \x01(\x04\x12\x18\n\x10received_through\x18\x07 \x01(\x04\"\xac\x01\n\x0cLinkMessages\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x0e\n\x06\x62odies\x18\x02 \x03(\x0c\x12\x33\n\x06\x61gents\x18\x03 \x03(\x0b\x32#.caxton.v1.LinkMessages.AgentsEntry\x12\x10\n\x08\x64oubtful\x18\x04 \x03(\r\x1a-\n\x0b\x41gentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"o\n\tLinkChunk\x12\x0c\n\x04part\x18\x01 \x01(\x0c\x12\x0f\n\x07is_last\x18\x02 \x01(\x08\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x12\n\x05\x61gent\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0bis_doubtful\x18\x05 \x01(\x08\x42\x08\n\x06_agent\"m\n\x0cLinkOutcomes\x12\x11\n\tdelivered\x18\x01 \x03(\x04\x12!\n\x05\x65nded\x18\x02 \x03(\x0b\x32\x12.caxton.v1.LinkEnd\x12\'\n\x07refused\x18\x03 \x03(\x0b\x32\x16.caxton.v1.LinkRefusal\";\n\x07LinkEnd\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"=\n\x0bLinkRefusal\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"D\n\x10LinkObservations\x12\x30\n\x0cobservations\x18\x01 \x03(\x0b\x32\x1a.caxton.v1.LinkObservation\"-\n\x0fLinkObservation\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x1d\n\x0bLinkGoodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"/\n\rRegistryOwner\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\",\n\x1aPeerFetchDefinitionRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"m\n\x1bPeerFetchDefinitionResponse\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.caxton.v1.DefinitionFormat\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\r\n\x05\x63hunk\x18\x03 \x01(\x0c\"Y\n\x17PeerPullRegistryRequest\x12\'\n\x05owner\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x15\n\rafter_version\x18\x02 \x01(\x04\")\n\x18PeerPullRegistryResponse\x12\r\n\x05\x64\x65lta\x18\x01 \x01(\x0c\"\xb7\x01\n\x0fPeerCallRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x34\n\x05query\x18\x03 \x03(\x0b\x32%.caxton.v1.PeerCallRequest.QueryEntry\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\x12\x14\n\x0cwants_events\x18\x05 \x01(\x08\x1a,\n\nQueryEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x92\x01\n\x10PeerCallResponse\x12\'\n\x04head\x18\x01 \x01(\x0b\x32\x17.caxton.v1.PeerCallHeadH\x00\x12\x0e\n\x04\x62ody\x18\x02 \x01(\x0cH\x00\x12)\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x18.caxton.v1.PeerCallEventH\x00\x12\x12\n\x08is_alive\x18\x04 \x01(\x08H\x00\x42\x06\n\x04part\"\xad\x01\n\x0cPeerCallHead\x12\x0e\n\x06status\x18\x01 \x01(\r\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x35\n\x07headers\x18\x03 \x03(\x0b\x32$.caxton.v1.PeerCallHead.HeadersEntry\x12\x12\n\nhas_events\x18\x04 \x01(\x08\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\rPeerCallEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x13\n\x06number\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\t\n\x07_number2\xcd\x02\n\x04Peer\x12\x43\n\x04Link\x12\x1a.caxton.v1.PeerLinkRequest\x1a\x1b.caxton.v1.PeerLinkResponse(\x01\x30\x01\x12\x62\n\x0f\x46\x65tchDefinition\x12%.caxton.v1.PeerFetchDefinitionRequest\x1a&.caxton.v1.PeerFetchDefinitionResponse0\x01\x12Y\n\x0cPullRegistry\x12\".caxton.v1.PeerPullRegistryRequest\x1a#.caxton.v1.PeerPullRegistryResponse0\x01\x12\x41\n\x04\x43\x61ll\x12\x1a.caxton.v1.PeerCallRequest\x1a\x1b.caxton.v1.PeerCallResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63\x61xton/v1/peer.proto\x12\tcaxton.v1\x1a\x16\x63\x61xton/v1/agents.proto\"6\n\x0fPeerLinkRequest\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.caxton.v1.LinkFrame\"7\n\x10PeerLinkResponse\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.caxton.v1.LinkFrame\"\x80\x03\n\tLinkFrame\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0b\n\x03\x61\x63k\x18\x02 \x01(\x04\x12\x16\n\x0e\x63redit_through\x18\x03 \x01(\x04\x12\x14\n\x0c\x63redit_bytes\x18\x04 \x01(\x04\x12#\n\x05hello\x18\x05 \x01(\x0b\x32\x14.caxton.v1.LinkHello\x12)\n\x08messages\x18\x06 \x01(\x0b\x32\x17.caxton.v1.LinkMessages\x12#\n\x05\x63hunk\x18\x07 \x01(\x0b\x32\x14.caxton.v1.LinkChunk\x12)\n\x08outcomes\x18\x08 \x01(\x0b\x32\x17.caxton.v1.LinkOutcomes\x12\x10\n\x08registry\x18\t \x03(\x0c\x12\x31\n\x0cobservations\x18\n \x01(\x0b\x32\x1b.caxton.v1.LinkObservations\x12\x0c\n\x04ping\x18\x0b \x01(\x04\x12\x0c\n\x04pong\x18\x0c \x01(\x04\x12\'\n\x07goodbye\x18\r \x01(\x0b\x32\x16.caxton.v1.LinkGoodbye\"\x99\x01\n\tLinkHello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12\x14\n\x0clink_version\x18\x04 \x01(\r\x12\x17\n\x0fprogram_version\x18\x05 \x01(\t\x12\x12\n\npeer_epoch\x18\x06 \x01(\x04\x12\x18\n\x10received_through\x18\x07 \x01(\x04\"\xbd\x01\n\x0cLinkMessages\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x0e\n\x06\x62odies\x18\x02 \x03(\x0c\x12\x33\n\x06\x61gents\x18\x03 \x03(\x0b\x32#.caxton.v1.LinkMessages.AgentsEntry\x12\x10\n\x08\x64oubtful\x18\x04 \x03(\r\x12\x0f\n\x07revived\x18\x05 \x03(\r\x1a-\n\x0b\x41gentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x83\x01\n\tLinkChunk\x12\x0c\n\x04part\x18\x01 \x01(\x0c\x12\x0f\n\x07is_last\x18\x02 \x01(\x08\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x12\n\x05\x61gent\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0bis_doubtful\x18\x05 \x01(\x08\x12\x12\n\nis_revived\x18\x06 \x01(\x08\x42\x08\n\x06_agent\"m\n\x0cLinkOutcomes\x12\x11\n\tdelivered\x18\x01 \x03(\x04\x12!\n\x05\x65nded\x18\x02 \x03(\x0b\x32\x12.caxton.v1.LinkEnd\x12\'\n\x07refused\x18\x03 \x03(\x0b\x32\x16.caxton.v1.LinkRefusal\";\n\x07LinkEnd\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"=\n\x0bLinkRefusal\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"D\n\x10LinkObservations\x12\x30\n\x0cobservations\x18\x01 \x03(\x0b\x32\x1a.caxton.v1.LinkObservation\"-\n\x0fLinkObservation\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x1d\n\x0bLinkGoodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"/\n\rRegistryOwner\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\",\n\x1aPeerFetchDefinitionRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"m\n\x1bPeerFetchDefinitionResponse\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.caxton.v1.DefinitionFormat\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\r\n\x05\x63hunk\x18\x03 \x01(\x0c\"Y\n\x17PeerPullRegistryRequest\x12\'\n\x05owner\x18\x01 \x01(\x0b\x32\x18.caxton.v1.RegistryOwner\x12\x15\n\rafter_version\x18\x02 \x01(\x04\")\n\x18PeerPullRegistryResponse\x12\r\n\x05\x64\x65lta\x18\x01 \x01(\x0c\"\xb7\x01\n\x0fPeerCallRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x34\n\x05query\x18\x03 \x03(\x0b\x32%.caxton.v1.PeerCallRequest.QueryEntry\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\x12\x14\n\x0cwants_events\x18\x05 \x01(\x08\x1a,\n\nQueryEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x92\x01\n\x10PeerCallResponse\x12\'\n\x04head\x18\x01 \x01(\x0b\x32\x17.caxton.v1.PeerCallHeadH\x00\x12\x0e\n\x04\x62ody\x18\x02 \x01(\x0cH\x00\x12)\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x18.caxton.v1.PeerCallEventH\x00\x12\x12\n\x08is_alive\x18\x04 \x01(\x08H\x00\x42\x06\n\x04part\"\xad\x01\n\x0cPeerCallHead\x12\x0e\n\x06status\x18\x01 \x01(\r\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x35\n\x07headers\x18\x03 \x03(\x0b\x32$.caxton.v1.PeerCallHead.HeadersEntry\x12\x12\n\nhas_events\x18\x04 \x01(\x08\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\rPeerCallEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x13\n\x06number\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\t\n\x07_number2\xcd\x02\n\x04Peer\x12\x43\n\x04Link\x12\x1a.caxton.v1.PeerLinkRequest\x1a\x1b.caxton.v1.PeerLinkResponse(\x01\x30\x01\x12\x62\n\x0f\x46\x65tchDefinition\x12%.caxton.v1.PeerFetchDefinitionRequest\x1a&.caxton.v1.PeerFetchDefinitionResponse0\x01\x12Y\n\x0cPullRegistry\x12\".caxton.v1.PeerPullRegistryRequest\x1a#.caxton.v1.PeerPullRegistryResponse0\x01\x12\x41\n\x04\x43\x61ll\x12\x1a.caxton.v1.PeerCallRequest\x1a\x1b.caxton.v1.PeerCallResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,45 +47,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LINKHELLO']._serialized_start=560
   _globals['_LINKHELLO']._serialized_end=713
   _globals['_LINKMESSAGES']._serialized_start=716
-  _globals['_LINKMESSAGES']._serialized_end=888
-  _globals['_LINKMESSAGES_AGENTSENTRY']._serialized_start=843
-  _globals['_LINKMESSAGES_AGENTSENTRY']._serialized_end=888
-  _globals['_LINKCHUNK']._serialized_start=890
-  _globals['_LINKCHUNK']._serialized_end=1001
-  _globals['_LINKOUTCOMES']._serialized_start=1003
-  _globals['_LINKOUTCOMES']._serialized_end=1112
-  _globals['_LINKEND']._serialized_start=1114
-  _globals['_LINKEND']._serialized_end=1173
-  _globals['_LINKREFUSAL']._serialized_start=1175
-  _globals['_LINKREFUSAL']._serialized_end=1236
-  _globals['_LINKOBSERVATIONS']._serialized_start=1238
-  _globals['_LINKOBSERVATIONS']._serialized_end=1306
-  _globals['_LINKOBSERVATION']._serialized_start=1308
-  _globals['_LINKOBSERVATION']._serialized_end=1353
-  _globals['_LINKGOODBYE']._serialized_start=1355
-  _globals['_LINKGOODBYE']._serialized_end=1384
-  _globals['_REGISTRYOWNER']._serialized_start=1386
-  _globals['_REGISTRYOWNER']._serialized_end=1433
-  _globals['_PEERFETCHDEFINITIONREQUEST']._serialized_start=1435
-  _globals['_PEERFETCHDEFINITIONREQUEST']._serialized_end=1479
-  _globals['_PEERFETCHDEFINITIONRESPONSE']._serialized_start=1481
-  _globals['_PEERFETCHDEFINITIONRESPONSE']._serialized_end=1590
-  _globals['_PEERPULLREGISTRYREQUEST']._serialized_start=1592
-  _globals['_PEERPULLREGISTRYREQUEST']._serialized_end=1681
-  _globals['_PEERPULLREGISTRYRESPONSE']._serialized_start=1683
-  _globals['_PEERPULLREGISTRYRESPONSE']._serialized_end=1724
-  _globals['_PEERCALLREQUEST']._serialized_start=1727
-  _globals['_PEERCALLREQUEST']._serialized_end=1910
-  _globals['_PEERCALLREQUEST_QUERYENTRY']._serialized_start=1866
-  _globals['_PEERCALLREQUEST_QUERYENTRY']._serialized_end=1910
-  _globals['_PEERCALLRESPONSE']._serialized_start=1913
-  _globals['_PEERCALLRESPONSE']._serialized_end=2059
-  _globals['_PEERCALLHEAD']._serialized_start=2062
-  _globals['_PEERCALLHEAD']._serialized_end=2235
-  _globals['_PEERCALLHEAD_HEADERSENTRY']._serialized_start=2189
-  _globals['_PEERCALLHEAD_HEADERSENTRY']._serialized_end=2235
-  _globals['_PEERCALLEVENT']._serialized_start=2237
-  _globals['_PEERCALLEVENT']._serialized_end=2312
-  _globals['_PEER']._serialized_start=2315
-  _globals['_PEER']._serialized_end=2648
+  _globals['_LINKMESSAGES']._serialized_end=905
+  _globals['_LINKMESSAGES_AGENTSENTRY']._serialized_start=860
+  _globals['_LINKMESSAGES_AGENTSENTRY']._serialized_end=905
+  _globals['_LINKCHUNK']._serialized_start=908
+  _globals['_LINKCHUNK']._serialized_end=1039
+  _globals['_LINKOUTCOMES']._serialized_start=1041
+  _globals['_LINKOUTCOMES']._serialized_end=1150
+  _globals['_LINKEND']._serialized_start=1152
+  _globals['_LINKEND']._serialized_end=1211
+  _globals['_LINKREFUSAL']._serialized_start=1213
+  _globals['_LINKREFUSAL']._serialized_end=1274
+  _globals['_LINKOBSERVATIONS']._serialized_start=1276
+  _globals['_LINKOBSERVATIONS']._serialized_end=1344
+  _globals['_LINKOBSERVATION']._serialized_start=1346
+  _globals['_LINKOBSERVATION']._serialized_end=1391
+  _globals['_LINKGOODBYE']._serialized_start=1393
+  _globals['_LINKGOODBYE']._serialized_end=1422
+  _globals['_REGISTRYOWNER']._serialized_start=1424
+  _globals['_REGISTRYOWNER']._serialized_end=1471
+  _globals['_PEERFETCHDEFINITIONREQUEST']._serialized_start=1473
+  _globals['_PEERFETCHDEFINITIONREQUEST']._serialized_end=1517
+  _globals['_PEERFETCHDEFINITIONRESPONSE']._serialized_start=1519
+  _globals['_PEERFETCHDEFINITIONRESPONSE']._serialized_end=1628
+  _globals['_PEERPULLREGISTRYREQUEST']._serialized_start=1630
+  _globals['_PEERPULLREGISTRYREQUEST']._serialized_end=1719
+  _globals['_PEERPULLREGISTRYRESPONSE']._serialized_start=1721
+  _globals['_PEERPULLREGISTRYRESPONSE']._serialized_end=1762
+  _globals['_PEERCALLREQUEST']._serialized_start=1765
+  _globals['_PEERCALLREQUEST']._serialized_end=1948
+  _globals['_PEERCALLREQUEST_QUERYENTRY']._serialized_start=1904
+  _globals['_PEERCALLREQUEST_QUERYENTRY']._serialized_end=1948
+  _globals['_PEERCALLRESPONSE']._serialized_start=1951
+  _globals['_PEERCALLRESPONSE']._serialized_end=2097
+  _globals['_PEERCALLHEAD']._serialized_start=2100
+  _globals['_PEERCALLHEAD']._serialized_end=2273
+  _globals['_PEERCALLHEAD_HEADERSENTRY']._serialized_start=2227
+  _globals['_PEERCALLHEAD_HEADERSENTRY']._serialized_end=2273
+  _globals['_PEERCALLEVENT']._serialized_start=2275
+  _globals['_PEERCALLEVENT']._serialized_end=2350
+  _globals['_PEER']._serialized_start=2353
+  _globals['_PEER']._serialized_end=2686
 # @@protoc_insertion_point(module_scope)

@@ -255,6 +255,7 @@ class LinkMessages(_message.Message):
     BODIES_FIELD_NUMBER: _builtins.int
     AGENTS_FIELD_NUMBER: _builtins.int
     DOUBTFUL_FIELD_NUMBER: _builtins.int
+    REVIVED_FIELD_NUMBER: _builtins.int
     first_sequence: _builtins.int
     """Sequence number of the first body; the others follow one by one. The first of all is 1."""
     @_builtins.property
@@ -273,6 +274,10 @@ class LinkMessages(_message.Message):
         another: it looks into its journal first.
         """
 
+    @_builtins.property
+    def revived(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Positions in `bodies` of dead letters that are tried again."""
+
     def __init__(
         self,
         *,
@@ -280,10 +285,11 @@ class LinkMessages(_message.Message):
         bodies: _abc.Iterable[_builtins.bytes] | None = ...,
         agents: _abc.Mapping[_builtins.int, _builtins.str] | None = ...,
         doubtful: _abc.Iterable[_builtins.int] | None = ...,
+        revived: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "bodies", b"bodies", "doubtful", b"doubtful", "first_sequence", b"first_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "bodies", b"bodies", "doubtful", b"doubtful", "first_sequence", b"first_sequence", "revived", b"revived"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -300,6 +306,7 @@ class LinkChunk(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     IS_DOUBTFUL_FIELD_NUMBER: _builtins.int
+    IS_REVIVED_FIELD_NUMBER: _builtins.int
     part: _builtins.bytes
     """The next bytes of the packed message."""
     is_last: _builtins.bool
@@ -310,6 +317,8 @@ class LinkChunk(_message.Message):
     """As in LinkMessages; in the last part only."""
     is_doubtful: _builtins.bool
     """As in LinkMessages; in the last part only."""
+    is_revived: _builtins.bool
+    """As in LinkMessages; in the last part only."""
     def __init__(
         self,
         *,
@@ -318,10 +327,11 @@ class LinkChunk(_message.Message):
         sequence: _builtins.int = ...,
         agent: _builtins.str | None = ...,
         is_doubtful: _builtins.bool = ...,
+        is_revived: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "agent", b"agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "agent", b"agent", "is_doubtful", b"is_doubtful", "is_last", b"is_last", "part", b"part", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "agent", b"agent", "is_doubtful", b"is_doubtful", "is_last", b"is_last", "is_revived", b"is_revived", "part", b"part", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent: _TypeAlias = _typing.Literal["agent"]  # noqa: Y015
     _WhichOneofArgType__agent: _TypeAlias = _typing.Literal["_agent", b"_agent"]  # noqa: Y015

@@ -1,7 +1,7 @@
 # ruff: noqa: N802 -- methods are called as the contract calls them
 """`caxton.v1.Messages`: sending, reading and following messages."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import grpc
@@ -100,6 +100,42 @@ class Messages(MessagesServicer):
         view = await self._asking.get(f"/messages/{_id(request.message_id)}")
         return messages_pb2.MessagesGetResponse(record=show_record(view))
 
+    async def List(
+        self, request: messages_pb2.MessagesListRequest, _: _Context
+    ) -> messages_pb2.MessagesListResponse:
+        """List messages that this node knows."""
+        query = page_query(request.page_size, request.page_token)
+        if request.conversation_id:
+            query["conversation_id"] = request.conversation_id
+        if request.status:
+            query["status"] = STATUSES.word(request.status) or str(request.status)
+        view = await self._asking.get("/messages", query)
+        return messages_pb2.MessagesListResponse(
+            records=map(show_record, view["items"]), next_page_token=view["next_cursor"] or ""
+        )
+
+    async def ListConversations(
+        self, request: messages_pb2.MessagesListConversationsRequest, _: _Context
+    ) -> messages_pb2.MessagesListConversationsResponse:
+        """List conversations that this node knows."""
+        query = page_query(request.page_size, request.page_token)
+        view = await self._asking.get("/conversations", query)
+        return messages_pb2.MessagesListConversationsResponse(
+            conversations=map(_conversation, view["items"]),
+            next_page_token=view["next_cursor"] or "",
+        )
+
+    async def GetConversation(
+        self, request: messages_pb2.MessagesGetConversationRequest, _: _Context
+    ) -> messages_pb2.MessagesGetConversationResponse:
+        """Return one conversation with its last messages, from whatever node knows it."""
+        view = await self._asking.get(f"/conversations/{_id(request.conversation_id)}")
+        return messages_pb2.MessagesGetConversationResponse(
+            conversation=_conversation(view),
+            records=map(show_record, view["messages"]),
+            children=view["children"],
+        )
+
     async def Trace(
         self, request: messages_pb2.MessagesTraceRequest, _: _Context
     ) -> messages_pb2.MessagesTraceResponse:
@@ -182,6 +218,17 @@ def show_outcome(outcome: Sent | CaxtonError) -> messages_pb2.SendOutcome:
     if isinstance(outcome, Sent):
         return _OUTCOME(acceptance=show_acceptance(outcome))
     return _OUTCOME(error=detail_of(outcome, trace_id=trace_in_force().trace_id))
+
+
+def _conversation(view: Mapping[str, Any]) -> messages_pb2.Conversation:
+    return messages_pb2.Conversation(
+        id=view["id"],
+        participants=view["participants"],
+        message_count=view["message_count"],
+        status=view["status"],
+        created_at=show_instant(view["created_at"]),
+        last_activity_at=show_instant(view["last_activity_at"]),
+    )
 
 
 def _id(text: str) -> str:

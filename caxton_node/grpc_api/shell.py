@@ -150,8 +150,10 @@ def _begin(context: _Context) -> Trace:
 
 
 async def _fail(context: _Context, error: CaxtonError, trace: Trace) -> None:
-    trailing: list[tuple[str, str | bytes]] = [(TRACE_ID, trace.trace_id)]
-    trailing += details_metadata(error, trace_id=trace.trace_id)
+    trailing: tuple[tuple[str, str | bytes], ...] = (
+        (TRACE_ID, trace.trace_id),
+        *details_metadata(error, trace_id=trace.trace_id),
+    )
     await context.abort(status_code(error), error.detail[:1_000], trailing)
 
 

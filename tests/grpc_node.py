@@ -1,0 +1,67 @@
+"""A node with its gRPC and REST edges on real ports of loopback, for tests."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from caxton import CaxtonClient
+from caxton_node.api.server import build_application
+from caxton_node.edges import open_edges
+from caxton_node.grpc_api.server import Port, open_grpc
+from caxton_node.runtime.node import Node
+from tests.opened_node import opened_node
+from tests.rest_node import BODY_BYTES_MAX, Rest
+
+MESSAGE_BYTES_MAX = 4_000_000
+
+
+@dataclass
+class Served:
+    """A node, where its edges are, and a client of each."""
+
+    node: Node
+    address: str
+    client: CaxtonClient
+    rest: Rest
+
+
+@asynccontextmanager
+async def served_node(
+    node: Node, *, message_bytes_max: int = MESSAGE_BYTES_MAX
+) -> AsyncIterator[Served]:
+    """Serve a node that is open."""
+    async with (
+        open_edges(node) as edges,
+        open_grpc(
+            [Port("127.0.0.1:0")], edges.services, message_bytes_max=message_bytes_max
+        ) as bound,
+    ):
+        application = build_application(node, edges.rest, body_bytes_max=BODY_BYTES_MAX)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            address = f"127.0.0.1:{bound[0][1]}"
+            if node.ring is not None:
+                node.ring.announce_grpc(*bound[0])
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+                CaxtonClient(address) as client,
+            ):
+                yield Served(node, address, client, Rest(node, url, session))
+        finally:
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def grpc_node(folder: Path, **flags: Any) -> AsyncIterator[Served]:
+    """Open a node and serve it."""
+    quick = {"memory__enabled": "false"}
+    async with opened_node(folder, **quick | flags) as node, served_node(node) as served:
+        yield served
