@@ -26,10 +26,12 @@ from caxton_node.runtime.consolidation import consolidate
 from caxton_node.runtime.llm_agent import LlmAgent
 from caxton_node.runtime.roster import Roster
 
-__all__ = ["MEMORY_FILE", "NodeMemory", "open_memory"]
+__all__ = ["BACKUPS_FOLDER", "MEMORY_FILE", "NodeMemory", "open_memory"]
 
 MEMORY_FILE: Final = "memory.db"
 """In the data directory."""
+
+BACKUPS_FOLDER: Final = "backups"
 
 NO_MODEL: Final = "none"
 
@@ -95,6 +97,7 @@ async def open_memory(settings: Settings, now: Now) -> AsyncIterator[NodeMemory]
             consolidate_after_s=settings.memory.consolidate_after_s,
             recall_tokens=settings.memory.recall_tokens,
         ),
+        backups=folder / BACKUPS_FOLDER,
     )
     try:
         yield NodeMemory(memory)

@@ -28,6 +28,7 @@ _TAGS: Final = {
     "dead letters": "Messages that were given up.",
     "capabilities": "What agents offer.",
     "tools": "What models may call.",
+    "memory": "What agents know: told, searched, walked, exported, forgotten.",
     "templates": "Agents to begin with.",
     "events": "What happens, as it happens.",
     "node": "The node itself.",

@@ -47,6 +47,9 @@ COMMANDS: Final = {
         "deadletters", "deadletter", "Look after messages that could not be delivered."
     ),
     "capability": _later("capabilities", "capability", "See what agents offer."),
+    "memory": _later(
+        "memory_files", "memory", "See what agents know, tell them more, let them forget."
+    ),
     "tool": _later("capabilities", "tool", "See the tools that agents may use."),
     "logs": _later("shortcuts", "logs", "Show what an agent did of late."),
     "stop": _later("shortcuts", "stop", "Stop agents; messages to them wait for a restart."),

@@ -17,7 +17,7 @@ import numkong
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Arena", "Shelf"]
+__all__ = ["Shelf", "VectorArena"]
 
 _CAPACITY_MIN: Final = 64
 _DEAD_SHARE_MAX: Final = 0.25
@@ -110,7 +110,7 @@ class Shelf:
         self._places = {int(one): place for place, one in enumerate(ids[:count])}
 
 
-class Arena:
+class VectorArena:
     """The shelves of all scopes, for one model."""
 
     def __init__(self, dimensions: int) -> None:
@@ -136,6 +136,15 @@ class Arena:
             shelf = self._shelves[scope] = Shelf(self.dimensions, max(_CAPACITY_MIN, len(ids)))
         shelf.add(ids, vectors)
 
+    def add_rows(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        """Add vectors as they are in the database: scope, observation, data."""
+        vectors = np.frombuffer(b"".join(row[2] for row in rows), "<f4").reshape(len(rows), -1)
+        scopes = np.array([row[0] for row in rows])
+        ids = np.array([row[1] for row in rows])
+        for scope in np.unique(scopes):
+            chosen = scopes == scope
+            self.add(int(scope), ids[chosen].tolist(), vectors[chosen])
+
     def remove(self, scope: int, ids: Iterable[int]) -> None:
         """Forget observations of a scope."""
         shelf = self._shelves.get(scope)
@@ -146,10 +155,11 @@ class Arena:
         """Forget all of a scope."""
         self._shelves.pop(scope, None)
 
-    def search(self, vector: Floats, scopes: Iterable[int], limit: int) -> list[int]:
+    def search(self, vector: bytes, scopes: Iterable[int], limit: int) -> list[int]:
         """Return candidates from these scopes and no others, best first."""
-        scale = float(np.abs(vector).max()) / 127.0 or 1.0
-        codes = np.rint(vector / scale).astype(np.int8)[None, :]
+        numbers = np.frombuffer(vector, "<f4")
+        scale = float(np.abs(numbers).max()) / 127.0 or 1.0
+        codes = np.rint(numbers / scale).astype(np.int8)[None, :]
         ids, scores = [], []
         for scope in scopes:
             shelf = self._shelves.get(scope)

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from caxton_node.memory.finding import NO_FILTERS, Filters
 from caxton_node.memory.forgetting import ForgetProof, Selection
 from caxton_node.memory.fusion import MEASURED, FusionWeights
@@ -36,10 +33,12 @@ __all__ = [
     "Search",
     "Unconsolidated",
     "Unembedded",
+    "Vector",
     "Words",
 ]
 
-Vector = npt.NDArray[np.float32]
+Vector = bytes
+"""Little-endian 32-bit numbers, of length one together."""
 
 Words = Sequence[tuple[int, float]]
 """Observations that have words of a question, best first, with their score."""

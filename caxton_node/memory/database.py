@@ -99,11 +99,21 @@ class MemoryFile:
         return target.stat().st_size
 
     def put_in_place(self, backup: Path) -> Path:
-        """Make a backup the file; return where the old one was moved. Nothing may be open.
+        """Make a backup the file; return where the old one was moved.
 
         Raises:
+            Conflict: `state_conflict`: a node has the file open.
             Unavailable: `storage_unavailable`: the backup cannot be read, or is damaged itself.
         """
+        with reading_storage(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock()
+        try:
+            return self._put_in_place(backup)
+        finally:
+            self.release()
+
+    def _put_in_place(self, backup: Path) -> Path:
         with reading_storage(backup):
             check = sqlite3.connect(f"{backup.absolute().as_uri()}?mode=ro", uri=True)
             try:

@@ -11,23 +11,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from caxton_node.memory.records import Interval, Observation, Scope, Source
 from caxton_node.memory.wording import match_expression, terms_of
 
 __all__ = [
+    "CONDITION",
     "NO_FILTERS",
     "Filters",
     "TermCounts",
     "all_observations",
     "by_keywords",
-    "exact_scan",
     "observation_of",
     "observations",
     "observations_of_conversation",
-    "rescored",
     "scope_rows",
 ]
 
@@ -42,10 +39,6 @@ COUNTS_KEPT_MAX: Final = 50_000
 
 _COLUMN_WEIGHTS: Final = "bm25(0.0, 2.0, 1.0, 0.5)"
 """Of scope, subject, text, context."""
-
-_ROWS_AT_ONCE: Final = 4_096
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +63,7 @@ class Filters:
         return self.is_historic or self.at is not None
 
     def parameters(self, now: int) -> dict[str, Any]:
-        """Return the parameters of `_CONDITION`."""
+        """Return the parameters of `CONDITION`."""
         return {
             "types": _json(self.types) if self.types else None,
             "kinds": _json(self.kinds) if self.kinds else None,
@@ -85,7 +78,7 @@ class Filters:
 NO_FILTERS: Final = Filters()
 """All that is true now."""
 
-_CONDITION: Final = """
+CONDITION: Final = """
 o.scope IN (SELECT value FROM json_each(:scopes))
 AND (o.expires_at IS NULL OR o.expires_at > :now)
 AND (:at IS NULL OR (o.valid_from <= :at AND (o.valid_to IS NULL OR o.valid_to > :at)))
@@ -159,7 +152,7 @@ def by_keywords(
     found = connection.execute(
         "SELECT w.rowid, -w.rank FROM words w JOIN observations o ON o.id = w.rowid "  # noqa: S608 - constants of this module
         f"JOIN entities e ON e.id = o.entity WHERE words MATCH :match AND w.rank MATCH :weights "
-        f"AND {_CONDITION} ORDER BY w.rank LIMIT :limit",
+        f"AND {CONDITION} ORDER BY w.rank LIMIT :limit",
         filters.parameters(now)
         | {
             "match": match_expression(terms, scopes),
@@ -189,65 +182,6 @@ def _telling(
     return tuple(chosen)
 
 
-def rescored(
-    connection: sqlite3.Connection,
-    vector: Floats,
-    candidates: Sequence[int],
-    *,
-    model: int,
-    scopes: Sequence[int],
-    filters: Filters,
-    now: int,
-) -> list[tuple[int, float]]:
-    """Return those candidates that are wanted with their exact cosines, best first."""
-    rows = connection.execute(
-        "SELECT v.observation, v.data FROM json_each(:ids) AS wanted "  # noqa: S608 - constants of this module
-        "JOIN vectors v ON v.observation = wanted.value AND v.model = :model "
-        "JOIN observations o ON o.id = v.observation JOIN entities e ON e.id = o.entity "
-        f"WHERE {_CONDITION}",
-        filters.parameters(now)
-        | {"ids": _json(candidates), "model": model, "scopes": _json(scopes)},
-    ).fetchall()
-    return _by_cosine(vector, rows)
-
-
-def exact_scan(
-    connection: sqlite3.Connection,
-    vector: Floats,
-    *,
-    model: int,
-    scopes: Sequence[int],
-    filters: Filters,
-    limit: int,
-    now: int,
-) -> list[tuple[int, float]]:
-    """Return the nearest of all wanted observations, reading their vectors from the rows.
-
-    For the past, which the arena does not hold, and for the moments in which it is not current.
-    """
-    cursor = connection.execute(
-        "SELECT v.observation, v.data FROM observations o JOIN entities e ON e.id = o.entity "  # noqa: S608 - constants of this module
-        f"JOIN vectors v ON v.observation = o.id AND v.model = :model WHERE {_CONDITION}",
-        filters.parameters(now) | {"model": model, "scopes": _json(scopes)},
-    )
-    best: list[tuple[int, float]] = []
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        best += _by_cosine(vector, rows)
-        best.sort(key=lambda one: (-one[1], one[0]))
-        del best[limit:]
-    return best
-
-
-def _by_cosine(vector: Floats, rows: Sequence[tuple[int, bytes]]) -> list[tuple[int, float]]:
-    if not rows:
-        return []
-    matrix = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(len(rows), -1)
-    cosines = (matrix @ vector).tolist()
-    found = [(int(row[0]), float(c)) for row, c in zip(rows, cosines, strict=True)]
-    found.sort(key=lambda one: (-one[1], one[0]))
-    return found
-
-
 def observations(
     connection: sqlite3.Connection,
     *,
@@ -264,7 +198,7 @@ def observations(
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM json_each(:chosen) AS wanted "  # noqa: S608 - constants of this module
         f"JOIN observations o ON {column} = wanted.value JOIN entities e ON e.id = o.entity "
-        f"WHERE {_CONDITION} ORDER BY o.valid_from DESC, o.id DESC LIMIT :limit",
+        f"WHERE {CONDITION} ORDER BY o.valid_from DESC, o.id DESC LIMIT :limit",
         filters.parameters(now)
         | {"chosen": _json(chosen or ()), "scopes": _json(list(scopes)), "limit": limit},
     )

@@ -5,21 +5,48 @@ bringing it up to date fails, it is stale: searches then read the vectors from t
 and as exact, until it is rebuilt.
 """
 
+import importlib
 import logging
 import sqlite3
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
-import numpy as np
-
-from caxton_node.memory.arena import Arena
-
-__all__ = ["ArenaKeeper"]
+__all__ = ["Arena", "ArenaKeeper"]
 
 _ROWS_AT_ONCE: Final = 8_192
 
+_ARENA: Final = "caxton_node.memory.arena"
+"""Imported when there is a model: numbers in bulk take as much memory as a quarter of the node."""
+
 _log = logging.getLogger("caxton.memory")
+
+
+class Arena(Protocol):
+    """The shelves of all scopes, for one model."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What the vectors take in memory."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def add_rows(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        """Add vectors: scope, observation, data."""
+        ...
+
+    def remove(self, scope: int, ids: Sequence[int]) -> None:
+        """Forget observations of a scope."""
+        ...
+
+    def drop(self, scope: int) -> None:
+        """Forget all of a scope."""
+        ...
+
+    def search(self, vector: bytes, scopes: Sequence[int], limit: int) -> list[int]:
+        """Return candidates from these scopes and no others, best first."""
+        ...
 
 
 class ArenaKeeper:
@@ -61,7 +88,7 @@ class ArenaKeeper:
         (dimensions,) = connection.execute(
             "SELECT dimensions FROM models WHERE id = ?", (self.model,)
         ).fetchone()
-        arena = Arena(dimensions)
+        arena: Arena = importlib.import_module(_ARENA).VectorArena(dimensions)
         cursor = connection.execute(
             "SELECT o.scope, v.observation, v.data FROM vectors v "
             "JOIN observations o ON o.id = v.observation "
@@ -69,7 +96,7 @@ class ArenaKeeper:
             (self.model, time.time_ns() // 1_000_000),
         )
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-            _add_rows(arena, rows)
+            arena.add_rows(rows)
         self._arena, self.is_stale = arena, False
         self.rebuild_count += 1
         _log.info(
@@ -79,7 +106,7 @@ class ArenaKeeper:
     def add(self, model: int, rows: Sequence[tuple[int, int, bytes]]) -> None:
         """Take up vectors that were committed: scope, observation, data."""
         if self._arena is not None and model == self.model:
-            _add_rows(self._arena, rows)
+            self._arena.add_rows(rows)
 
     def remove(self, scope: int, ids: Sequence[int]) -> None:
         """Forget observations that are gone or closed."""
@@ -90,12 +117,3 @@ class ArenaKeeper:
         """Forget a scope."""
         if self._arena is not None:
             self._arena.drop(scope)
-
-
-def _add_rows(arena: Arena, rows: Sequence[tuple[int, int, bytes]]) -> None:
-    vectors = np.frombuffer(b"".join(row[2] for row in rows), "<f4").reshape(len(rows), -1)
-    scopes = np.array([row[0] for row in rows])
-    ids = np.array([row[1] for row in rows])
-    for scope in np.unique(scopes):
-        chosen = scopes == scope
-        arena.add(int(scope), ids[chosen].tolist(), vectors[chosen])

@@ -1,66 +1,33 @@
 """One search over the rows, the arena and the graph. For readers' threads."""
 
+import importlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from caxton_node.memory.backend import Search, Words
 from caxton_node.memory.finding import (
     TermCounts,
     by_keywords,
-    exact_scan,
     observations,
-    rescored,
 )
 from caxton_node.memory.fusion import Proposals, fuse, ranked
 from caxton_node.memory.graph import neighbours
 from caxton_node.memory.keeper import ArenaKeeper
 from caxton_node.memory.records import Hit, Reasons, Scope
 
-__all__ = ["CANDIDATES_MIN", "nearest", "search_rows"]
+__all__ = ["CANDIDATES_MIN", "search_rows"]
 
 CANDIDATES_MIN: Final = 64
 """Candidates of each way, of which the best are fused."""
+
+_NEARNESS: Final = "caxton_node.memory.nearness"
+"""Imported when there is a vector: numbers in bulk take as much memory as a quarter of the node."""
 
 GRAPH_SEEDS: Final = 5
 GRAPH_FAN_OUT: Final = 10
 GRAPH_STRENGTH_MIN: Final = 0.3
 GRAPH_PROPOSALS_MAX: Final = 20
-
-
-def nearest(
-    connection: sqlite3.Connection,
-    search: Search,
-    *,
-    keeper: ArenaKeeper,
-    scopes: Sequence[int],
-    limit: int,
-    now: int,
-) -> list[tuple[int, float]]:
-    """Return the nearest wanted observations with their cosines; exact.
-
-    The arena's candidates are filtered after the scan. Where the filter leaves too few, more
-    are taken, until there are enough or all were looked at.
-    """
-    vector, model = search.vector, keeper.model
-    if vector is None or model is None or not scopes:
-        return []
-    arena = keeper.current
-    if arena is None or search.filters.needs_history:
-        return exact_scan(
-            connection, vector, model=model, scopes=scopes, filters=search.filters,
-            limit=limit, now=now,
-        )  # fmt: skip
-    wanted = limit
-    while True:
-        candidates = arena.search(vector, scopes, wanted)
-        found = rescored(
-            connection, vector, candidates, model=model, scopes=scopes, filters=search.filters,
-            now=now,
-        )  # fmt: skip
-        if len(found) * 2 >= min(limit, wanted) or len(candidates) < wanted:
-            return found[:limit]
-        wanted *= 8
 
 
 def search_rows(
@@ -75,11 +42,12 @@ def search_rows(
     """Return what fits best."""
     rows = list(scopes)
     limit = max(CANDIDATES_MIN, search.limit)
-    near = [
-        one
-        for one in nearest(connection, search, keeper=keeper, scopes=rows, limit=limit, now=now)
-        if one[1] >= search.similarity_min
-    ]
+    near: list[tuple[int, float]] = []
+    if search.vector is not None and keeper.model is not None:
+        found = importlib.import_module(_NEARNESS).nearest(
+            connection, search, keeper=keeper, scopes=rows, limit=limit, now=now
+        )
+        near = [one for one in found if one[1] >= search.similarity_min]
     words: Words = (
         by_keywords(
             connection, search.question, scopes=rows, filters=search.filters, counts=counts,

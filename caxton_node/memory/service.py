@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from caxton_node.domain.errors import CaxtonError, Rejected
+from caxton_node.domain.errors import CaxtonError, Conflict, Rejected
 from caxton_node.memory.backend import MemoryBackend, Search, Unconsolidated, Vector, Words
 from caxton_node.memory.embedding.embedder import Embedder, Priority
 from caxton_node.memory.embedding.model_files import ModelUnavailable
@@ -101,6 +101,7 @@ class Memory:
         now: Tells the time.
         exclusion: What is never stored.
         limits: How much and how long.
+        backups: The folder for copies.
     """
 
     def __init__(
@@ -111,12 +112,14 @@ class Memory:
         now: Now,
         exclusion: Exclusion | None = None,
         limits: MemoryLimits | None = None,
+        backups: Path | None = None,
     ) -> None:
         self.backend = backend
         self.limits = limits or MemoryLimits()
         self._embedder = embedder
         self._now = now
         self._exclusion = exclusion or Exclusion()
+        self._backups = backups
         self._model: str | None = None
         self._told = asyncio.Event()
         self._using = asyncio.Lock()
@@ -137,6 +140,15 @@ class Memory:
                 return "ready: by words only, as configured"
             case why:
                 return f"degraded: by words only: {why}"
+
+    @property
+    def model(self) -> str | None:
+        """Whose vectors are compared; None until it is loaded."""
+        return self._model
+
+    def takes_vector(self, model: str, data: bytes) -> bool:
+        """Whether a vector that was made elsewhere is one of the model in use here."""
+        return model == self._model and len(data) == 4 * self._embedder.dimensions
 
     def now(self) -> int:
         """Return milliseconds since 1970, UTC."""
@@ -304,10 +316,7 @@ class Memory:
             )
         except ModelUnavailable:
             return 0
-        rows = [
-            (one.observation_id, vector.astype("<f4").tobytes())
-            for one, vector in zip(waiting, vectors, strict=True)
-        ]
+        rows = [(one.observation_id, vector) for one, vector in zip(waiting, vectors, strict=True)]
         await self.backend.put_vectors(rows, now=self._now())
         return len(waiting)
 
@@ -364,9 +373,19 @@ class Memory:
             )
         return len(found)
 
-    async def back_up(self, target: Path) -> int:
-        """Copy everything to a file while work goes on; return its bytes."""
-        return await self.backend.back_up(target, now=self._now())
+    async def back_up(self, name: str) -> tuple[Path, int]:
+        """Copy everything to a file while work goes on; return its path and bytes.
+
+        Raises:
+            Conflict: `already_exists`.
+            Rejected: `invalid_request`: backups are switched off.
+        """
+        if self._backups is None:
+            raise Rejected("invalid_request", "this memory has no folder for backups")
+        target = self._backups / name
+        if await asyncio.to_thread(target.exists):
+            raise Conflict("already_exists", f"there is a backup {name!r} already")
+        return target, await self.backend.back_up(target, now=self._now())
 
 
 def _from_conversation(fact: NewFact, conversation: Unconsolidated) -> NewFact:

@@ -107,7 +107,7 @@ def lessons(agent: str, message: Message, reply: Reply, context: str) -> list[Ne
     """Return what an exchange is worth keeping: what was stated, and what was said. Pure.
 
     An answer that was made without a model repeats what is known already; then only statements
-    are kept, and of a mere question nothing.
+    are kept: as facts, or as they stand where rules read no fact from them.
     """
     asked, answered = text_of(message.body()), text_of(reply.content)
     metadata = reply.metadata or {}
@@ -120,7 +120,7 @@ def lessons(agent: str, message: Message, reply: Reply, context: str) -> list[Ne
     before = context[:CONTEXT_TEXT_MAX]
     facts = facts_in(asked, speaker=message.sender, source=source, context=before)
     if is_offline:
-        if not any(map(is_statement, sentences(asked))):
+        if facts or not any(map(is_statement, sentences(asked))):
             return facts
         said = f"{message.sender}: {asked[:EPISODE_TEXT_MAX]}"
     else:

@@ -45,6 +45,10 @@ def fact(text, *, entity="thing", **more) -> NewFact:
     return NewFact(entity=entity, text=text, **more)
 
 
+def vector_of(text: str) -> bytes:
+    return MODEL.encode([text])[0].tobytes()
+
+
 async def embed(memory) -> int:
     waiting = await memory.unembedded(limit=10_000)
     if waiting:
@@ -61,7 +65,7 @@ async def tell(memory, *texts, access=AS_ADA, scope=ADA, now=NOW, **more):
 
 
 async def find(memory, question, *, access=AS_ADA, is_vector=True, now=NOW, **more):
-    vector = MODEL.encode([question])[0] if is_vector else None
+    vector = vector_of(question) if is_vector else None
     hits = await memory.search(access, Search(question=question, vector=vector, **more), now=now)
     return [hit.observation.text for hit in hits]
 
@@ -78,7 +82,7 @@ async def test_what_was_told_is_found_by_its_words(memory):
 
 async def test_what_was_told_is_found_by_its_vector_and_says_so(memory):
     await tell(memory, "alpha beta gamma", "delta epsilon")
-    search = Search(question="", vector=MODEL.encode(["gamma beta alpha"])[0], limit=1)
+    search = Search(question="", vector=vector_of("gamma beta alpha"), limit=1)
     (hit,) = await memory.search(AS_ADA, search, now=NOW)
     assert hit.observation.text == "alpha beta gamma"
     assert hit.reasons.similarity_rank == 1
@@ -301,7 +305,7 @@ async def check_isolation(memory, access, told, forgotten) -> None:
         for scope, _, text in told
         if scope in access.reads and scope not in forgotten
     }
-    vector = MODEL.encode(["red green blue cat dog"])[0]
+    vector = vector_of("red green blue cat dog")
     for search in (
         Search(question="red green blue cat dog", vector=vector, limit=100),
         Search(question="red green blue cat dog", limit=100),
@@ -547,7 +551,7 @@ async def test_the_arena_finds_what_an_exact_search_finds(tmp_path):
         [(d.observation_id, v.tobytes()) for d, v in zip(done, vectors, strict=True)], now=NOW
     )
     for query in vectors[:20] + rng.standard_normal((20, 48)).astype(np.float32) / 10:
-        search = Search(question="", vector=query, limit=10, has_graph=False)
+        search = Search(question="", vector=query.tobytes(), limit=10, has_graph=False)
         hits = await memory.search(AS_ADA, search, now=NOW)
         exact = np.argsort(-(vectors @ query))[:10]
         assert [hit.observation.text for hit in hits] == [f"n{n}" for n in exact]

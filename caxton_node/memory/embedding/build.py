@@ -6,9 +6,29 @@ A process of its own, for the memory that it takes for a moment.
 import sys
 from pathlib import Path
 
-from caxton_node.memory.embedding.model_files import build_graph
+import msgspec
 
-__all__ = ["main"]
+from caxton_node.memory.embedding.bert_graph import BertShape, build_bert
+from caxton_node.memory.embedding.safetensors import read_safetensors
+
+__all__ = ["build_graph", "main"]
+
+
+def build_graph(folder: Path, *, is_quantised: bool) -> bytes:
+    """Return the graph of a model's weights as the bytes of a file.
+
+    Raises:
+        OSError | ValueError | KeyError: A file is missing, or of another kind of model.
+    """
+    config = msgspec.json.decode((folder / "config.json").read_bytes())
+    shape = BertShape(
+        width=config["hidden_size"],
+        layer_count=config["num_hidden_layers"],
+        head_count=config["num_attention_heads"],
+        epsilon=float(config["layer_norm_eps"]),
+    )
+    tensors = read_safetensors(folder / "model.safetensors")
+    return build_bert(tensors, shape, is_quantised=is_quantised)
 
 
 def main(folder: str, precision: str, out: str) -> None:

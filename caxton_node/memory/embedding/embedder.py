@@ -10,13 +10,10 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Final, Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from caxton_node.memory.embedding.model_files import ModelUnavailable
 
@@ -38,7 +35,16 @@ _CLOSE_DEADLINE_S: Final = 10.0
 
 _log = logging.getLogger("caxton.memory")
 
-Vector = npt.NDArray[np.float32]
+Vector = bytes
+"""Little-endian 32-bit numbers: as the database keeps them, and without a library to carry."""
+
+
+class SaysBytes(Protocol):
+    """A row of numbers."""
+
+    def tobytes(self) -> bytes:
+        """Return the numbers as a `Vector`."""
+        ...
 
 
 class Encodes(Protocol):
@@ -54,7 +60,7 @@ class Encodes(Protocol):
         """Numbers in a vector."""
         ...
 
-    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> Iterable[SaysBytes]:
         """Return one unit vector a text."""
         ...
 
@@ -260,12 +266,11 @@ class Embedder:
         self._trouble = why
         self._settled.set()
 
-    def _deliver(self, batch: Sequence[_Wish], vectors: npt.NDArray[np.float32]) -> None:
+    def _deliver(self, batch: Sequence[_Wish], vectors: Iterable[SaysBytes]) -> None:
         self.text_count += len(batch)
         for wish, vector in zip(batch, vectors, strict=True):
             if not wish.done.done():
-                # A copy: a row of the batch would keep all of the batch alive in the cache.
-                wish.done.set_result(vector.copy())
+                wish.done.set_result(vector.tobytes())
 
 
 def _refuse_all(batch: Sequence[_Wish], error: ModelUnavailable) -> None:

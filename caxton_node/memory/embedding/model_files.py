@@ -17,15 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
-from caxton_node.memory.embedding.bert_graph import BertShape, build_bert
-from caxton_node.memory.embedding.safetensors import read_safetensors
-
 __all__ = [
     "DEFAULT_MODEL",
     "ModelSource",
     "ModelUnavailable",
     "PreparedModel",
-    "build_graph",
     "find_model",
     "prepare_model",
 ]
@@ -190,23 +186,6 @@ def _build(source: ModelSource, weights: Path, graph: Path, note: Path, precisio
     # The graph first: a note without its graph does not match and is made anew.
     note.write_bytes(msgspec.json.encode(record))
     return record
-
-
-def build_graph(folder: Path, *, is_quantised: bool) -> bytes:
-    """Return the graph of a model's weights as the bytes of a file.
-
-    Raises:
-        OSError | ValueError | KeyError: A file is missing, or of another kind of model.
-    """
-    config = _json(folder / "config.json")
-    shape = BertShape(
-        width=config["hidden_size"],
-        layer_count=config["num_hidden_layers"],
-        head_count=config["num_attention_heads"],
-        epsilon=float(config["layer_norm_eps"]),
-    )
-    tensors = read_safetensors(folder / "model.safetensors")
-    return build_bert(tensors, shape, is_quantised=is_quantised)
 
 
 def _check_sum(path: Path, found: str) -> None:

@@ -1,0 +1,360 @@
+"""Looking after memory: exported, imported, counted, backed up, forgotten."""
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from caxton_node.api.agents import AGENT_NAME
+from caxton_node.api.memory import ENTITY_NAME, after_of
+from caxton_node.api.memory_views import (
+    AgentText,
+    EntitySummary,
+    ProofView,
+    ScopeQuery,
+    ScopeText,
+    access_for,
+    memory_of,
+    scope_for,
+    show_entity,
+    show_proof,
+)
+from caxton_node.api.table import API_PREFIX, Answer, Endpoint, NoQuery, Request, Shape
+from caxton_node.api.types import Body, Cursor, Instant, Limit, Query, QueryBool, View, instant
+from caxton_node.domain.errors import Conflict, NotFound, Rejected
+from caxton_node.memory.forgetting import Selection
+from caxton_node.memory.records import Access
+from caxton_node.memory.transfer import FORMAT_VERSION, read_records, records_of
+from caxton_node.runtime.node import Node
+
+__all__ = ["ENDPOINTS"]
+
+RECORDS_MAX: Final = 1_000
+"""Records of one import."""
+
+WARN_AT: Final = 0.8
+"""The share of its limit at which a memory is said to be nearly full."""
+
+AGENT_ENTITIES_SHOWN: Final = 20
+
+_BACKUP_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class ExportQuery(ScopeQuery):
+    """What is exported."""
+
+    embeddings: QueryBool = Field(default=False, description="With their vectors.")
+    part: Literal["facts", "relations"] = "facts"
+    cursor: Cursor | None = None
+    limit: Limit = 500
+
+
+class ExportPage(View):
+    """Part of an export."""
+
+    version: str
+    exported_at: Instant
+    items: list[dict[str, Any]] = Field(description="Records, as an import takes them.")
+    total: int | None = None
+    next_cursor: str | None
+
+
+async def export_memory(request: Request[ExportQuery, None], node: Node) -> ExportPage:
+    """Export facts, then relations, with everything that is known of them."""
+    query, memory = request.query, memory_of(node)
+    access = access_for(node, query.agent, query.scope)
+    after = after_of(query.cursor)
+    if query.part == "relations":
+        page = await memory.backend.export_relations(access, after=after, limit=query.limit)
+    else:
+        page = await memory.backend.export(
+            access, after=after, limit=query.limit, has_vectors=query.embeddings
+        )
+    return ExportPage(
+        version=FORMAT_VERSION,
+        exported_at=instant(memory.now()),
+        items=records_of(page, model=memory.model),
+        next_cursor=None if page.next_after is None else str(page.next_after),
+    )
+
+
+class ImportBody(Body):
+    """Records to be remembered."""
+
+    records: Annotated[list[dict[str, Any]], Field(max_length=RECORDS_MAX)] = Field(
+        description="As an export gives them, or lines of the MCP memory server, or blocks."
+    )
+    agent: AgentText | None = None
+    scope: ScopeText | None = None
+
+
+class ImportedView(View):
+    """What became of the records."""
+
+    facts: int
+    new: int = Field(description="Facts that were not known before.")
+    relations: int
+    vectors: int = Field(description="Vectors taken over; the others are made here.")
+    scope: str
+
+
+async def import_memory(request: Request[Any, ImportBody], node: Node) -> Answer:
+    """Remember records, all or none. Those that are known already change nothing."""
+    body, memory = request.body, memory_of(node)
+    scope = scope_for(body.agent, body.scope)
+    read = read_records(body.records)
+    access = Access.only(scope)
+    done = await memory.remember(access, scope, read.facts) if read.facts else []
+    if read.relations:
+        await memory.relate(access, scope, read.relations)
+    vectors = [
+        (done[place].observation_id, data)
+        for place, model, data in read.vectors
+        if memory.takes_vector(model, data)
+    ]
+    if vectors:
+        await memory.backend.put_vectors(vectors, now=memory.now())
+    imported = ImportedView(
+        facts=len(done),
+        new=sum(one.is_new for one in done),
+        relations=len(read.relations),
+        vectors=len(vectors),
+        scope=str(scope),
+    )
+    return Answer(imported, status=201)
+
+
+class MemoryStatsView(View):
+    """How much there is."""
+
+    state: str
+    model: str | None = Field(description="Whose vectors are compared; null until it is loaded.")
+    entities: int
+    observations: int
+    current: int
+    relations: int
+    vectors: int
+    in_arena: int
+    arena_bytes: int
+    file_bytes: int
+    by_scope: dict[str, int]
+    limit: int = Field(description="Entities that one scope may have.")
+    warnings: list[str]
+
+
+async def get_memory_stats(_: Request[NoQuery, None], node: Node) -> MemoryStatsView:
+    """Count what is remembered on this node."""
+    memory = memory_of(node)
+    stats = await memory.backend.stats(None)
+    limit = memory.limits.entities_per_scope
+    full = [scope for scope, count in stats.by_scope.items() if count >= WARN_AT * limit]
+    return MemoryStatsView(
+        state=memory.state,
+        model=memory.model,
+        entities=stats.entities,
+        observations=stats.observations,
+        current=stats.current,
+        relations=stats.relations,
+        vectors=stats.vectors,
+        in_arena=stats.in_arena,
+        arena_bytes=stats.arena_bytes,
+        file_bytes=stats.file_bytes,
+        by_scope=stats.by_scope,
+        limit=limit,
+        warnings=[f"{scope} is nearly full: {stats.by_scope[scope]} of {limit}" for scope in full],
+    )
+
+
+class ForgetBody(Body):
+    """What is to be forgotten, for good."""
+
+    agent: AgentText | None = None
+    scope: ScopeText | None = None
+    entity: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    observation: int | None = None
+    conversation_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    confirm: bool = Field(default=False, description="Needed to forget everything of a scope.")
+
+
+async def forget_memory(request: Request[Any, ForgetBody], node: Node) -> ProofView:
+    """Delete what is selected for good, and prove it."""
+    body = request.body
+    selection = Selection(
+        entity=body.entity, observation_id=body.observation, conversation_id=body.conversation_id
+    )
+    if selection.is_everything and not body.confirm:
+        raise Conflict(
+            "state_conflict",
+            "this would forget everything",
+            hint="Say `confirm: true`, or select something.",
+        )
+    access = Access.only(scope_for(body.agent, body.scope))
+    return show_proof(await memory_of(node).backend.forget(access, selection))
+
+
+async def delete_entity(request: Request[ScopeQuery, None], node: Node) -> ProofView:
+    """Forget an entity for good, with all that is known of it."""
+    query, name = request.query, request.path["entity"]
+    access = Access.only(scope_for(query.agent, query.scope))
+    proof = await memory_of(node).backend.forget(access, Selection(entity=name))
+    if not proof.entities:
+        raise NotFound("memory_not_found", f"nothing is known of {name!r}")
+    return show_proof(proof)
+
+
+class BackupBody(Body):
+    """What the copy is called."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        description="A file name; it lies in `backups` in the data directory."
+    )
+
+
+class BackupView(View):
+    """A copy that was made."""
+
+    path: str
+    size_bytes: int
+
+
+async def back_up_memory(request: Request[Any, BackupBody], node: Node) -> Answer:
+    """Copy the memory to a file of the node's, while work goes on."""
+    name = request.body.name
+    if not _BACKUP_NAME.fullmatch(name):
+        raise Rejected("invalid_request", "a name has letters, digits and . _ - only")
+    path, size_bytes = await memory_of(node).back_up(name)
+    return Answer(BackupView(path=str(path), size_bytes=size_bytes), status=201)
+
+
+class AgentMemoryView(View):
+    """What an agent knows."""
+
+    agent: str
+    enabled: bool
+    scope: str
+    entities: int
+    observations: int
+    relations: int
+    items: list[EntitySummary] = Field(description=f"The first {AGENT_ENTITIES_SHOWN} entities.")
+
+
+async def get_agent_memory(request: Request[NoQuery, None], node: Node) -> AgentMemoryView:
+    """Show what an agent knows: its own memory and what it shares."""
+    name = request.path["name"]
+    spec = node.roster.seat(name).spec
+    backend, access = memory_of(node).backend, access_for(node, name, None)
+    stats = await backend.stats(access)
+    found = await backend.entities(access, type_name=None, after=0, limit=AGENT_ENTITIES_SHOWN)
+    return AgentMemoryView(
+        agent=name,
+        enabled=spec.memory.is_enabled,
+        scope=spec.memory.scope,
+        entities=stats.entities,
+        observations=stats.observations,
+        relations=stats.relations,
+        items=[show_entity(one) for one in found],
+    )
+
+
+class ConfirmQuery(Query):
+    """Whether it is meant."""
+
+    confirm: QueryBool = Field(default=False, description="Needed: it cannot be undone.")
+
+
+async def delete_agent_memory(request: Request[ConfirmQuery, None], node: Node) -> ProofView:
+    """Forget everything that is an agent's own, for good. What it shares stays."""
+    if not request.query.confirm:
+        raise Conflict("state_conflict", "this would forget everything", hint="Say `confirm=true`.")
+    access = Access.only(scope_for(request.path["name"], "agent"))
+    return show_proof(await memory_of(node).backend.forget(access, Selection()))
+
+
+_ERRORS: Final = ("storage_unavailable",)
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="DELETE",
+        path=f"{API_PREFIX}/memory/entities/{{entity}}",
+        summary="Forget an entity",
+        tag="memory",
+        handle=delete_entity,
+        parameters=(ENTITY_NAME,),
+        query=ScopeQuery,
+        responses={200: Shape("It is gone; the proof.", ProofView)},
+        errors=("memory_not_found", "memory_failed", *_ERRORS),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{API_PREFIX}/memory/forget",
+        summary="Forget what is selected",
+        tag="memory",
+        handle=forget_memory,
+        body=ForgetBody,
+        responses={200: Shape("It is gone; the proof.", ProofView)},
+        errors=("state_conflict", "memory_failed", *_ERRORS),
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{API_PREFIX}/memory/export",
+        summary="Export memory",
+        tag="memory",
+        handle=export_memory,
+        query=ExportQuery,
+        responses={200: Shape("A page of records.", ExportPage)},
+        errors=_ERRORS,
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{API_PREFIX}/memory/import",
+        summary="Import memory",
+        tag="memory",
+        handle=import_memory,
+        body=ImportBody,
+        responses={201: Shape("They are on disk.", ImportedView)},
+        errors=("node_busy", *_ERRORS),
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{API_PREFIX}/memory/stats",
+        summary="Count what is remembered",
+        tag="memory",
+        handle=get_memory_stats,
+        responses={200: Shape("The counts.", MemoryStatsView)},
+        errors=_ERRORS,
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{API_PREFIX}/memory/backups",
+        summary="Back up memory",
+        tag="memory",
+        handle=back_up_memory,
+        body=BackupBody,
+        responses={201: Shape("The copy.", BackupView)},
+        errors=("already_exists", *_ERRORS),
+        deadline_s=300.0,
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{API_PREFIX}/agents/{{name}}/memory",
+        summary="See what an agent knows",
+        tag="memory",
+        handle=get_agent_memory,
+        belongs_to="agent",
+        parameters=(AGENT_NAME,),
+        responses={200: Shape("Counts and entities.", AgentMemoryView)},
+        errors=("agent_not_found", *_ERRORS),
+    ),
+    Endpoint(
+        method="DELETE",
+        path=f"{API_PREFIX}/agents/{{name}}/memory",
+        summary="Forget everything of an agent",
+        tag="memory",
+        handle=delete_agent_memory,
+        belongs_to="agent",
+        parameters=(AGENT_NAME,),
+        query=ConfirmQuery,
+        responses={200: Shape("It is gone; the proof.", ProofView)},
+        errors=("state_conflict", "memory_failed", *_ERRORS),
+    ),
+)

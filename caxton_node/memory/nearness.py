@@ -1,0 +1,117 @@
+"""The nearest vectors: candidates from the arena, exact cosines from the rows.
+
+Imported when there is a vector to compare; for readers' threads.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from caxton_node.memory.backend import Search
+from caxton_node.memory.finding import CONDITION, Filters
+from caxton_node.memory.keeper import ArenaKeeper
+
+__all__ = ["exact_scan", "nearest", "rescored"]
+
+_ROWS_AT_ONCE: Final = 4_096
+
+
+def nearest(
+    connection: sqlite3.Connection,
+    search: Search,
+    *,
+    keeper: ArenaKeeper,
+    scopes: Sequence[int],
+    limit: int,
+    now: int,
+) -> list[tuple[int, float]]:
+    """Return the nearest wanted observations with their cosines; exact.
+
+    The arena's candidates are filtered after the scan. Where the filter leaves too few, more
+    are taken, until there are enough or all were looked at.
+    """
+    vector, model = search.vector, keeper.model
+    if vector is None or model is None or not scopes:
+        return []
+    arena = keeper.current
+    if arena is None or search.filters.needs_history:
+        return exact_scan(
+            connection, vector, model=model, scopes=scopes, filters=search.filters,
+            limit=limit, now=now,
+        )  # fmt: skip
+    wanted = limit
+    while True:
+        candidates = arena.search(vector, scopes, wanted)
+        found = rescored(
+            connection, vector, candidates, model=model, scopes=scopes, filters=search.filters,
+            now=now,
+        )  # fmt: skip
+        if len(found) * 2 >= min(limit, wanted) or len(candidates) < wanted:
+            return found[:limit]
+        wanted *= 8
+
+
+def rescored(
+    connection: sqlite3.Connection,
+    vector: bytes,
+    candidates: Sequence[int],
+    *,
+    model: int,
+    scopes: Sequence[int],
+    filters: Filters,
+    now: int,
+) -> list[tuple[int, float]]:
+    """Return those candidates that are wanted with their exact cosines, best first."""
+    rows = connection.execute(
+        "SELECT v.observation, v.data FROM json_each(:ids) AS wanted "  # noqa: S608 - constants of this module
+        "JOIN vectors v ON v.observation = wanted.value AND v.model = :model "
+        "JOIN observations o ON o.id = v.observation JOIN entities e ON e.id = o.entity "
+        f"WHERE {CONDITION}",
+        filters.parameters(now)
+        | {"ids": _json(candidates), "model": model, "scopes": _json(scopes)},
+    ).fetchall()
+    return _by_cosine(vector, rows)
+
+
+def exact_scan(
+    connection: sqlite3.Connection,
+    vector: bytes,
+    *,
+    model: int,
+    scopes: Sequence[int],
+    filters: Filters,
+    limit: int,
+    now: int,
+) -> list[tuple[int, float]]:
+    """Return the nearest of all wanted observations, reading their vectors from the rows.
+
+    For the past, which the arena does not hold, and for the moments in which it is not current.
+    """
+    cursor = connection.execute(
+        "SELECT v.observation, v.data FROM observations o JOIN entities e ON e.id = o.entity "  # noqa: S608 - constants of this module
+        f"JOIN vectors v ON v.observation = o.id AND v.model = :model WHERE {CONDITION}",
+        filters.parameters(now) | {"model": model, "scopes": _json(scopes)},
+    )
+    best: list[tuple[int, float]] = []
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        best += _by_cosine(vector, rows)
+        best.sort(key=lambda one: (-one[1], one[0]))
+        del best[limit:]
+    return best
+
+
+def _by_cosine(vector: bytes, rows: Sequence[tuple[int, bytes]]) -> list[tuple[int, float]]:
+    if not rows:
+        return []
+    matrix = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(len(rows), -1)
+    cosines = (matrix @ np.frombuffer(vector, "<f4")).tolist()
+    found = [(int(row[0]), float(c)) for row, c in zip(rows, cosines, strict=True)]
+    found.sort(key=lambda one: (-one[1], one[0]))
+    return found
+
+
+def _json(value: Sequence[int]) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,71 @@
+"""The arena against a plain list of the same vectors, whatever is added and removed."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caxton_node.memory.arena import VectorArena, _largest
+
+DIMENSIONS = 8
+
+
+def unit(seed: int) -> np.ndarray:
+    vector = np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "remove", "drop"]), st.integers(0, 3), st.integers(0, 400)),
+    max_size=300,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(STEPS, st.sets(st.integers(0, 3)))
+def test_it_holds_exactly_what_was_put_in_and_not_taken_out(steps, scopes):
+    arena, model = VectorArena(DIMENSIONS), {}
+    for what, scope, one in steps:
+        match what:
+            case "add":
+                vector = unit(scope * 1_000 + one)
+                arena.add_rows([(scope, one, vector.tobytes())])
+                model[scope, one] = vector
+            case "remove":
+                arena.remove(scope, [one, one + 1])
+                model.pop((scope, one), None)
+                model.pop((scope, one + 1), None)
+            case "drop":
+                arena.drop(scope)
+                model = {key: vector for key, vector in model.items() if key[0] != scope}
+    assert len(arena) == len(model)
+    found = arena.search(unit(5).tobytes(), sorted(scopes), 10_000)
+    assert sorted(found) == sorted(one for scope, one in model if scope in scopes)
+
+
+def test_a_hundred_rounds_of_change_do_not_make_it_grow():
+    arena = VectorArena(DIMENSIONS)
+    for turn in range(100):
+        rows = [(1, turn * 1_000 + n, unit(n).tobytes()) for n in range(100)]
+        arena.add_rows(rows)
+        arena.remove(1, [one for _, one, _ in rows])
+    assert len(arena) == 0
+    assert arena.size_bytes < 20_000
+
+
+def test_the_same_id_again_replaces_its_vector():
+    arena = VectorArena(DIMENSIONS)
+    for seed in (1, 2):
+        arena.add_rows([(1, 7, unit(seed).tobytes())])
+    assert len(arena) == 1
+    assert arena.search(unit(2).tobytes(), [1], 5) == [7]
+
+
+@given(st.integers(1, 5_000), st.integers(1, 80), st.integers(0, 9))
+def test_the_largest_scores_are_found_without_sorting_all(count, limit, seed):
+    scores = np.random.default_rng(seed).integers(0, 1_000, count).astype(np.float32)
+    found = _largest(scores, limit)
+    assert sorted(scores[found]) == sorted(scores)[-min(limit, count) :]
+
+
+def test_nothing_matches_in_an_empty_arena():
+    assert VectorArena(DIMENSIONS).search(unit(1).tobytes(), [1, 2], 5) == []
