@@ -32,6 +32,7 @@ from caxton_node.forwarding.placing import Placing
 from caxton_node.forwarding.registry_elsewhere import RegistryElsewhere
 from caxton_node.forwarding.registry_feed import RegistryFeed
 from caxton_node.ring import PEERS_FILE, ClusterRing
+from caxton_node.routing.in_flight import InFlight
 from caxton_node.runtime.node import Node
 from caxton_node.runtime.placement import leader
 from caxton_node.security.tls_files import TlsFiles
@@ -41,6 +42,11 @@ __all__ = ["NodeCluster", "join_cluster", "next_epoch", "open_cluster"]
 
 HEAR_S: Final = 1.2
 """How long a node that had agents asks who runs them by now, before it runs them itself."""
+
+OUTCOME_S: Final = 5.0
+"""How long a node that leaves waits to hear what became of its messages elsewhere."""
+
+OUTCOME_LOOK_S: Final = 0.05
 
 _EPOCH: Final = "epoch"
 _EXPECTED: Final = "expected_nodes"
@@ -68,9 +74,26 @@ class NodeCluster:
     feed: RegistryFeed
     store: Store
     ring: ClusterRing
+    in_flight: InFlight
+    """Messages that other nodes know of."""
     own: str
     has_peers: bool
     """Whether there was anybody to look for at the start."""
+
+    async def depart(self) -> None:
+        """Leave the ring, once the others have what this node has for them. Drain first."""
+        try:
+            async with asyncio.timeout(OUTCOME_S):
+                while self.outstanding():  # noqa: ASYNC110 - routing counts and rings no bell
+                    await asyncio.sleep(OUTCOME_LOOK_S)
+        except TimeoutError:
+            # All of it is journaled: after the start it is sent again.
+            _log.warning("%d messages elsewhere have no end yet", self.outstanding())
+        await self.ring.leave()
+
+    def outstanding(self) -> int:
+        """Return how many messages of this node the others have, or are to have, without an end."""
+        return len(self.in_flight)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Let a gRPC server that is not started yet serve the links of other nodes."""
@@ -156,14 +179,61 @@ async def open_cluster(
         files: This node's certificates; None where channels are plain.
         tasks: Own what runs as long as the node.
     """
-    own, loop = settings.node.name, asyncio.get_running_loop()
+    parts = await _build(settings, node, ring, files, tasks)
+    has_peers = bool(settings.cluster.peers) or (settings.node.data_dir / PEERS_FILE).exists()
+    if not has_peers:
+        parts.feed.joined()
+    fleet, feed, links = parts.fleet, parts.feed, parts.links
+    members = MembershipFeed(settings.node.name, peers=parts.peers, fleet=fleet, feed=feed)
+    chores = [
+        *links.start(tasks),
+        tasks.create_task(_relay(ring.cluster, members, feed), name="cluster-members"),
+        tasks.create_task(fleet.pulse(), name="cluster-pulse"),
+        tasks.create_task(parts.placing.run(), name="cluster-placing"),
+        tasks.create_task(parts.placing.keep_definitions(), name="cluster-definitions"),
+    ]
+    try:
+        yield NodeCluster(
+            fleet=fleet,
+            links=links,
+            feed=feed,
+            store=node.store,
+            ring=ring,
+            in_flight=node.pipeline.in_flight,
+            own=settings.node.name,
+            has_peers=has_peers,
+        )
+    finally:
+        for chore in chores:
+            chore.cancel()
+        fleet.close()
+        feed.close()
+        await links.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    peers: PeerDirectory
+    links: Links
+    feed: RegistryFeed
+    placing: Placing
+    fleet: NodeFleet
+
+
+async def _build(
+    settings: Settings,
+    node: Node,
+    ring: ClusterRing,
+    files: TlsFiles | None,
+    tasks: asyncio.TaskGroup,
+) -> _Parts:
+    """Build the parts and connect them."""
+    own, now = settings.node.name, asyncio.get_running_loop().time()
     peers = PeerDirectory()
     me = Self(node=own, epoch=ring.epoch, cluster=settings.cluster.label, version=node.version)
     links = Links(me=me, peers=peers, pipeline=node.pipeline, files=files)
     calls = PeerCalls(links.channel)
-    registry = Registry(
-        RegistryConfig(), Owner(own, ring.epoch), random=SystemRandom(), now=loop.time()
-    )
+    registry = Registry(RegistryConfig(), Owner(own, ring.epoch), random=SystemRandom(), now=now)
     feed = RegistryFeed(
         registry, links=links, pulls=calls, tasks=tasks, set_digest=ring.cluster.set_digest
     )
@@ -177,7 +247,11 @@ async def open_cluster(
         handover=Handover(reroute=node.pipeline.place_again, dismiss=node.supervisor.dismiss),
         events=node.events,
     )
-    expected = await node.store.node_number(_EXPECTED)
+    partition = Partition(
+        PartitionConfig(expect=settings.cluster.expect),
+        expected_count=await node.store.node_number(_EXPECTED),
+        now=now,
+    )
     fleet = NodeFleet(
         FleetParts(
             own=own,
@@ -187,11 +261,7 @@ async def open_cluster(
             nodes=nodes,
             feed=feed,
             links=links,
-            partition=Partition(
-                PartitionConfig(expect=settings.cluster.expect),
-                expected_count=expected,
-                now=loop.time(),
-            ),
+            partition=partition,
             placing=placing,
             roster=node.roster,
             deployments=node.deployments,
@@ -201,34 +271,8 @@ async def open_cluster(
         )
     )
     links.on_registry, links.on_link = fleet.said, fleet.linked
-    has_peers = bool(settings.cluster.peers) or (settings.node.data_dir / PEERS_FILE).exists()
-    if not has_peers:
-        feed.joined()
-    members = MembershipFeed(own, peers=peers, fleet=fleet, feed=feed)
-    chores = [
-        *links.start(tasks),
-        tasks.create_task(_relay(ring.cluster, members, feed), name="cluster-members"),
-        tasks.create_task(fleet.pulse(), name="cluster-pulse"),
-        tasks.create_task(placing.run(), name="cluster-placing"),
-        tasks.create_task(placing.keep_definitions(), name="cluster-definitions"),
-    ]
     node.pipeline.elsewhere = RegistryElsewhere(own, feed, links, sees_all=lambda: fleet.sees_all)
-    try:
-        yield NodeCluster(
-            fleet=fleet,
-            links=links,
-            feed=feed,
-            store=node.store,
-            ring=ring,
-            own=own,
-            has_peers=has_peers,
-        )
-    finally:
-        for chore in chores:
-            chore.cancel()
-        fleet.close()
-        feed.close()
-        await links.close()
+    return _Parts(peers, links, feed, placing, fleet)
 
 
 @asynccontextmanager

@@ -16,11 +16,12 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
-from caxton_node.api.server import build_application, build_edge
+from caxton_node.api.server import build_application
 from caxton_node.app import open_node
 from caxton_node.config import LoadedSettings, Settings
 from caxton_node.config.live import CLUSTER_WIDE, LiveSettings
 from caxton_node.domain.errors import CaxtonError
+from caxton_node.edges import open_edges
 from caxton_node.grpc_api.server import Port, open_grpc
 from caxton_node.sd_notify import notify
 from caxton_node.security.tls_files import TlsFiles
@@ -73,15 +74,17 @@ async def serve(
     settings = loaded.settings
     files = open_certificates(settings)
     async with (
-        open_node(loaded, environment=environment, live=live) as node,
+        open_node(loaded, environment=environment, live=live, files=files) as node,
+        open_edges(node) as edges,
         open_grpc(
             grpc_ports(settings, files),
-            [],
+            edges.services,
             message_bytes_max=settings.grpc.max_message_bytes,
         ) as grpc,
     ):
-        edge = build_edge(node)
-        application = build_application(node, edge, body_bytes_max=settings.http.max_body_bytes)
+        application = build_application(
+            node, edges.rest, body_bytes_max=settings.http.max_body_bytes
+        )
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()
         try:
@@ -104,7 +107,12 @@ async def serve(
                 settings.limits.drain_timeout_s + LAST_RESORT_S, os._exit, 1
             )
             _log.info("stopping: %d turns under way", node.supervisor.turns_under_way)
+            if node.cluster is not None:
+                # Others take the agents over, with what waits, while this node still answers.
+                await node.cluster.fleet.drain(settings.limits.drain_timeout_s)
             node.pipeline.is_draining = True
+            if node.cluster is not None:
+                await node.cluster.depart()
         finally:
             await runner.cleanup()
 

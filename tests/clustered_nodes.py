@@ -9,8 +9,9 @@ from typing import Any
 
 from caxton_node.app import open_node
 from caxton_node.config import load_settings
+from caxton_node.edges import open_edges
 from caxton_node.grpc_api.server import open_grpc
-from caxton_node.process import grpc_ports, services_of
+from caxton_node.process import grpc_ports
 from caxton_node.runtime.node import Node
 
 DEADLINE_S = 20.0
@@ -19,7 +20,7 @@ DEADLINE_S = 20.0
 @asynccontextmanager
 async def clustered_node(folder: Path, name: str, **flags: Any) -> AsyncIterator[Node]:
     """Open a node that other nodes can reach; flags are settings such as `cluster.peers`."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - one folder, in a test
     keys = {key.replace("__", "."): value for key, value in flags.items()}
     loaded = load_settings(
         flags={
@@ -41,15 +42,18 @@ async def clustered_node(folder: Path, name: str, **flags: Any) -> AsyncIterator
     settings = loaded.settings
     async with (
         open_node(loaded, environment=os.environ) as node,
+        open_edges(node) as edges,
         open_grpc(
             grpc_ports(settings, None),
-            services_of(node),
+            edges.services,
             message_bytes_max=settings.grpc.max_message_bytes,
         ) as bound,
     ):
         assert node.ring is not None
         node.ring.announce_grpc(*bound[-1])
         yield node
+        assert node.cluster is not None
+        await node.cluster.depart()
 
 
 @asynccontextmanager

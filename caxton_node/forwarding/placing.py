@@ -41,6 +41,9 @@ PATIENCE_S: Final = 2.5
 LOOK_INTERVAL_S: Final = 0.25
 """How often what does not announce itself is looked at: patience, seats that are being left."""
 
+RETRY_MAX_S: Final = 5.0
+"""Longest wait between attempts to take an agent over."""
+
 SLICE_COUNT: Final = 200
 """Agents looked at in a row before others run."""
 
@@ -99,6 +102,8 @@ class Placing:
         self._wished: dict[str, None] = {}
         """Agents that this node was asked to take over."""
         self._acting: set[str] = set()
+        self._failures: dict[str, int] = {}
+        """Agent → attempts that failed in a row."""
         self._to_keep: dict[str, None] = {}
         """Agents whose definitions may be missing."""
         self._is_all_to_keep = True
@@ -221,8 +226,16 @@ class Placing:
                 self.on_refused(action.like.digest)
         except CaxtonError as problem:
             # The disk, or a node that does not answer: it is tried again, here or by the next.
-            _log.warning("%s cannot be placed now: %s", agent, problem)
-            await asyncio.sleep(LOOK_INTERVAL_S)
+            failures = self._failures[agent] = self._failures.get(agent, 0) + 1
+            _log.log(
+                logging.WARNING if failures == 1 else logging.DEBUG,
+                "%s cannot be placed now: %s",
+                agent,
+                problem,
+            )
+            await asyncio.sleep(min(LOOK_INTERVAL_S * 2 ** min(failures, 10), RETRY_MAX_S))
+        else:
+            self._failures.pop(agent, None)
         finally:
             self._acting.discard(agent)
             self.look_at((agent,))

@@ -104,6 +104,10 @@ class ClusterPlace(Protocol):
         """The nodes and what they do."""
         ...
 
+    async def depart(self) -> None:
+        """Leave the ring, once the others have what this node has for them. Drain first."""
+        ...
+
     def add_to(self, server: Any) -> None:
         """Let a gRPC server that is not started yet serve the links of other nodes."""
         ...
