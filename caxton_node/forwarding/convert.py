@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from caxton.v1.peer_pb2 import LinkFrame, LinkMessages
+from caxton.v1.peer_pb2 import LinkChunk, LinkFrame, LinkMessages
 from caxton_node.domain.message import decode_message
 from caxton_node.forwarding.machine import Hello
 from caxton_node.forwarding.outbox import Frame, Outcomes, Parcel
@@ -52,6 +52,7 @@ def fill_frame(frame: LinkFrame, content: Frame) -> None:
             frame.chunk.is_last = True
             frame.chunk.sequence = parcel.sequence
             frame.chunk.is_doubtful = parcel.is_doubtful
+            frame.chunk.is_revived = parcel.is_revived
             if parcel.agent is not None:
                 frame.chunk.agent = parcel.agent
     if content.outcomes is not None:
@@ -59,7 +60,7 @@ def fill_frame(frame: LinkFrame, content: Frame) -> None:
 
 
 def _fill_messages(messages: LinkMessages, parcels: Iterable[Parcel]) -> None:
-    bodies, doubtful = [], []
+    bodies, doubtful, revived = [], [], []
     for index, parcel in enumerate(parcels):
         if not index:
             messages.first_sequence = parcel.sequence
@@ -68,9 +69,12 @@ def _fill_messages(messages: LinkMessages, parcels: Iterable[Parcel]) -> None:
             messages.agents[index] = parcel.agent
         if parcel.is_doubtful:
             doubtful.append(index)
+            if parcel.is_revived:
+                revived.append(index)
     messages.bodies.extend(bodies)
     if doubtful:
         messages.doubtful.extend(doubtful)
+        messages.revived.extend(revived)
 
 
 def _fill_outcomes(frame: LinkFrame, outcomes: Outcomes) -> None:
@@ -99,14 +103,17 @@ def arrivals_of(messages: LinkMessages) -> tuple[list[Arrival], list[int]]:
         for index in messages.doubtful:
             if sequence + index in by_number:
                 by_number[sequence + index].is_doubtful = True
+        for index in messages.revived:
+            if sequence + index in by_number:
+                by_number[sequence + index].is_revived = True
     return arrivals, unreadable
 
 
-def arrival_of(
-    body: bytes, *, sequence: int, agent: str | None, is_doubtful: bool
-) -> Arrival | None:
-    """Return a large message that is complete, or None when it cannot be read."""
+def arrival_of(body: bytes, chunk: LinkChunk) -> Arrival | None:
+    """Return a large message that is complete with its last part, or None for an unreadable one."""
     try:
-        return Arrival(decode_message(body), sequence, agent, is_doubtful)
+        message = decode_message(body)
     except msgspec.DecodeError:
         return None
+    agent = chunk.agent if chunk.HasField("agent") else None
+    return Arrival(message, chunk.sequence, agent, chunk.is_doubtful, chunk.is_revived)

@@ -92,6 +92,7 @@ class Custody:
             None if message.receiver == inbox.agent else inbox.agent,
             # What came from another node may come back there.
             envelope.is_doubtful or envelope.is_recovered or envelope.origin is not None,
+            envelope.is_revived,
             envelope.seq > 0,
         )
         envelope.phase = AWAY
@@ -120,7 +121,7 @@ class Custody:
                 OVERDUE_CHECK_S, lambda: self._still_too_late(inbox, envelope)
             )
             return
-        may_have_begun = parcel.was_sent or envelope.is_doubtful
+        may_have_begun = parcel.was_sent or envelope.sent_to is not None
         self.take_back(inbox, envelope)
         if may_have_begun and envelope.message.delivery is _EXACTLY_ONCE:
             unknown = Failed(
@@ -190,7 +191,9 @@ class Custody:
             inbox = envelope.inbox
             if not self._let_go(parcel):
                 continue
-            if not parcel.was_sent:
+            if envelope.sent_to == link.node:
+                self.dispatch(inbox, envelope)
+            elif not parcel.was_sent:
                 self._pipeline.place_again((envelope,))
             elif not parcel.is_followed:
                 self._pipeline.finish(
@@ -199,6 +202,7 @@ class Custody:
             else:
                 envelope.is_doubtful = True
                 if envelope.message.delivery is _EXACTLY_ONCE:
+                    envelope.sent_to = link.node
                     self.dispatch(inbox, envelope)
                 else:
                     self._pipeline.place_again((envelope,))

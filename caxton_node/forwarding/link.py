@@ -271,7 +271,9 @@ class Link:
         except ExceptionGroup as group:
             worst = group.exceptions[0]
             if isinstance(worst, _ENDS_OF_STREAMS):
-                raise LinkBroken(f"{self.node}: {worst}") from group
+                if isinstance(worst, grpc.aio.AioRpcError):
+                    raise LinkBroken(f"{worst.code().name}: {worst.details()}") from group
+                raise LinkBroken(str(worst)) from group
             raise
 
     async def _watch(self) -> None:
@@ -382,12 +384,7 @@ class Link:
                 number, chunk.part, sequence=chunk.sequence if chunk.is_last else None
             )
             if body is not None:
-                arrival = arrival_of(
-                    body,
-                    sequence=chunk.sequence,
-                    agent=chunk.agent if chunk.HasField("agent") else None,
-                    is_doubtful=chunk.is_doubtful,
-                )
+                arrival = arrival_of(body, chunk)
                 if arrival is None:
                     unreadable.append(chunk.sequence)
                 else:

@@ -285,7 +285,9 @@ class Links:
         try:
             await link.serve(stream)
             return await stream.ending()
-        except (LinkBroken, LinkRefused, grpc.RpcError, asyncio.InvalidStateError) as problem:
+        except grpc.aio.AioRpcError as problem:
+            return f"{problem.code().name}: {problem.details()}"
+        except (LinkBroken, LinkRefused, asyncio.InvalidStateError) as problem:
             return str(problem)
         finally:
             stream.cancel()

@@ -47,6 +47,8 @@ class Parcel(msgspec.Struct, eq=False):
     """Who gets it, where the message does not say; empty for a client of the other node."""
     is_doubtful: bool = False
     """The other side may have had it before."""
+    is_revived: bool = False
+    """A dead letter that is tried again."""
     is_followed: bool = True
     """Its outcome is reported. False for one that nobody keeps a journal of."""
     sequence: int = 0

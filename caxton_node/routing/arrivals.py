@@ -40,6 +40,8 @@ class Arrival(msgspec.Struct):
     agent: str | None = None
     """Who it is for, where it does not name it; empty for a client of this node."""
     is_doubtful: bool = False
+    is_revived: bool = False
+    """A dead letter that is tried again."""
 
 
 @dataclass(slots=True)
@@ -130,6 +132,9 @@ class Arrivals:
             busy = Unavailable("already_exists", "it is being accepted here right now")
             origin.refused(arrival.sequence, busy)
             return True
+        if arrival.is_revived and stored.status is DeliveryStatus.DEAD:
+            await self._pipeline.revive(arrival.message.id)
+            return self._is_under_way(arrival, origin)
         origin.ended(arrival.sequence, stored.status, stored.reason)
         await self._answer_again(arrival.message, stored)
         return True

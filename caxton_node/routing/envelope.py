@@ -60,6 +60,10 @@ class Envelope(msgspec.Struct, eq=False):
     """Another node knows of it: see `InFlight`."""
     origin: Any = None
     """Who waits for its end: (`Origin`, its number there, the next or None), or None."""
+    is_revived: bool = False
+    """A dead letter that is tried again: wherever it died, it is to live again."""
+    sent_to: str | None = None
+    """The node that may have begun it, where it must have its effect once."""
     parcel: Any = None
     """What travels, while it is away."""
 

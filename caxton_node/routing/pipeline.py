@@ -307,12 +307,12 @@ class Pipeline(Endings):
             inbox.unreserve()
         stored = await self._journal.revive(message_id)
         if stored is not None:
-            self.recover(stored)
+            self.recover(stored, is_revived=True)
         return stored
 
-    def recover(self, stored: StoredMessage) -> None:
+    def recover(self, stored: StoredMessage, *, is_revived: bool = False) -> None:
         """Take a message that was accepted before a restart to its agent again."""
-        envelope = Envelope(stored.seq, stored.message, is_recovered=True)
+        envelope = Envelope(stored.seq, stored.message, is_recovered=True, is_revived=is_revived)
         self.in_flight.add(envelope)
         if self._place(envelope):
             self._deliver(envelope)
