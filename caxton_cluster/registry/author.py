@@ -66,10 +66,18 @@ class Author:
     def put(self, record: AgentRecord, now: float) -> Change | None:
         """Write a record; None if it is what stands there already.
 
+        Of an agent whose load was reported the load stays what it is.
+
         Raises:
             RecordInvalid: Peers would refuse it.
             RegistryFull: There are too many.
         """
+        known = self.holding.entries.get(record.agent)
+        if isinstance(known, Listing) and record.agent in self._load_told_at:
+            record = msgspec.structs.replace(record, load=known.load)
+        return self._put(record, now)
+
+    def _put(self, record: AgentRecord, now: float) -> Change | None:
         value = pack_record(record)
         known = self.holding.entries.get(record.agent)
         if isinstance(known, Listing) and known.value == value:
@@ -115,7 +123,7 @@ class Author:
     def _tell_load(self, known: Listing, bucket: int, now: float) -> Change | None:
         self._loads.pop(known.agent, None)
         self._load_told_at[known.agent] = now
-        return self.put(msgspec.structs.replace(known.record, load=bucket), now)
+        return self._put(msgspec.structs.replace(known.record, load=bucket), now)
 
     @property
     def has_loads(self) -> bool:
@@ -178,4 +186,5 @@ class Author:
         renewed = Author(self._config, owner)
         for listing in self.holding.listings():
             renewed.put(listing.record, now)
+        renewed._loads, renewed._load_told_at = self._loads, self._load_told_at
         return renewed

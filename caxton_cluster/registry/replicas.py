@@ -6,6 +6,7 @@ is often refuted and because survivors want to know what ran there. Then it is d
 epoch remembered, so that a peer which is slower to forget cannot bring it back.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -19,6 +20,7 @@ from caxton_cluster.registry.records import (
     AgentRecord,
     Delta,
     Owner,
+    OwnerDigest,
     check_delta,
     unpack_record,
 )
@@ -228,6 +230,16 @@ class Replicas:
         else:
             self.statistics.gaps += 1
 
+    def collect(self, lines: Iterable[OwnerDigest]) -> None:
+        """Forget the tombstones that others forgot, of owners with whom we are as far as they."""
+        for line in lines:
+            holding = self._holdings.get(line.owner.node)
+            if holding is not None and (holding.owner, holding.max_version) == (
+                line.owner,
+                line.version,
+            ):
+                holding.collect(min(line.collected_version, line.version))
+
     def _shadow_for(self, delta: Delta, holding: Holding, want: Want | None) -> Holding | None:
         """Return where to build a state anew beside the one in use, or None if that goes on."""
         if want is None or delta.owner.epoch != holding.owner.epoch:
@@ -290,9 +302,9 @@ class Replicas:
 
     def _swap(self, before: Holding, after: Holding) -> None:
         """Put a state that was built aside in the place of the one in use."""
-        for entry in before.since(after.max_version):
-            after.write(entry, None if entry.value is None else unpack_record(entry.value))
         if before.max_version > after.max_version:
+            for entry in before.since(after.max_version):
+                after.write(entry, None if entry.value is None else unpack_record(entry.value))
             after.max_version = before.max_version
             after.is_whole = before.is_whole
         is_visible = before.holder.is_visible

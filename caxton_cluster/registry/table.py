@@ -164,6 +164,8 @@ class Registry:
     def put(self, record: AgentRecord, now: float) -> None:
         """List an agent of ours, or change its record. Peers hear of it within moments.
 
+        Once its load was reported, the record's own load no longer counts.
+
         Raises:
             RecordInvalid: A field breaks its bounds.
             RegistryFull: We list too many.
@@ -295,6 +297,7 @@ class Registry:
             if peer in self._live:
                 self._seen[peer] = self._author.holding.max_version
             self._readiness.heard(peer, ())
+            self._replicas.collect(digest.owners)
             return
         if digest.is_whole:
             self._readiness.heard(peer, digest.owners)
@@ -324,7 +327,7 @@ class Registry:
             case Comparison.CONTRADICTS:
                 self._start_over(holding, now)
             case Comparison.EQUAL:
-                holding.collect(min(line.collected_version, holding.max_version))
+                self._replicas.collect((line,))
             case Comparison.BEHIND:
                 return True
             case _:

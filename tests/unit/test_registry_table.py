@@ -276,6 +276,67 @@ def test_what_is_written_while_a_state_is_built_aside_stays(node):
     assert (names(node), version(node)) == (["b", "c"], 2)
 
 
+def test_half_a_change_that_is_written_meanwhile_leaves_half_a_state(node):
+    node.receive_delta(delta(0, set_of("a", 1)), START)
+    broken = OwnerDigest(PEER, 1, 0, 1, 12345)
+    node.receive_digest("peer", Digest(1, True, (broken,)), START)
+    pull = wanted_pull(node)
+    node.receive_chunk(pull.id, delta(0, set_of("b", 1)), START + 1)
+    node.receive_delta(delta(1, set_of("c", 2), is_partial=True), START + 1)
+
+    node.pull_ended(pull.id, START + 1, is_complete=True)
+
+    assert names(node) == ["b", "c"]
+    assert node.serve_pull(PEER, 0) == []
+
+
+def test_a_state_that_was_never_finished_does_not_meet_a_later_pull(node):
+    node.receive_delta(delta(0, set_of("a", 1), set_of("b", 2)), START)
+    node.receive_delta(delta(2, set_of("c", 4), collected=3), START)
+    pull = wanted_pull(node)
+    node.receive_chunk(pull.id, delta(0, set_of("b", 2), collected=3, through=2), START + 1)
+    node.member_down("peer", START + 1)
+    node.tick(START + 3)
+    node.member_up("peer", 5, START + 4)
+    node.receive_delta(delta(0, set_of("b", 2), set_of("c", 4), collected=3), START + 4)
+    node.receive_digest("peer", digest(line(5)), START + 4)
+    pull = wanted_pull(node, START + 5)
+
+    node.receive_chunk(pull.id, delta(4, set_of("d", 5), collected=3), START + 5)
+    node.pull_ended(pull.id, START + 5, is_complete=True)
+
+    assert (names(node), version(node)) == (["b", "c", "d"], 5)
+
+
+def test_a_pull_of_a_life_that_is_over_is_not_repeated(node):
+    node.receive_digest("peer", digest(line(7)), START)
+    pull = wanted_pull(node)
+    node.receive_delta(delta(0, set_of("a", 1), owner=Owner("peer", 6)), START + 1)
+    node.receive_chunk(pull.id, delta(0, set_of("z", 7)), START + 1)
+    node.pull_ended(pull.id, START + 1, is_complete=True)
+
+    node.tick(START + 60)
+
+    assert (names(node), node.take_pulls()) == (["a"], [])
+
+
+def test_a_pull_that_outlives_what_it_is_for_comes_to_nothing():
+    node = registry(keep_gone_s=5.0)
+    for name in ("peer", "other"):
+        node.member_up(name, 5, START)
+    node.member_down("peer", START)
+    node.receive_digest("other", digest(line(7)), START)
+    pull = wanted_pull(node)
+    node.tick(START + 6)
+    assert names(node) == []
+
+    node.receive_chunk(pull.id, delta(0, set_of("a", 7)), START + 6)
+    node.pull_ended(pull.id, START + 6, is_complete=True)
+    node.tick(START + 7)
+
+    assert (names(node), node.take_pulls()) == ([], [])
+
+
 def test_a_tombstone_collected_meanwhile_keeps_an_older_state_out(node):
     node.receive_delta(delta(0, set_of("a", 1)), START)
     broken = OwnerDigest(PEER, 1, 0, 1, 12345)
@@ -520,7 +581,9 @@ def test_half_a_state_of_a_dead_owner_is_better_than_none(node):
 
     node.member_down("peer", START + 1)
 
-    assert [entry.agent for one in node.serve_pull(PEER, 0) for entry in one.entries] == ["a"]
+    (served,) = node.serve_pull(PEER, 0)
+    assert served.is_partial
+    assert [entry.agent for entry in served.entries] == ["a"]
 
 
 def test_a_change_of_the_owner_makes_half_a_state_whole(node):
@@ -617,6 +680,19 @@ def test_a_tombstone_that_a_live_peer_lacks_stays(node):
     assert entry_count(node) == 0, "but not for ever"
 
 
+def test_a_tombstone_is_told_before_it_is_forgotten():
+    node = registry(tombstone_age_min_s=0.0)
+    node.put(AgentRecord("a", ("echo",)), START + 4.99)
+    node.remove("a", START + 4.99)
+    node.tick(START + 5)
+    assert entry_count(node) == 1
+
+    node.tick(START + 11)
+
+    assert [one.entries for one in node.take_deltas()] == [(gone("a", 2),)]
+    assert entry_count(node) == 0
+
+
 def test_a_new_life_of_a_peer_has_seen_nothing(node):
     node.put(AgentRecord("a", ("echo",)), START)
     node.remove("a", START)
@@ -629,9 +705,12 @@ def test_a_new_life_of_a_peer_has_seen_nothing(node):
     assert entry_count(node) == 1
 
 
-def test_peers_forget_the_tombstones_that_the_owner_forgot(node):
+@pytest.mark.parametrize("is_equal", [False, True])
+def test_peers_forget_the_tombstones_that_the_owner_forgot(node, is_equal):
     node.receive_delta(delta(0, set_of("a", 1), gone("b", 2)), START)
-    node.receive_digest("other", digest(line(2, collected=2)), START)
+    root = node.digest().root
+    told = digest(line(2, collected=2))
+    node.receive_digest("other", Digest(root, True, told.owners) if is_equal else told, START)
 
     assert [one.collected_version for one in node.lines()] == [0, 2]
     (served,) = node.serve_pull(PEER, 0)
@@ -784,6 +863,21 @@ def test_a_load_is_told_at_once_and_then_seldom(node):
 
     node.tick(START + 5.1)
 
+    assert node.lookup.locate("a")[0].load == 7
+
+
+def test_a_record_that_changes_keeps_the_load_that_was_reported(node):
+    node.put(AgentRecord("a", ("echo",)), START)
+    node.report_load("a", 4, START)
+    node.report_load("a", 64, START + 1)
+
+    node.put(AgentRecord("a", ("echo",), state="suspended", load=7), START + 2)
+    assert node.lookup.locate("a")[0].load == 3
+
+    node.renew(9, START + 3)
+    node.put(AgentRecord("a", ("echo",)), START + 4)
+    assert node.lookup.locate("a")[0].load == 3
+    node.tick(START + 6)
     assert node.lookup.locate("a")[0].load == 7
 
 
