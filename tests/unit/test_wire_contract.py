@@ -42,14 +42,14 @@ RECORDS = [
     (errors_pb2.Place, Place),
 ]
 SERVICES = {
-    (messages_pb2, "Messages"): "Send SendBatch Get Trace Stream Converse "
-    "ListDeadLetters RetryDeadLetter DropDeadLetter",
+    (messages_pb2, "Messages"): "Send SendBatch Get List ListConversations GetConversation Trace Stream "
+    "Converse ListDeadLetters RetryDeadLetter DropDeadLetter",
     (agents_pb2, "Agents"): "Deploy Validate List Get Delete Restart Stop Suspend Resume Scale "
     "Rollback Versions Logs Chat",
     (memory_pb2, "Memory"): "AddEntities AddRelations AddObservations Search OpenNodes Graph "
     "History Forget Export Import Stats",
     (cluster_pb2, "Cluster"): "Members Status Partition Watch Leave Locks",
-    (peer_pb2, "Peer"): "Link FetchDefinition PullRegistry",
+    (peer_pb2, "Peer"): "Link FetchDefinition PullRegistry Call",
 }
 
 
