@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from random import Random
 from typing import Final
 
 from caxton_cluster import Cluster, Member, MemberState, SwimConfig, fast, lan, local, wan
 from caxton_cluster import ClusterSettings as Membership
-from caxton_cluster.errors import ClusterError, InvalidSetting, JoinFailed, KeyRejected
+from caxton_cluster.errors import ClusterError, InvalidSetting, JoinFailed
 from caxton_cluster.serf.overlay import SerfOverlay
 from caxton_cluster.serf.tags import decode_tags, encode_tags
 from caxton_cluster.swim.events import (
@@ -26,7 +27,8 @@ from caxton_cluster.swim.events import (
     NameConflict,
 )
 from caxton_node.config import Settings
-from caxton_node.domain.errors import Conflict, NotFound, Rejected
+from caxton_node.domain.errors import Conflict, Rejected
+from caxton_node.ring_keys import ClusterKeys
 from caxton_node.ring_place import address_of, announced_address, gossip_address
 from caxton_node.runtime import ring as views
 from caxton_node.telemetry.events import Events
@@ -139,6 +141,7 @@ class ClusterRing:
         self.epoch = epoch
         self._tags = {"role": ROLE, "version": version, "epoch": str(epoch)}
         self.cluster = Cluster(member, overlay=SerfOverlay)
+        self.keys = ClusterKeys(self.cluster, Random())  # noqa: S311 - numbers, not secrets
         self._peers = tuple(peers)
         self._has_joined = False
         self._why_not = ""
@@ -299,54 +302,7 @@ class ClusterRing:
                     _log.warning("there was no time to tell the ring of our leaving")
             return self._is_announced
 
-    # Keys.
-
-    def keys(self) -> Sequence[views.RingKey]:
-        """Return the encryption keys, the one in use first; none where nothing is encrypted."""
-        return tuple(
-            views.RingKey(views.fingerprint(key), is_in_use=index == 0)
-            for index, key in enumerate(self.cluster.keys())
-        )
-
-    def install_key(self, key: bytes) -> views.RingKey:
-        """Let messages be decrypted by one more key.
-
-        Raises:
-            Conflict: `state_conflict`: nothing is encrypted here, or there are too many keys.
-        """
-        try:
-            self.cluster.install_key(key)
-        except KeyRejected as error:
-            raise Conflict("state_conflict", f"The key is not installed: {error}") from None
-        return self._key(views.fingerprint(key))
-
-    def use_key(self, fingerprint: str) -> views.RingKey:
-        """Encrypt with an installed key from now on.
-
-        Raises:
-            NotFound: `key_not_found`.
-        """
-        self.cluster.use_key(self._secret(fingerprint))
-        return self._key(fingerprint)
-
-    def remove_key(self, fingerprint: str) -> None:
-        """Forget a key.
-
-        Raises:
-            NotFound: `key_not_found`.
-            Conflict: `state_conflict`: it is in use.
-        """
-        try:
-            self.cluster.remove_key(self._secret(fingerprint))
-        except KeyRejected as error:
-            raise Conflict("state_conflict", f"The key is not removed: {error}") from None
-
-    def _key(self, fingerprint: str) -> views.RingKey:
-        return next(key for key in self.keys() if key.fingerprint == fingerprint)
-
-    def _secret(self, fingerprint: str) -> bytes:
-        installed = self.cluster.keys()
-        for key in installed:
-            if views.fingerprint(key) == fingerprint:
-                return key
-        raise NotFound("key_not_found", f"No key with the fingerprint {fingerprint} is installed")
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what the nodes say to each other is encrypted."""
+        return bool(self.cluster.keys())

@@ -6,6 +6,8 @@ coordinates, relays and conflict votes are ignored.
 Reference: HashiCorp serf, serf/messages.go.
 """
 
+from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -36,9 +38,12 @@ __all__ = [
     "SerfMessage",
     "State",
     "UserEvent",
+    "decode_key_answer",
     "decode_key_request",
     "decode_serf",
+    "encode_key_request",
     "encode_serf",
+    "pack_names",
 ]
 
 CLOCK_MAX: Final = 2**63 - 1
@@ -49,6 +54,11 @@ NAME_SIZE_BYTES_MAX: Final = 128
 PAYLOAD_SIZE_BYTES_MAX: Final = 9 * 1024
 MEMBERS_MAX: Final = 65_536
 FILTERS_MAX: Final = 32
+KEYS_MAX: Final = 64
+KEY_TEXT_SIZE_BYTES_MAX: Final = 44
+
+ANSWER_TIME_NS: Final = 5_000_000_000
+"""How long a question of ours may be answered."""
 
 QUERY_WANTS_ACK: Final = 1
 QUERY_IS_NOT_SPREAD: Final = 2
@@ -105,6 +115,7 @@ class Query:
     name: str
     payload: bytes
     filters: tuple[bytes, ...]
+    asker_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +187,34 @@ def encode_serf(message: SerfMessage) -> bytes:
         case State():
             return _packed(SerfKind.PUSH_PULL, _state_fields(message))
         case Query():
-            raise AssertionError("this overlay asks no questions")
+            return _packed(SerfKind.QUERY, _query_fields(message))
+
+
+def _query_fields(query: Query) -> dict[bytes, object]:
+    return {
+        b"LTime": query.time,
+        b"ID": query.id,
+        b"Addr": query.asker.ip,
+        b"Port": query.asker.port,
+        b"SourceNode": query.asker_name.encode(),
+        b"Filters": list(query.filters) or None,
+        b"Flags": query.flags,
+        b"RelayFactor": 0,
+        b"Timeout": ANSWER_TIME_NS,
+        b"Name": query.name.encode(),
+        b"Payload": query.payload or None,
+    }
+
+
+def pack_names(names: Sequence[str]) -> bytes:
+    """Return the filter of a query that is for `names` only."""
+    # A list at the top of a packed map of one: msgpack writes it as it would alone.
+    return b"\x00" + pack({b"": [name.encode() for name in names]})[2:]
+
+
+def encode_key_request(key: bytes) -> bytes:
+    """Return the payload of a query about `key`."""
+    return _packed(SerfKind.KEY_REQUEST, {b"Key": key})
 
 
 def _packed(kind: SerfKind, fields: dict[bytes, object]) -> bytes:
@@ -217,6 +255,8 @@ def decode_serf(data: bytes) -> SerfMessage | None:
             return _decode_event(unpack(data[1:]))
         case SerfKind.QUERY:
             return _decode_query(unpack(data[1:]))
+        case SerfKind.QUERY_RESPONSE:
+            return _decode_response(unpack(data[1:]))
         case SerfKind.PUSH_PULL:
             return _decode_state(unpack(data[1:]))
         case _:
@@ -234,6 +274,42 @@ def decode_key_request(payload: bytes) -> bytes:
     if payload[0] != SerfKind.KEY_REQUEST:
         raise MalformedPacket("not a key request")
     return read_bytes(unpack(payload[1:]), b"Key", size_bytes_max=32)
+
+
+def decode_key_answer(payload: bytes) -> KeyAnswer:
+    """Return what a member says that became of a request.
+
+    Raises:
+        MalformedPacket: It is no such answer.
+    """
+    if payload[:1] != bytes((SerfKind.KEY_RESPONSE,)):
+        raise MalformedPacket("not an answer about keys")
+    fields = unpack(payload[1:])
+    keys = fields.get(b"Keys") or []
+    if not isinstance(keys, list) or len(keys) > KEYS_MAX:
+        raise MalformedPacket("Keys is not a short list")
+    try:
+        sizes = {len(b64decode(key, validate=True)) for key in keys}
+    except (TypeError, ValueError) as error:
+        raise MalformedPacket("a key is no base64") from error
+    if not sizes <= {16, 24, 32}:
+        raise MalformedPacket("a key has another length than keys have")
+    return KeyAnswer(
+        is_done=read_bool(fields, b"Result"),
+        text=read_text(fields, b"Message", size_bytes_max=PAYLOAD_SIZE_BYTES_MAX),
+        keys=tuple(keys),
+        primary=read_bytes(fields, b"PrimaryKey", size_bytes_max=KEY_TEXT_SIZE_BYTES_MAX),
+    )
+
+
+def _decode_response(fields: Fields) -> QueryResponse:
+    return QueryResponse(
+        time=_time(fields),
+        id=read_uint(fields, b"ID"),
+        responder=read_name(fields, b"From"),
+        payload=read_bytes(fields, b"Payload", size_bytes_max=PAYLOAD_SIZE_BYTES_MAX),
+        is_ack=bool(read_uint(fields, b"Flags") & QUERY_WANTS_ACK),
+    )
 
 
 def _time(fields: Fields, key: bytes = b"LTime") -> int:

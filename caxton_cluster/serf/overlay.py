@@ -2,7 +2,7 @@
 
 With it `serf members` lists our nodes with their tags, a graceful leave shows as *left* and not
 as *failed*, user events go both ways, and `serf keys` rotates our keys too. Queries are
-acknowledged; of their contents only those about keys are answered.
+acknowledged; of their contents only those about keys are answered, and only such are asked.
 
 What is heard for the first time is passed on once, what was heard before is dropped, so that no
 message circles. The clock is moved before anything is decided.
@@ -12,8 +12,9 @@ Reference: HashiCorp serf, serf/serf.go, delegate.go, internal_query.go.
 
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from caxton_cluster.errors import ClusterError, KeyRejected, MalformedPacket, MetadataTooLarge
@@ -29,9 +30,11 @@ from caxton_cluster.serf.messages import (
     QueryResponse,
     State,
     UserEvent,
+    decode_key_answer,
     decode_key_request,
     decode_serf,
     encode_serf,
+    pack_names,
 )
 from caxton_cluster.swim.events import (
     Event,
@@ -43,9 +46,9 @@ from caxton_cluster.swim.events import (
 )
 from caxton_cluster.swim.secrecy import KeyRing
 from caxton_cluster.swim.wire.packing import unpack
-from caxton_cluster.types import Versions
+from caxton_cluster.types import Address, Versions
 
-__all__ = ["SERF_VERSIONS", "SerfOverlay", "SerfUserEvent"]
+__all__ = ["SERF_VERSIONS", "KeyOperation", "SerfAnswer", "SerfOverlay", "SerfUserEvent"]
 
 SERF_VERSIONS: Final = Versions(1, 5, 2, 2, 5, 5)
 """Delegate versions 2 to 5, speaking 5, as the serf agent does."""
@@ -55,6 +58,12 @@ USER_EVENT_SIZE_BYTES_MAX: Final = 512
 
 SEEN_MAX: Final = 512
 """Events and queries remembered, so that each is passed on once."""
+
+FILTER_SIZE_BYTES_MAX: Final = 512
+"""Longest list of names in a question of ours: it must fit a datagram with the rest."""
+
+QUESTIONS_MAX: Final = 16
+"""Questions of ours whose answers are still heard."""
 
 STATUS_MAX: Final = 8192
 """Members whose last intent is remembered."""
@@ -67,6 +76,24 @@ class SerfUserEvent:
     name: str
     payload: bytes
     time: int
+
+
+class KeyOperation(StrEnum):
+    """What can be asked of a member's key ring: the names of serf's queries."""
+
+    INSTALL = "_serf_install-key"
+    USE = "_serf_use-key"
+    REMOVE = "_serf_remove-key"
+    LIST = "_serf_list-keys"
+
+
+@dataclass(frozen=True, slots=True)
+class SerfAnswer:
+    """A member's answer to a question of ours, ourselves included."""
+
+    question: int
+    responder: str
+    answer: KeyAnswer
 
 
 class SerfOverlay:
@@ -88,6 +115,7 @@ class SerfOverlay:
         self._left: dict[str, None] = {}
         self._recent: OrderedDict[UserEvent, None] = OrderedDict()
         self._asked: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._questions: OrderedDict[int, None] = OrderedDict()
         self._is_leaving = False
         self.malformed_count = 0
 
@@ -165,6 +193,11 @@ class SerfOverlay:
                 return self._hear_event(message)
             case Query():
                 return self._hear_query(message, payload)
+            case QueryResponse(_, question, responder, content, is_ack):
+                if is_ack or question not in self._questions:
+                    return []
+                answer = decode_key_answer(content)
+                return [Publish(SerfAnswer(question, responder, answer))]
             case _:
                 return []
 
@@ -221,6 +254,38 @@ class SerfOverlay:
 
     # Queries.
 
+    def ask(
+        self,
+        question: int,
+        operation: KeyOperation,
+        payload: bytes,
+        own: Address,
+        *,
+        only: Sequence[str] = (),
+    ) -> list[Action]:
+        """Ask everyone about their keys; answers are published as `SerfAnswer`.
+
+        Args:
+            question: A number that no other question has.
+            operation: What to do.
+            payload: The request with its key, if it is about one.
+            own: Where answers go to.
+            only: Members to ask, or nobody for all. Too many to name are all asked.
+        """
+        names = pack_names(only) if only else b""
+        filters = (names,) if 0 < len(names) <= FILTER_SIZE_BYTES_MAX else ()
+        time = self._queries.stamp()
+        query = Query(time, question, own, 0, operation, payload, filters, self._name)
+        self._asked[time, question] = None
+        self._questions[question] = None
+        while len(self._questions) > QUESTIONS_MAX:
+            self._questions.popitem(last=False)
+        actions: list[Action] = [Spread(encode_serf(query))]
+        answer = self._answer(query)
+        if answer is not None and (not only or self._name in only):
+            actions.append(Publish(SerfAnswer(question, self._name, answer)))
+        return actions
+
     def _hear_query(self, query: Query, payload: bytes) -> list[Action]:
         self._queries.witness(query.time)
         key = (query.time, query.id)
@@ -252,12 +317,12 @@ class SerfOverlay:
 
     def _answer(self, query: Query) -> KeyAnswer | None:
         operations: dict[str, Callable[[KeyRing, bytes], None]] = {
-            "_serf_install-key": KeyRing.install,
-            "_serf_use-key": KeyRing.use,
-            "_serf_remove-key": KeyRing.remove,
+            KeyOperation.INSTALL: KeyRing.install,
+            KeyOperation.USE: KeyRing.use,
+            KeyOperation.REMOVE: KeyRing.remove,
         }
         operation = operations.get(query.name)
-        if operation is None and query.name != "_serf_list-keys":
+        if operation is None and query.name != KeyOperation.LIST:
             return None
         if self._key_ring is None:
             return KeyAnswer(is_done=False, text="encryption is not in use here")

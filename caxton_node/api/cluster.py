@@ -22,7 +22,15 @@ from caxton_node.api.types import Body, Instant, View, instant
 from caxton_node.config.kinds import decode_key
 from caxton_node.domain.errors import Conflict
 from caxton_node.runtime.node import Node
-from caxton_node.runtime.ring import MemberState, Ring, RingKey, RingMember
+from caxton_node.runtime.ring import (
+    KeyOutcome,
+    MemberState,
+    Ring,
+    RingKey,
+    RingKeyChange,
+    RingKeyList,
+    RingMember,
+)
 
 __all__ = ["ENDPOINTS"]
 
@@ -127,19 +135,40 @@ class Leave(Body):
     )
 
 
+class KeyOutcomeView(View):
+    """What became of it on each node that seems to be alive."""
+
+    done: list[str] = Field(description="Nodes that did it.")
+    failed: dict[str, str] = Field(description="Nodes that would not, and why.")
+    silent: list[str] = Field(description="Nodes that did not answer. Ask again.")
+    is_complete: bool = Field(description="Every node did it.")
+
+
 class KeyView(View):
     """An encryption key, without the key."""
 
     fingerprint: str
-    is_in_use: bool = Field(description="It encrypts; the others only decrypt.")
+    is_in_use: bool = Field(description="This node encrypts with it; the others only decrypt.")
+    held_by: int = Field(description="Nodes that answered and hold it.")
+    used_by: int = Field(
+        description="Nodes that answered and encrypt with it. Old agents of serf do not say."
+    )
 
 
 class KeyList(View):
-    """The keys of this node, the one in use first."""
+    """The keys of the ring, the one that this node uses first."""
 
     items: list[KeyView]
     total: int
     next_cursor: None = None
+    nodes: KeyOutcomeView
+
+
+class KeyChange(View):
+    """A key that was changed."""
+
+    fingerprint: str
+    nodes: KeyOutcomeView
 
 
 def _read_key(value: Any) -> Any:
@@ -213,7 +242,7 @@ async def get_cluster_status(_: Request[NoQuery, None], node: Node) -> ClusterSt
         state="off" if ring is None else ring.state,
         address=None if ring is None else ring.address,
         label="" if ring is None else ring.label,
-        is_encrypted=ring is not None and bool(ring.keys()),
+        is_encrypted=ring is not None and ring.is_encrypted,
         local_health=None if ring is None else ring.local_health,
         members=MemberTotals(
             total=len(states),
@@ -250,29 +279,54 @@ async def leave_cluster(request: Request[NoQuery, Leave | None], node: Node) -> 
 
 
 def _key_view(key: RingKey) -> KeyView:
-    return KeyView(fingerprint=key.fingerprint, is_in_use=key.is_in_use)
+    return KeyView(
+        fingerprint=key.fingerprint,
+        is_in_use=key.is_in_use,
+        held_by=key.holder_count,
+        used_by=key.user_count,
+    )
+
+
+def _outcome_view(outcome: KeyOutcome) -> KeyOutcomeView:
+    return KeyOutcomeView(
+        done=list(outcome.done),
+        failed=dict(outcome.failed),
+        silent=list(outcome.silent),
+        is_complete=not outcome.failed and not outcome.silent,
+    )
+
+
+def _change_view(change: RingKeyChange) -> KeyChange:
+    return KeyChange(fingerprint=change.fingerprint, nodes=_outcome_view(change.outcome))
 
 
 async def list_keys(_: Request[NoQuery, None], node: Node) -> KeyList:
-    """List the fingerprints of the keys."""
-    keys = () if node.ring is None else node.ring.keys()
-    return KeyList(items=[_key_view(key) for key in keys], total=len(keys))
+    """List the fingerprints of the keys of all nodes."""
+    if node.ring is None:
+        listed = RingKeyList((), KeyOutcome((), {}, ()))
+    else:
+        listed = await node.ring.keys.list()
+    return KeyList(
+        items=[_key_view(key) for key in listed.keys],
+        total=len(listed.keys),
+        nodes=_outcome_view(listed.outcome),
+    )
 
 
 async def install_key(request: Request[NoQuery, NewKey], node: Node) -> Answer:
-    """Let what the others say be decrypted by one more key."""
-    return Answer(_key_view(_ring(node).install_key(request.body.key)), status=201)
+    """Let every node decrypt with one more key."""
+    change = await _ring(node).keys.install(request.body.key)
+    return Answer(_change_view(change), status=201)
 
 
-async def use_key(request: Request[NoQuery, None], node: Node) -> KeyView:
-    """Encrypt with an installed key from now on."""
-    return _key_view(_ring(node).use_key(request.path["fingerprint"]))
+async def use_key(request: Request[NoQuery, None], node: Node) -> KeyChange:
+    """Let every node encrypt with an installed key from now on."""
+    return _change_view(await _ring(node).keys.use(request.path["fingerprint"]))
 
 
-async def remove_key(request: Request[NoQuery, None], node: Node) -> Answer:
-    """Forget a key."""
-    _ring(node).remove_key(request.path["fingerprint"])
-    return Answer(None, status=204)
+async def remove_key(request: Request[NoQuery, None], node: Node) -> KeyChange:
+    """Let every node forget a key."""
+    return _change_view(await _ring(node).keys.remove(request.path["fingerprint"]))
 
 
 _KEYS: Final = f"{API_PREFIX}/cluster/keys"
@@ -316,7 +370,7 @@ ENDPOINTS: Final = (
         summary="List encryption keys",
         tag="cluster",
         handle=list_keys,
-        description="By fingerprint: the first 16 digits of their SHA-256.",
+        description="Every node is asked. By fingerprint: the first 16 digits of the SHA-256.",
         responses={200: Shape("All of them; none where nothing is encrypted.", KeyList)},
     ),
     Endpoint(
@@ -325,11 +379,11 @@ ENDPOINTS: Final = (
         summary="Install an encryption key",
         tag="cluster",
         handle=install_key,
-        description="On this node and until it stops; do it on every node, and change their "
-        "settings. The order of a rotation: install everywhere, use everywhere, remove "
-        "the old one everywhere.",
+        description="On every node, agents of serf in the ring included, and until it stops: "
+        "change their settings too. The order of a rotation: install the new key, use it, remove "
+        "the old one.",
         body=NewKey,
-        responses={201: Shape("It is installed.", KeyView)},
+        responses={201: Shape("It is installed here; see what the others did.", KeyChange)},
         errors=("state_conflict",),
     ),
     Endpoint(
@@ -339,7 +393,8 @@ ENDPOINTS: Final = (
         tag="cluster",
         handle=use_key,
         parameters=(_FINGERPRINT,),
-        responses={200: Shape("It is in use.", KeyView)},
+        description="Refused until every node that seems to be alive says that it holds the key.",
+        responses={200: Shape("It is in use here; see what the others did.", KeyChange)},
         errors=("key_not_found", "state_conflict"),
     ),
     Endpoint(
@@ -349,7 +404,8 @@ ENDPOINTS: Final = (
         tag="cluster",
         handle=remove_key,
         parameters=(_FINGERPRINT,),
-        responses={204: Shape("It is forgotten.")},
+        description="Refused while any node encrypts with it, or does not say.",
+        responses={200: Shape("It is forgotten here; see what the others did.", KeyChange)},
         errors=("key_not_found", "state_conflict"),
     ),
 )

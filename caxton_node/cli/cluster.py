@@ -136,15 +136,15 @@ def leave(session: Session) -> None:
 def keys() -> None:
     """Look after the keys that encrypt what the nodes of a ring say.
 
-    Of one node, and until it stops: do the same on every node, and change their settings. The
-    order of a rotation: install everywhere, use everywhere, remove the old one everywhere.
+    Of all nodes, and until they stop: change their settings too. The order of a rotation: install
+    the new key, use it, remove the old one.
     """
 
 
 @keys.command("list")
 @pass_session
 def list_keys(session: Session) -> None:
-    """List the fingerprints of the node's keys."""
+    """List the fingerprints of the keys, and how many nodes hold each."""
     document = connect(session).get(path_of("cluster", "keys"))
     output = session.output
     if output.is_json:
@@ -153,17 +153,27 @@ def list_keys(session: Session) -> None:
     if not document["items"]:
         output.note("No keys: nothing is encrypted.")
         return
+    answered = len(document["nodes"]["done"])
     output.table(
-        ("FINGERPRINT", "IN USE"),
-        [(each["fingerprint"], each["is_in_use"]) for each in document["items"]],
+        ("FINGERPRINT", "IN USE", "HELD BY", "USED BY"),
+        [
+            (
+                each["fingerprint"],
+                each["is_in_use"],
+                f"{each['held_by']} of {answered}",
+                f"{each['used_by']} of {answered}",
+            )
+            for each in document["items"]
+        ],
     )
+    _warn(output, document["nodes"])
 
 
 @keys.command("install")
 @click.argument("file", metavar="FILE", type=click.File("r"))
 @pass_session
 def install(session: Session, file: TextIO) -> None:
-    """Let the node decrypt with one more key.
+    """Let every node decrypt with one more key.
 
     FILE holds it in base64; - reads standard input. A key on the command line would be for
     everyone to see.
@@ -181,7 +191,7 @@ def install(session: Session, file: TextIO) -> None:
 @click.argument("fingerprint", metavar="FINGERPRINT")
 @pass_session
 def use(session: Session, fingerprint: str) -> None:
-    """Let the node encrypt with an installed key."""
+    """Let every node encrypt with an installed key."""
     path = path_of("cluster", "keys", fingerprint, "use")
     document = connect(session).call("POST", path)
     _confirm(session, document, f"Key {fingerprint} is in use")
@@ -191,13 +201,22 @@ def use(session: Session, fingerprint: str) -> None:
 @click.argument("fingerprint", metavar="FINGERPRINT")
 @pass_session
 def remove(session: Session, fingerprint: str) -> None:
-    """Let the node forget a key."""
-    connect(session).call("DELETE", path_of("cluster", "keys", fingerprint))
-    session.output.done(f"Key {fingerprint} is forgotten")
+    """Let every node forget a key."""
+    document = connect(session).call("DELETE", path_of("cluster", "keys", fingerprint))
+    _confirm(session, document, f"Key {fingerprint} is forgotten")
 
 
 def _confirm(session: Session, document: dict[str, Any], text: str) -> None:
     if session.output.is_json:
         session.output.document(document)
-    else:
-        session.output.done(text)
+        return
+    session.output.done(f"{text} on {counted(len(document['nodes']['done']), 'node')}")
+    _warn(session.output, document["nodes"])
+
+
+def _warn(output: Output, nodes: dict[str, Any]) -> None:
+    if nodes["is_complete"]:
+        return
+    lines = [f"{name}: {reason}" for name, reason in nodes["failed"].items()]
+    lines += [f"{name} did not answer" for name in nodes["silent"]]
+    output.warn(["Not every node did it: ask again before the next step", *lines])

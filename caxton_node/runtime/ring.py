@@ -10,9 +10,13 @@ from typing import Final, Literal, Protocol
 
 __all__ = [
     "FINGERPRINT_LENGTH",
+    "KeyOutcome",
     "MemberState",
     "Ring",
     "RingKey",
+    "RingKeyChange",
+    "RingKeyList",
+    "RingKeys",
     "RingMember",
     "RingState",
     "fingerprint",
@@ -47,12 +51,76 @@ class RingKey:
 
     fingerprint: str
     is_in_use: bool
-    """It encrypts; the others only decrypt."""
+    """This node encrypts with it; the others only decrypt."""
+    holder_count: int
+    """Nodes that answered and hold it."""
+    user_count: int
+    """Nodes that answered and encrypt with it. Old agents of serf do not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOutcome:
+    """What became of a question about keys on each node that seems to be alive."""
+
+    done: Sequence[str]
+    failed: Mapping[str, str]
+    """Why not, by node."""
+    silent: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RingKeyList:
+    """The keys of a ring, this node's first and the one that it uses at the head."""
+
+    keys: Sequence[RingKey]
+    outcome: KeyOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class RingKeyChange:
+    """A key that was changed."""
+
+    fingerprint: str
+    outcome: KeyOutcome
 
 
 def fingerprint(key: bytes) -> str:
     """Return what tells keys apart and gives none away."""
     return sha256(key).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+class RingKeys(Protocol):
+    """The encryption keys of all nodes of a ring. Until they stop: their settings stay."""
+
+    async def list(self) -> RingKeyList:
+        """Ask every node for its keys; there are none where nothing is encrypted."""
+        ...
+
+    async def install(self, key: bytes) -> RingKeyChange:
+        """Let every node decrypt with one more key.
+
+        Raises:
+            Conflict: `state_conflict`: nothing is encrypted here, or there are too many keys.
+        """
+        ...
+
+    async def use(self, fingerprint: str) -> RingKeyChange:
+        """Let every node encrypt with a key that all of them hold.
+
+        Raises:
+            NotFound: `key_not_found`.
+            Conflict: `state_conflict`: some node lacks the key, or did not say.
+        """
+        ...
+
+    async def remove(self, fingerprint: str) -> RingKeyChange:
+        """Let every node forget a key that none encrypts with.
+
+        Raises:
+            NotFound: `key_not_found`.
+            Conflict: `state_conflict`: it is in use, or some node did not say.
+        """
+        ...
 
 
 class Ring(Protocol):
@@ -108,31 +176,12 @@ class Ring(Protocol):
         """
         ...
 
-    def keys(self) -> Sequence[RingKey]:
-        """Return the encryption keys, the one in use first; none where nothing is encrypted."""
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what the nodes say to each other is encrypted."""
         ...
 
-    def install_key(self, key: bytes) -> RingKey:
-        """Let messages be decrypted by one more key.
-
-        Raises:
-            Conflict: `state_conflict`: nothing is encrypted here, or there are too many keys.
-        """
-        ...
-
-    def use_key(self, fingerprint: str) -> RingKey:
-        """Encrypt with an installed key from now on.
-
-        Raises:
-            NotFound: `key_not_found`.
-        """
-        ...
-
-    def remove_key(self, fingerprint: str) -> None:
-        """Forget a key.
-
-        Raises:
-            NotFound: `key_not_found`.
-            Conflict: `state_conflict`: it is in use.
-        """
+    @property
+    def keys(self) -> RingKeys:
+        """The keys that encrypt it."""
         ...

@@ -39,6 +39,7 @@ class Agent:
         self.name = name
         self.log = log
         self.port, self.rpc_port = free_port(), free_port()
+        self.process: asyncio.subprocess.Process | None = None
 
     @property
     def address(self) -> str:
@@ -58,6 +59,7 @@ class Agent:
                 stdout=log,
                 stderr=log,
             )
+        self.process = process
         stack.push_async_callback(_end, process)
 
     async def run(self, command: str, *arguments: str) -> str:

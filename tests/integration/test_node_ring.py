@@ -149,22 +149,31 @@ async def test_a_node_that_left_goes_on_alone(folders):
             assert (await b.get("/health"))["status"] == "ok"
 
 
-async def test_keys_are_rotated_while_the_ring_runs(folders):
+async def test_keys_are_rotated_from_any_node_while_the_ring_runs(folders):
     async with rest_node(folders[0], **ring("a", key=OLD_KEY)) as a:
         address = (await a.get("cluster/status"))["address"]
         async with rest_node(folders[1], **ring("b", key=OLD_KEY, peers=address)) as b:
             client = Client(a.session)
             await client.sees(a, a="alive", b="alive")
             [old] = (await a.get("cluster/keys"))["items"]
-            for node in (a, b):
-                new = await node.post("cluster/keys", {"key": NEW_KEY}, status=201)
-            for node in (a, b):
-                await node.post(f"cluster/keys/{new['fingerprint']}/use")
-            for node in (a, b):
-                await node.call("DELETE", f"cluster/keys/{old['fingerprint']}", status=204)
+            new = await a.post("cluster/keys", {"key": NEW_KEY}, status=201)
+            used = await b.post(f"cluster/keys/{new['fingerprint']}/use")
+            old_path = f"cluster/keys/{old['fingerprint']}"
+            await a.call("DELETE", old_path)
+            gone = await b.call("DELETE", old_path, status=404)
             listed = await a.get("cluster/keys")
-            assert listed["items"] == [{"fingerprint": new["fingerprint"], "is_in_use": True}]
-            assert NEW_KEY not in str(listed)
+            for answer in (new, used, listed):
+                assert answer["nodes"]["done"] == ["a", "b"]
+                assert NEW_KEY not in str(answer)
+            assert gone["code"] == "key_not_found"
+            assert listed["items"] == [
+                {
+                    "fingerprint": new["fingerprint"],
+                    "is_in_use": True,
+                    "held_by": 2,
+                    "used_by": 2,
+                }
+            ]
             await b.post("cluster/leave")
             await client.sees(a, a="alive", b="left")
 

@@ -1,14 +1,18 @@
 """Our members in one ring with real serf agents: an independent judge of the wire."""
 
 import asyncio
+import signal
 import sys
 from base64 import b64encode
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from caxton_cluster import Cluster, ClusterSettings
+from caxton_cluster.errors import KeyRejected
+from caxton_cluster.key_rotation import KeyRotation
 from caxton_cluster.serf.overlay import SerfOverlay, SerfUserEvent
 from caxton_cluster.serf.tags import decode_tags, encode_tags
 from caxton_cluster.swim.digest import DIGEST_SIZE_BYTES_MAX
@@ -214,6 +218,48 @@ async def test_serf_rotates_our_keys(stack, tmp_path):
     assert new in listing
     assert "[4/4]" in listing
     assert set(states(ours).values()) == {"alive"}
+
+
+async def test_we_rotate_serfs_keys(stack, tmp_path):
+    agents, ours = await start_ring(stack, tmp_path, (KEY,))
+    other = await stack.enter_async_context(
+        Cluster(ClusterSettings(name="other", bind_port=0, keys=(KEY,)), overlay=SerfOverlay)
+    )
+    await other.join([agents[0].address], timeout_s=DEADLINE_S)
+    for node in (ours, other):
+        await until(node, lambda node=node: len(node.live_members()) == 5)
+    rotation = KeyRotation(ours, Random(1))
+
+    with pytest.raises(KeyRejected, match="5 of 5 members lack the key"):
+        await rotation.use(NEW_KEY)
+    for report in (
+        await rotation.install(NEW_KEY),
+        await rotation.use(NEW_KEY),
+        await rotation.remove(KEY),
+    ):
+        assert report.done == ("go0", "go1", "go2", "other", "ours")
+        assert report.is_complete
+
+    listing = await rotation.list()
+    assert listing.holder_counts == {b64encode(NEW_KEY): 5}
+    assert other.keys() == ours.keys() == (NEW_KEY,)
+    seen_by_serf = await agents[1].run("keys", "-list")
+    assert b64encode(NEW_KEY).decode() in seen_by_serf
+    assert b64encode(KEY).decode() not in seen_by_serf
+    assert set(states(ours).values()) == {"alive"}
+
+
+async def test_a_key_is_not_used_while_somebody_is_silent(stack, tmp_path):
+    agents, ours = await start_ring(stack, tmp_path, (KEY,))
+    rotation = KeyRotation(ours, Random(1))
+    await rotation.install(NEW_KEY)
+    agents[2].process.send_signal(signal.SIGSTOP)
+
+    with pytest.raises(KeyRejected, match="go2 did not say"):
+        await rotation.use(NEW_KEY)
+
+    agents[2].process.send_signal(signal.SIGCONT)
+    assert ours.keys() == (KEY, NEW_KEY)
 
 
 async def test_a_compressing_member_is_understood(stack, tmp_path):

@@ -43,7 +43,10 @@ STATUS = {
         "since": "2026-01-31T10:00:00.000Z",
     },
 }
-KEY = {"fingerprint": "9f86d081884c7d65", "is_in_use": True}
+ALL = {"done": ["n1", "n2"], "failed": {}, "silent": [], "is_complete": True}
+SOME = {"done": ["n1"], "failed": {"n3": "full"}, "silent": ["n2"], "is_complete": False}
+KEY = {"fingerprint": "9f86d081884c7d65", "is_in_use": True, "held_by": 2, "used_by": 1}
+CHANGE = {"fingerprint": "9f86d081884c7d65", "nodes": ALL}
 
 
 @pytest.fixture
@@ -119,11 +122,13 @@ def test_leaving_tells_whether_the_others_know(caxton, script, is_announced, sai
 
 
 def test_keys_are_listed_by_fingerprint(caxton, script):
-    document = {"items": [KEY], "total": 1, "next_cursor": None}
+    document = {"items": [KEY], "total": 1, "next_cursor": None, "nodes": ALL}
     script.on("GET", path_of("cluster", "keys"), document)
     assert cells(caxton("cluster", "keys", "list").out.splitlines()[1]) == [
         "9f86d081884c7d65",
         "yes",
+        "2 of 2",
+        "1 of 2",
     ]
 
 
@@ -133,19 +138,28 @@ def test_a_ring_without_keys_says_that_nothing_is_encrypted(caxton, script):
 
 
 def test_a_key_is_installed_from_its_file_and_not_shown(caxton, script, tmp_path):
-    script.on("POST", path_of("cluster", "keys"), KEY, status=201)
+    script.on("POST", path_of("cluster", "keys"), CHANGE, status=201)
     (tmp_path / "key").write_text("a2V5\n")
     ran = caxton("cluster", "keys", "install", str(tmp_path / "key"))
     assert script.received[-1].body == {"key": "a2V5"}
-    assert ran.out == "✓ Key 9f86d081884c7d65 is installed\n"
+    assert ran.out == "✓ Key 9f86d081884c7d65 is installed on 2 nodes\n"
+
+
+def test_a_change_of_keys_tells_who_did_not_take_part(caxton, script):
+    path = path_of("cluster", "keys", KEY["fingerprint"], "use")
+    script.on("POST", path, CHANGE | {"nodes": SOME})
+    ran = caxton("cluster", "keys", "use", KEY["fingerprint"])
+    assert "in use on 1 node" in ran.out
+    assert "n3: full" in ran.err
+    assert "n2 did not answer" in ran.err
 
 
 def test_a_key_is_used_and_removed_by_its_fingerprint(caxton, script):
     fingerprint = KEY["fingerprint"]
-    script.on("POST", path_of("cluster", "keys", fingerprint, "use"), KEY)
-    script.on("DELETE", path_of("cluster", "keys", fingerprint), None, status=204)
-    assert caxton("cluster", "keys", "use", fingerprint).out.endswith("is in use\n")
-    assert caxton("cluster", "keys", "remove", fingerprint).out.endswith("is forgotten\n")
+    script.on("POST", path_of("cluster", "keys", fingerprint, "use"), CHANGE)
+    script.on("DELETE", path_of("cluster", "keys", fingerprint), CHANGE)
+    assert caxton("cluster", "keys", "use", fingerprint).out.endswith("in use on 2 nodes\n")
+    assert caxton("cluster", "keys", "remove", fingerprint).out.endswith("forgotten on 2 nodes\n")
     assert script.received[-1].method == "DELETE"
 
 
