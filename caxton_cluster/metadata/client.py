@@ -202,19 +202,16 @@ class EtcdClient:
     ) -> ResponseT:
         if self._is_closed:
             raise NotRunning("the connection to etcd is closed")
-        ends_at = self._clock() + within_s
+        if not member.is_connected:
+            within_s = await _connected(member, within_s, self._clock)
         try:
-            async with asyncio.timeout(within_s):
-                await member.settled()
-        except TimeoutError:
-            raise _AttemptFailed(Verdict.NOT_DONE, f"no connection in {within_s:.1f} s") from None
-        try:
-            rest_s = max(0.001, ends_at - self._clock())
-            return await attempt(member, self._metadata(), rest_s)
+            return await attempt(member, self._metadata(), within_s)
         except grpc.aio.AioRpcError as error:
             raise _failure(error) from None
-        except grpc.aio.UsageError:
-            raise NotRunning("the connection to etcd is closed") from None
+        except (grpc.aio.UsageError, grpc.aio.InternalError) as error:
+            if self._is_closed:
+                raise NotRunning("the connection to etcd is closed") from None
+            raise _AttemptFailed(Verdict.UNKNOWN, str(error)) from None
 
     def _judge(
         self, failure: _AttemptFailed, reason: str, member: Member, *, is_repeatable: bool
@@ -321,6 +318,17 @@ class EtcdClient:
         self.members.pass_on(member)
         self.doubts.set()
         raise StreamBroken(reason)
+
+
+async def _connected(member: Member, within_s: float, clock: Callable[[], float]) -> float:
+    """Wait until a connection is made or has failed; return what is left of the time."""
+    ends_at = clock() + within_s
+    try:
+        async with asyncio.timeout(within_s):
+            await member.settled()
+    except TimeoutError:
+        raise _AttemptFailed(Verdict.NOT_DONE, f"no connection in {within_s:.1f} s") from None
+    return max(0.001, ends_at - clock())
 
 
 def _unary(

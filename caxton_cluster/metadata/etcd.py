@@ -31,7 +31,7 @@ from caxton_cluster.metadata.client import Compacted, EtcdClient, StreamBroken
 from caxton_cluster.metadata.health import Health
 from caxton_cluster.metadata.lease import LEASE_TTL_S_MIN, Lease, keep
 from caxton_cluster.metadata.lock import LOCKS_FOLDER, Lock, lock_folder, lock_key, read_locks
-from caxton_cluster.metadata.methods import LEASE_GRANT, LEASE_REVOKE, RANGE, TXN
+from caxton_cluster.metadata.methods import LEASE_GRANT, LEASE_REVOKE, PUT, RANGE, TXN
 from caxton_cluster.metadata.requests import (
     Keys,
     compare,
@@ -50,7 +50,6 @@ from caxton_cluster.metadata.values import (
     Guard,
     KeyValue,
     LockInfo,
-    Put,
     Snapshot,
     StoreState,
     Write,
@@ -230,9 +229,10 @@ class EtcdStore:
         Raises:
             OutcomeUnknown: It was sent, and the answer got lost.
         """
-        revision = await self.commit([Put(key, value, lease_id)])
-        assert revision is not None, "without a condition none can fail"
-        return revision
+        name = self._keys.to_wire(key)
+        request = wire.PutRequest(key=name, value=check_value(value), lease=lease_id)
+        response = await self._open.call(PUT, request, is_repeatable=False)
+        return response.header.revision
 
     async def delete(self, key: str, /) -> bool:
         """Delete a key; return whether it was there.

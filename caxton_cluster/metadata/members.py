@@ -87,6 +87,12 @@ class Member:
             self._streams[method.path] = stub
         return stub
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection is made. Begins to make it where it is not."""
+        state = self._channel.get_state(try_to_connect=True)
+        return state is grpc.ChannelConnectivity.READY
+
     async def settled(self) -> None:
         """Wait until the connection is made, or has failed.
 

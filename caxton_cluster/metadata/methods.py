@@ -12,6 +12,7 @@ __all__ = [
     "KEEP_ALIVE",
     "LEASE_GRANT",
     "LEASE_REVOKE",
+    "PUT",
     "RANGE",
     "TXN",
     "WATCH",
@@ -32,6 +33,7 @@ class Method(Generic[RequestT, ResponseT]):
 
 
 RANGE: Final = Method("/etcdserverpb.KV/Range", wire.RangeRequest, wire.RangeResponse)
+PUT: Final = Method("/etcdserverpb.KV/Put", wire.PutRequest, wire.PutResponse)
 TXN: Final = Method("/etcdserverpb.KV/Txn", wire.TxnRequest, wire.TxnResponse)
 LEASE_GRANT: Final = Method(
     "/etcdserverpb.Lease/LeaseGrant", wire.LeaseGrantRequest, wire.LeaseGrantResponse
