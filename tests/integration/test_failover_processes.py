@@ -1,0 +1,260 @@
+"""Nodes that are processes: one is killed, stopped, restarted, and its agents run on."""
+
+import asyncio
+import signal
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+import pytest
+
+from tests.node_process import node_process
+from tests.opened_node import python_agent
+
+DEADLINE_S = 25.0
+FAILOVER_S = 10.0
+ENVIRONMENT = {
+    "CAXTON_CLUSTER__PRESET": "fast",
+    "CAXTON_PYTHON__ALLOW": "tests.*",
+    "CAXTON_MEMORY__ENABLED": "false",
+    "CAXTON_LIMITS__DRAIN_TIMEOUT": "8s",
+}
+
+
+async def until(condition, timeout_s=DEADLINE_S):
+    """Return what a condition finds, once it finds something."""
+    async with asyncio.timeout(timeout_s):
+        while not (found := await condition()):
+            await asyncio.sleep(0.05)
+    return found
+
+
+class Lab:
+    """A cluster of processes on loopback, and a client for it."""
+
+    def __init__(self, folder, stack, session):
+        self.folder = folder
+        self.stack = stack
+        self.session = session
+        self.nodes = {}
+        self.addresses = []
+
+    async def start(self, name):
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        joins = ("--peers", ",".join(self.addresses)) if self.addresses else ()
+        options = ("--name", name, "--gossip", "127.0.0.1:0", "--grpc", "127.0.0.1:0", *joins)
+        node = await self.stack.enter_async_context(node_process(folder, *options, **ENVIRONMENT))
+        self.nodes[name] = node
+        self.addresses.append((await self.get(name, "cluster/status"))["address"])
+        return node
+
+    async def get(self, name, path):
+        async with self.session.get(f"{self.nodes[name].url}/api/v1/{path}") as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def post(self, name, path, body=None, status=(200, 201, 202)):
+        address = f"{self.nodes[name].url}/api/v1/{path}"
+        async with self.session.post(address, json=body) as response:
+            document = await response.json()
+            assert response.status in status, document
+            return document
+
+    async def deploy(self, name, source):
+        return await self.post(name, "agents", {"source": source, "format": "toml"})
+
+    async def is_whole(self, *names):
+        for name in names:
+            document = await self.get(name, "cluster")
+            seen = {one["name"] for one in document["nodes"] if one["is_linked"] and one["mode"]}
+            if seen != set(names) or document["partition"]["expected"] < len(names):
+                return False
+        return True
+
+    async def homes(self, name, agent):
+        document = await self.get(name, "cluster/agents")
+        return [one["node"] for one in document["items"] if one["name"] == agent]
+
+    async def only_home(self, name, agent):
+        homes = await self.homes(name, agent)
+        return homes[0] if len(homes) == 1 else None
+
+    async def runs_at(self, agent, *names, seen_by):
+        async def is_so():
+            found = [await self.homes(name, agent) for name in seen_by]
+            return all(homes == sorted(names) for homes in found)
+
+        await until(is_so)
+
+
+@asynccontextmanager
+async def cluster(tmp_path, *names):
+    async with AsyncExitStack() as stack:
+        timeout = aiohttp.ClientTimeout(total=30)
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+        lab = Lab(tmp_path, stack, session)
+        for name in names:
+            await lab.start(name)
+        await until(lambda: lab.is_whole(*names))
+        yield lab
+
+
+async def test_a_killed_nodes_agents_run_on_with_what_was_accepted(tmp_path):
+    async with cluster(tmp_path, "a", "b", "c") as lab:
+        for number in range(5):
+            await lab.deploy("c", python_agent(f"Echo{number}", "Echo"))
+        await lab.post("c", "agents/Echo0/suspend")
+        for number in range(5):
+            await lab.runs_at(f"Echo{number}", "c", seen_by="ab")
+        await asyncio.sleep(1.0)  # the definitions travel behind the news
+        accepted = [
+            await lab.post("a", "messages", _message("Echo0", number), status=(202,))
+            for number in range(10)
+        ]
+        killed_at = time.monotonic()
+        await lab.nodes["c"].kill()
+
+        async def all_run():
+            homes = [await lab.homes("a", f"Echo{number}") for number in range(5)]
+            return all(home in (["a"], ["b"]) for home in homes)
+
+        await until(all_run, FAILOVER_S)
+        took_s = time.monotonic() - killed_at
+        print(f"failover of 5 agents: {took_s:.2f} s after kill -9")
+        [home] = await lab.homes("a", "Echo0")
+        await lab.post(home, "agents/Echo0/resume")
+        for one in accepted:
+            await until(lambda one=one: _is_delivered(lab, "a", one["message_id"]))
+        partition = await lab.get("a", "cluster/partition")
+        assert (partition["mode"], partition["alive"], partition["expected"]) == ("majority", 2, 3)
+        assert partition["unreachable"] == ["c"]
+
+
+def _message(receiver, number):
+    return {
+        "performative": "request",
+        "sender": "client",
+        "receiver": receiver,
+        "content": {"n": number},
+        "conversation_id": f"conv-{number}",
+    }
+
+
+async def _is_delivered(lab, name, message_id):
+    document = await lab.get(name, f"messages/{message_id}")
+    return document["status"] == "delivered"
+
+
+async def test_a_node_that_was_frozen_gives_up_what_others_took_over(tmp_path):
+    async with cluster(tmp_path, "a", "b", "c") as lab:
+        await lab.deploy("c", python_agent("Echo", "Echo"))
+        await lab.runs_at("Echo", "c", seen_by="ab")
+        await asyncio.sleep(1.0)
+        frozen = lab.nodes["c"].process
+        frozen.send_signal(signal.SIGSTOP)
+
+        async def has_moved():
+            return await lab.homes("a", "Echo") in (["a"], ["b"])
+
+        await until(has_moved, FAILOVER_S + 5)
+        frozen.send_signal(signal.SIGCONT)
+        await until(lambda: lab.is_whole("a", "b", "c"))
+        home = await until(lambda: lab.only_home("a", "Echo"))
+        assert home != "c"
+        await lab.runs_at("Echo", home, seen_by="abc")
+        agent = await lab.get("c", "agents/Echo")
+        assert agent["nodes"] == [home]
+
+
+async def test_a_restarted_node_does_not_run_what_others_took_over(tmp_path):
+    async with cluster(tmp_path, "a", "b", "c") as lab:
+        await lab.deploy("c", python_agent("Echo", "Echo"))
+        await lab.runs_at("Echo", "c", seen_by="ab")
+        await asyncio.sleep(1.0)
+        await lab.nodes["c"].kill()
+
+        async def has_moved():
+            return await lab.homes("a", "Echo") in (["a"], ["b"])
+
+        await until(has_moved, FAILOVER_S)
+        began_at = time.monotonic()
+        await lab.start("c")
+        print(f"a node that had agents was ready after {time.monotonic() - began_at:.2f} s")
+        await until(lambda: lab.is_whole("a", "b", "c"))
+        [home] = await lab.homes("a", "Echo")
+        await lab.runs_at("Echo", home, seen_by="abc")
+        log = (tmp_path / "c" / "node.log").read_text()
+        assert "runs on another node by now" in log
+        assert "left Echo" not in log
+
+
+async def test_a_minority_refuses_deployments_until_it_is_healed(tmp_path):
+    async with cluster(tmp_path, "a", "b", "c") as lab:
+        await lab.deploy("a", python_agent("Own", "Echo"))
+        for name in "bc":
+            lab.nodes[name].process.send_signal(signal.SIGSTOP)
+
+        async def is_isolated():
+            return (await lab.get("a", "cluster/partition"))["mode"] == "isolated"
+
+        await until(is_isolated)
+        refused = await lab.post(
+            "a",
+            "agents",
+            {"source": python_agent("New", "Echo"), "format": "toml"},
+            status=(503,),
+        )
+        assert refused["code"] == "no_majority"
+        assert "caxton cluster remove" in refused["hint"]
+        answer = await lab.post("a", "agents/Own/chat", {"message": "hello"})
+        assert "hello" in str(answer)
+        for name in "bc":
+            lab.nodes[name].process.send_signal(signal.SIGCONT)
+
+        async def is_healed():
+            return (await lab.get("a", "cluster/partition"))["mode"] == "majority"
+
+        await until(is_healed)
+        await lab.deploy("a", python_agent("New", "Echo"))
+
+
+@pytest.mark.timeout(120)
+async def test_a_rolling_restart_loses_no_message(tmp_path):
+    async with cluster(tmp_path, "a", "b", "c") as lab:
+        for number in range(6):
+            await lab.deploy("abc"[number % 3], python_agent(f"Echo{number}", "Echo"))
+        for number in range(6):
+            await lab.runs_at(f"Echo{number}", "abc"[number % 3], seen_by="abc")
+        accepted, is_over = [], asyncio.Event()
+        async with asyncio.TaskGroup() as clients:
+            clients.create_task(_keep_sending(lab, accepted, is_over))
+            for name in "abc":
+                assert await lab.nodes[name].stop() == 0
+                others = [other for other in "abc" if other != name]
+                lab.addresses[:] = [
+                    (await lab.get(other, "cluster/status"))["address"] for other in others
+                ]
+                await lab.start(name)
+                await until(lambda: lab.is_whole("a", "b", "c"))
+            is_over.set()
+        assert len(accepted) > 100
+        print(f"{len(accepted)} messages accepted during a rolling restart of three nodes")
+        for name, message_id in accepted:
+            await until(lambda n=name, m=message_id: _is_delivered(lab, n, m))
+
+
+async def _keep_sending(lab, accepted, is_over):
+    number = 0
+    while not is_over.is_set():
+        number += 1
+        name = "abc"[number % 3]
+        address = f"{lab.nodes[name].url}/api/v1/messages"
+        try:
+            body = _message(f"Echo{number % 6}", number)
+            async with lab.session.post(address, json=body) as response:
+                if response.status == 202:
+                    accepted.append((name, (await response.json())["message_id"]))
+        except aiohttp.ClientError:
+            pass  # it is being restarted: nothing was promised
+        await asyncio.sleep(0.02)
