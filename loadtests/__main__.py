@@ -8,6 +8,7 @@ BENCHMARKS = (
     "loadtests.store",
     "loadtests.local",
     "loadtests.membership",
+    "loadtests.etcd",
     "loadtests.tool_choice",
 )
 TIMEOUT_S = 900
