@@ -130,7 +130,7 @@ class Cluster:
     async def __aenter__(self) -> Self:
         sockets = await open_sockets(self.settings.bind_host, self.settings.bind_port, self._accept)
         try:
-            self._machine = self._new_machine(sockets)
+            self._machine = self._new_machine(sockets, self.settings.meta, 0)
             await self._recall_peers()
             await self._tasks.__aenter__()
         except BaseException:
@@ -164,7 +164,7 @@ class Cluster:
             with suppress(OSError):
                 await self._save_peers()
 
-    def _new_machine(self, sockets: Sockets) -> Machine:
+    def _new_machine(self, sockets: Sockets, meta: bytes, incarnation_min: int) -> Machine:
         settings, overlay = self.settings, self.overlay
         host = settings.advertise_host or outward_host(sockets.host)
         address = Address.of(host, settings.advertise_port or sockets.port)
@@ -172,8 +172,8 @@ class Cluster:
             name=settings.name,
             address=address,
             # Higher than in any earlier life, however often that one had to object.
-            incarnation=min(int(time.time()), INCARNATION_MAX - 1),
-            meta=settings.meta,
+            incarnation=min(max(int(time.time()), incarnation_min), INCARNATION_MAX - 1),
+            meta=meta,
             versions=overlay.versions if overlay else Versions(),
         )
         wire = Wire(label=settings.label, key_ring=self._key_ring, compresses=settings.compresses)
@@ -188,6 +188,15 @@ class Cluster:
             is_digest_reader=settings.is_digest_reader,
             names_source=address != Address.of(sockets.host, sockets.port),
         )
+
+    def _come_back(self) -> None:
+        """Begin another life after a goodbye; whoever heard it sees a newcomer of our name."""
+        machine, driver = self._live
+        assert self._sockets is not None, "it is live"
+        own = machine.table.own
+        self._machine = self._new_machine(self._sockets, own.meta, own.incarnation + 1)
+        self._machine.inherit(machine)
+        driver.machine = self._machine
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._driver is None:
@@ -226,6 +235,11 @@ class Cluster:
         return self._live[0].round_trip_s(name)
 
     @property
+    def has_left(self) -> bool:
+        """Whether we said goodbye and did not join again."""
+        return self._live[0].has_said_goodbye
+
+    @property
     def local_health(self) -> int:
         """How much we doubt ourselves: 0 is well, 7 the worst."""
         return self._live[0].awareness.score
@@ -252,7 +266,8 @@ class Cluster:
     async def join(self, seeds: Iterable[str], *, timeout_s: float | None = None) -> Address:
         """Join the ring of whichever seed answers first.
 
-        Tries until one does, with growing waits, resolving names anew each time.
+        Tries until one does, with growing waits, resolving names anew each time. After `leave`
+        this is the way back.
 
         Args:
             seeds: `host`, `host:port` or `[v6]:port`; names may have several addresses.
@@ -268,6 +283,8 @@ class Cluster:
         self._seeds = tuple(parse_seed(text) for text in seeds)
         if not self._seeds:
             raise InvalidSetting("seeds", "name at least one")
+        if self._live[0].has_said_goodbye:
+            self._come_back()
         attempts = 0
         reasons: list[str] = []
         wait_s = JOIN_BACKOFF_FIRST_S

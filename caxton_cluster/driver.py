@@ -88,23 +88,22 @@ class Driver:
     # Streams that we dial.
 
     async def _exchange(self, exchange: Exchange) -> None:
+        machine = self.machine  # which may be another when the answer comes
         try:
             async with asyncio.timeout(exchange.timeout_s):
                 reply = await self._dial(exchange)
         except MalformedPacket as error:
-            self.machine.exchange_malformed(exchange.id, error, self.now())
+            machine.exchange_malformed(exchange.id, error, self.now())
         except ConnectionRefusedError:
-            self.machine.exchange_failed(
-                exchange.id, "connection refused", self.now(), is_refused=True
-            )
+            machine.exchange_failed(exchange.id, "connection refused", self.now(), is_refused=True)
         except TimeoutError:
             reason = f"no answer in {exchange.timeout_s:g} s"
-            self.machine.exchange_failed(exchange.id, reason, self.now())
+            machine.exchange_failed(exchange.id, reason, self.now())
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            self.machine.exchange_failed(exchange.id, reason, self.now())
+            machine.exchange_failed(exchange.id, reason, self.now())
         else:
-            self.machine.exchange_answered(exchange.id, reply, self.now())
+            machine.exchange_answered(exchange.id, reply, self.now())
         self.settle()
 
     async def _dial(self, exchange: Exchange) -> Message:

@@ -27,7 +27,7 @@ from caxton_cluster.swim.events import (
     NameConflict,
 )
 from caxton_node.config import Settings
-from caxton_node.domain.errors import Conflict, Rejected
+from caxton_node.domain.errors import Conflict, Rejected, Unavailable
 from caxton_node.ring_keys import ClusterKeys
 from caxton_node.ring_place import address_of, announced_address, gossip_address
 from caxton_node.runtime import ring as views
@@ -37,6 +37,9 @@ __all__ = ["LEAVE_TIMEOUT_S", "ClusterRing", "membership", "open_ring"]
 
 LEAVE_TIMEOUT_S: Final = 3.0
 """For telling the others of a goodbye. Then the node goes without, and is found dead."""
+
+JOIN_TIMEOUT_S: Final = 10.0
+"""For joining when somebody waits for it."""
 
 JOIN_REPORT_FIRST_S: Final = 5.0
 JOIN_REPORT_S: Final = 30.0
@@ -145,7 +148,7 @@ class ClusterRing:
         self._peers = tuple(peers)
         self._has_joined = False
         self._why_not = ""
-        self._leaving = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._is_leaving = False
         self._is_announced = False
         self._joining: asyncio.Task[None] | None = None
@@ -289,8 +292,8 @@ class ClusterRing:
         self.cluster.set_metadata(encode_tags(self._tags))
 
     async def leave(self) -> bool:
-        """Say goodbye, within `LEAVE_TIMEOUT_S`. The node goes on alone, and leaves once only."""
-        async with self._leaving:
+        """Say goodbye, within `LEAVE_TIMEOUT_S`. The node goes on alone until it joins again."""
+        async with self._turn:
             if not self._is_leaving:
                 self._is_leaving = True
                 if self._joining is not None:
@@ -301,6 +304,31 @@ class ClusterRing:
                 except TimeoutError:
                     _log.warning("there was no time to tell the ring of our leaving")
             return self._is_announced
+
+    async def join(self, peers: Sequence[str]) -> str:
+        """Join the ring of whichever of `peers` answers, also after leaving one.
+
+        Raises:
+            Rejected: `invalid_request`: a peer is no address.
+            Conflict: `state_conflict`: there is nobody to ask.
+            Unavailable: `unreachable`: nobody answered in time.
+        """
+        async with self._turn:
+            wanted = tuple(peers) or self._peers
+            if not wanted:
+                raise Conflict("state_conflict", "No peers are known", hint="name one to join")
+            try:
+                answered = await self.cluster.join(wanted, timeout_s=JOIN_TIMEOUT_S)
+            except InvalidSetting as problem:
+                raise Rejected("invalid_request", f"Not joined: {problem}") from None
+            except JoinFailed as problem:
+                reasons = "; ".join(problem.reasons) or "none of the peers answers"
+                raise Unavailable("unreachable", f"Nobody was joined: {reasons}") from None
+            finally:
+                self._is_leaving = self.cluster.has_left
+            self._has_joined, self._why_not = True, ""
+            _log.info("joined the ring through %s", answered)
+            return str(answered)
 
     @property
     def is_encrypted(self) -> bool:

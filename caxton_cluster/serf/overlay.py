@@ -137,7 +137,8 @@ class SerfOverlay:
         return encode_serf(state)
 
     def joined(self) -> list[Action]:
-        """Say that we mean to be a member."""
+        """Say that we mean to be a member, perhaps again."""
+        self._is_leaving = False
         time = self._members.stamp()
         self._note_status(self._name, time)
         return [Spread(encode_serf(JoinIntent(time, self._name)))]

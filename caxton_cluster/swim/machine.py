@@ -15,7 +15,7 @@ buried for our own absence. The health score rises instead.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from caxton_cluster.config import SwimConfig
@@ -64,7 +64,13 @@ from caxton_cluster.swim.wire.messages import (
 )
 from caxton_cluster.swim.wire.stream import StreamDecoder
 from caxton_cluster.swim.wire.wire import Wire
-from caxton_cluster.types import META_SIZE_BYTES_MAX, Address, Member, Randomness
+from caxton_cluster.types import (
+    META_SIZE_BYTES_MAX,
+    Address,
+    Member,
+    MemberState,
+    Randomness,
+)
 
 __all__ = ["Machine", "Statistics"]
 
@@ -173,6 +179,23 @@ class Machine:
     def round_trip_s(self, name: str) -> float | None:
         """Return the last direct round trip to `name` in seconds, or None."""
         return self._prober.round_trip_s(name)
+
+    @property
+    def has_said_goodbye(self) -> bool:
+        """Whether this life is over, or about to be; the next one is another machine's."""
+        return self.beliefs.is_leaving or self._is_leave_pending
+
+    def inherit(self, earlier: "Machine") -> None:
+        """Take over what an earlier life knew and counted, before anything else happens.
+
+        Its peers are taken to be as they were; the exchange of tables and the probes tell.
+        """
+        self.statistics = earlier.statistics
+        self.digests = earlier.digests
+        self._syncer.book = earlier.book
+        for row in earlier.table:
+            if row.name != self.table.own_name and not row.state.is_gone:
+                self.table.put(replace(row, state=MemberState.ALIVE))
 
     @property
     def book(self) -> PeerBook:

@@ -135,6 +135,22 @@ class Leave(Body):
     )
 
 
+class Join(Body):
+    """Whom to join."""
+
+    peers: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Members by `host:port`, any one will do. Without any: those of the settings.",
+    )
+
+
+class Joined(View):
+    """A ring was joined."""
+
+    through: str = Field(description="The address that answered.")
+
+
 class KeyOutcomeView(View):
     """What became of it on each node that seems to be alive."""
 
@@ -278,6 +294,12 @@ async def leave_cluster(request: Request[NoQuery, Leave | None], node: Node) -> 
     return Goodbye(is_announced=await ring.leave(), moved_agents=moved_count, left=left)
 
 
+async def join_cluster(request: Request[NoQuery, Join | None], node: Node) -> Joined:
+    """Join the ring of a peer, again or for the first time."""
+    peers = request.body.peers if request.body else []
+    return Joined(through=await _ring(node).join(peers))
+
+
 def _key_view(key: RingKey) -> KeyView:
     return KeyView(
         fingerprint=key.fingerprint,
@@ -356,13 +378,26 @@ ENDPOINTS: Final = (
         tag="cluster",
         handle=leave_cluster,
         description="Agents go to the other nodes first, with what waits for them. The node goes "
-        "on alone, with those that nobody else may run, until it is started again.",
+        "on alone, with those that nobody else may run, until it joins again.",
         body=Leave,
         is_body_optional=True,
         deadline_s=DRAIN_S_MAX + 10.0,
         responses={200: Shape("It has left.", Goodbye)},
         errors=("state_conflict",),
         is_while_draining=True,
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{API_PREFIX}/cluster/join",
+        summary="Join a ring",
+        tag="cluster",
+        handle=join_cluster,
+        description="The way back after leaving, and the way in for a node that was told of "
+        "nobody. Rings that meet become one.",
+        body=Join,
+        is_body_optional=True,
+        responses={200: Shape("It has joined.", Joined)},
+        errors=("state_conflict", "unreachable"),
     ),
     Endpoint(
         method="GET",

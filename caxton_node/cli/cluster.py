@@ -132,6 +132,22 @@ def leave(session: Session) -> None:
         output.done("The node has left the ring; the others will find it gone")
 
 
+@cluster.command("join")
+@click.argument("peers", metavar="[HOST:PORT]...", nargs=-1)
+@pass_session
+def join(session: Session, peers: tuple[str, ...]) -> None:
+    """Let the server join a ring, again or for the first time.
+
+    Any member of the ring will do; without one, those of the server's settings are asked.
+    """
+    body = {"peers": list(peers)} if peers else None
+    document = connect(session).call("POST", path_of("cluster", "join"), body=body)
+    if session.output.is_json:
+        session.output.document(document)
+    else:
+        session.output.done(f"The node has joined the ring through {document['through']}")
+
+
 @cluster.group("keys")
 def keys() -> None:
     """Look after the keys that encrypt what the nodes of a ring say.

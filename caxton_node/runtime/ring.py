@@ -169,10 +169,26 @@ class Ring(Protocol):
         ...
 
     async def leave(self) -> bool:
-        """Say goodbye. The node goes on alone, and leaves once only.
+        """Say goodbye. The node goes on alone until it joins again.
 
         Returns:
             Whether there was time to tell the others.
+        """
+        ...
+
+    async def join(self, peers: Sequence[str]) -> str:
+        """Join the ring of whichever of `peers` answers, also after leaving one.
+
+        Args:
+            peers: As `host:port`; without any, those of the settings.
+
+        Returns:
+            Who answered.
+
+        Raises:
+            Rejected: `invalid_request`: a peer is no address.
+            Conflict: `state_conflict`: there is nobody to ask.
+            Unavailable: `unreachable`: nobody answered in time.
         """
         ...
 

@@ -314,3 +314,34 @@ async def test_a_digest_reaches_every_peer(stack, overlay):
                     event = await anext(events)
                     if isinstance(event, DigestHeard):
                         heard[event.name] = event.digest
+
+
+@pytest.mark.parametrize("overlay", [None, SerfOverlay], ids=["plain", "serf"])
+async def test_a_member_that_left_joins_again(stack, overlay):
+    ring = await start_ring(stack, 3, overlay=overlay)
+    ring[2].set_metadata(b"kept")
+    for _ in range(2):
+        before = ring[2].own.incarnation
+        assert await ring[2].leave()
+        for node in ring[:2]:
+            await until(node, lambda node=node: states(node)["n2"] == "left")
+
+        await ring[2].join([str(ring[0].address)], timeout_s=DEADLINE_S)
+
+        for node in ring:
+            await until(node, lambda node=node: set(states(node).values()) == {"alive"})
+        assert ring[2].own.incarnation > before
+        assert {m.meta for m in ring[0].members() if m.name == "n2"} == {b"kept"}
+
+
+async def test_who_came_back_notices_a_death_that_it_missed(stack):
+    ring = await start_ring(stack, 2)
+    async with Cluster(ClusterSettings(name="victim", bind_port=0, swim=fast())) as victim:
+        await victim.join([str(ring[0].address)], timeout_s=DEADLINE_S)
+        await until(ring[1], lambda: len(ring[1].live_members()) == 3)
+        await ring[1].leave()
+    await until(ring[0], lambda: states(ring[0])["victim"] == "dead")
+
+    await ring[1].join([str(ring[0].address)], timeout_s=DEADLINE_S)
+
+    await until(ring[1], lambda: states(ring[1])["victim"] == "dead")

@@ -149,6 +149,30 @@ async def test_a_node_that_left_goes_on_alone(folders):
             assert (await b.get("/health"))["status"] == "ok"
 
 
+async def test_a_node_that_left_joins_again(folders):
+    async with rest_node(folders[0], **ring("a")) as a:
+        address = (await a.get("cluster/status"))["address"]
+        async with rest_node(folders[1], **ring("b", peers=address)) as b:
+            client = Client(a.session)
+            await client.sees(a, a="alive", b="alive")
+            await b.post("cluster/leave")
+            await client.sees(a, a="alive", b="left")
+            assert await b.post("cluster/join") == {"through": address}
+            await client.sees(a, a="alive", b="alive")
+            await client.sees(b, a="alive", b="alive")
+            assert (await b.get("cluster/status"))["state"] == "joined"
+
+
+async def test_a_node_alone_joins_whom_it_is_told(folders):
+    async with rest_node(folders[0], **ring("a")) as a, rest_node(folders[1], **ring("b")) as b:
+        refused = await b.post("cluster/join", status=409)
+        assert refused["code"] == "state_conflict"
+        malformed = await b.post("cluster/join", {"peers": ["host:70000"]}, status=422)
+        assert malformed["code"] == "invalid_request"
+        await b.post("cluster/join", {"peers": [(await a.get("cluster/status"))["address"]]})
+        await Client(a.session).sees(a, a="alive", b="alive")
+
+
 async def test_keys_are_rotated_from_any_node_while_the_ring_runs(folders):
     async with rest_node(folders[0], **ring("a", key=OLD_KEY)) as a:
         address = (await a.get("cluster/status"))["address"]

@@ -122,6 +122,19 @@ async def test_serf_sees_our_goodbye_as_left(stack, tmp_path, keys):
         assert "EventMemberFailed: ours" not in agent.log.read_text()
 
 
+async def test_serf_sees_us_come_back_after_a_goodbye(stack, tmp_path):
+    agents, ours = await start_ring(stack, tmp_path, ())
+    await ours.leave()
+    for agent in agents:
+        await agent.sees("ours", "left")
+
+    await ours.join([agents[1].address], timeout_s=DEADLINE_S)
+
+    for agent in agents:
+        await agent.sees("ours", "alive")
+    await until(ours, lambda: set(states(ours).values()) == {"alive"})
+
+
 async def test_we_see_serfs_goodbye_as_left(stack, tmp_path):
     agents, ours = await start_ring(stack, tmp_path, ())
 

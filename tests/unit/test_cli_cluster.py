@@ -121,6 +121,13 @@ def test_leaving_tells_whether_the_others_know(caxton, script, is_announced, sai
     assert said in caxton("cluster", "leave").out
 
 
+@pytest.mark.parametrize("peers", [(), ("10.0.0.2:7946", "seed")])
+def test_joining_names_who_answered(caxton, script, peers):
+    script.on("POST", path_of("cluster", "join"), {"through": "10.0.0.2:7946"})
+    assert "through 10.0.0.2:7946" in caxton("cluster", "join", *peers).out
+    assert script.received[-1].body == ({"peers": list(peers)} if peers else None)
+
+
 def test_keys_are_listed_by_fingerprint(caxton, script):
     document = {"items": [KEY], "total": 1, "next_cursor": None, "nodes": ALL}
     script.on("GET", path_of("cluster", "keys"), document)
