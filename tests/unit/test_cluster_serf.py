@@ -271,6 +271,14 @@ def test_any_message_is_read_or_counted(kind, data):
     assert isinstance(overlay.hear(UserState(bytes((kind,)) + data, False)), list)
 
 
+def test_a_name_that_is_no_text_with_a_time_that_is_none_is_malformed():
+    overlay = SerfOverlay("me")
+    fields = {b"LTime": 1, b"StatusLTimes": {b"\x80": None}}
+
+    assert overlay.hear(UserState(b"\x02" + pack(fields), False)) == []
+    assert overlay.malformed_count == 1
+
+
 fields_of_any_kind = st.dictionaries(
     st.sampled_from(
         [b"LTime", b"Node", b"Name", b"Payload", b"Events", b"StatusLTimes", b"LeftMembers",

@@ -78,7 +78,8 @@ def read_uint(fields: Fields, key: bytes, *, maximum: int = UINT32_MAX) -> int:
     """
     value = fields.get(key, 0)
     if type(value) is not int or not 0 <= value <= maximum:
-        raise MalformedPacket(f"{key.decode()} is not an integer in 0..{maximum}")
+        # The key may be a peer's own, such as a member's name.
+        raise MalformedPacket(f"{key.decode(errors='replace')} is not an integer in 0..{maximum}")
     return value
 
 
