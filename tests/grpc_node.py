@@ -11,7 +11,7 @@ from aiohttp import web
 
 from caxton import CaxtonClient
 from caxton_node.api.server import build_application
-from caxton_node.edges import open_edges
+from caxton_node.edges import Edges, open_edges
 from caxton_node.grpc_api.server import Port, open_grpc
 from caxton_node.runtime.node import Node
 from tests.opened_node import opened_node
@@ -28,6 +28,7 @@ class Served:
     address: str
     client: CaxtonClient
     rest: Rest
+    edges: Edges
 
 
 @asynccontextmanager
@@ -54,7 +55,7 @@ async def served_node(
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
                 CaxtonClient(address) as client,
             ):
-                yield Served(node, address, client, Rest(node, url, session))
+                yield Served(node, address, client, Rest(node, url, session), edges)
         finally:
             await runner.cleanup()
 

@@ -1,0 +1,223 @@
+"""Every request works on any node: three nodes, an agent on one of them, asked on the others."""
+
+import asyncio
+from contextlib import AsyncExitStack, aclosing
+
+import pytest
+
+from caxton import Conflict, NotFound
+from caxton.models import Accepted, Delta, Reply
+from tests.clustered_nodes import is_whole, until
+from tests.grpc_node import served_node
+from tests.handlers import Gate
+from tests.opened_node import opened_node, python_agent
+from tests.rest_node import read_events
+
+EVENTS = {"Accept": "text/event-stream"}
+
+CLERK = """
+name = "Clerk"
+capabilities = ["clerking"]
+system_prompt = "You are a clerk."
+tools = ["echo"]
+[llm]
+provider = "offline"
+"""
+
+
+@pytest.fixture
+async def nodes(tmp_path):
+    """Nodes a, b and c of one cluster, served by REST and gRPC."""
+    async with AsyncExitStack() as stack:
+        served = {}
+        for name in "abc":
+            flags = {
+                "node__name": name,
+                "cluster__gossip": "127.0.0.1:0",
+                "cluster__preset": "fast",
+                "memory__enabled": "false",
+            }
+            if served:
+                flags["cluster__peers"] = served["a"].node.ring.address
+            folder = tmp_path / name
+            folder.mkdir()
+            node = await stack.enter_async_context(opened_node(folder, **flags))
+            served[name] = await stack.enter_async_context(served_node(node))
+            stack.push_async_callback(node.cluster.depart)
+        await until(lambda: all(is_whole(one.node, 3) for one in served.values()))
+        yield served
+
+
+@pytest.fixture
+async def elsewhere(nodes):
+    """Node b, which knows of agents of a: `Clerk` and `echo`."""
+    await nodes["a"].client.deploy(CLERK, node="a")
+    await nodes["a"].client.deploy(python_agent("echo", "Echo"), node="a")
+    cluster = nodes["b"].node.cluster
+    await until(lambda: cluster.holder("Clerk") == cluster.holder("echo") == "a")
+    assert len(nodes["b"].node.roster) == 0
+    return nodes["b"]
+
+
+async def test_an_agent_elsewhere_is_read_by_rest_and_grpc(elsewhere):
+    detail = await elsewhere.rest.get("agents/Clerk")
+    assert (detail["name"], detail["source"]) == ("Clerk", CLERK)
+    assert (await elsewhere.client.agent("Clerk")).source == CLERK
+    health = await elsewhere.rest.get("agents/Clerk/health")
+    assert health["state"] == "running"
+
+
+async def test_what_is_asked_there_is_refused_as_if_it_were_here(elsewhere):
+    for path in ("agents/Clerk/versions/7", "agents/nobody"):
+        problem = await elsewhere.rest.get(path, status=404)
+        assert problem["code"] in ("version_not_found", "agent_not_found")
+    problem = await elsewhere.rest.post("agents/Clerk/resume", status=409)
+    assert (problem["code"], problem["state"]) == ("state_conflict", "running")
+    with pytest.raises(Conflict) as caught:
+        await elsewhere.client.resume("Clerk")
+    assert caught.value.facts == {"state": "running"}
+
+
+async def test_the_trace_of_a_request_goes_on_where_it_is_answered(elsewhere):
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    problem = await elsewhere.rest.get("agents/Clerk/versions/7", status=404, headers=headers)
+    assert problem["trace_id"] == trace_id
+
+
+async def test_an_agent_elsewhere_is_suspended_and_resumed(elsewhere, nodes):
+    assert (await elsewhere.client.suspend("echo")).state == "suspended"
+    assert nodes["a"].node.roster.seat("echo").state == "suspended"
+    assert (await elsewhere.rest.post("agents/echo/resume"))["state"] == "running"
+
+
+async def test_a_new_version_of_an_agent_elsewhere_is_put_in_force_there(elsewhere, nodes):
+    body = {"source": CLERK.replace("a clerk", "the clerk"), "format": "toml"}
+    deployed = await elsewhere.rest.call("PUT", "agents/Clerk", body, status=200)
+    assert deployed["number"] == 2
+    assert "the clerk" in nodes["a"].node.roster.seat("Clerk").spec.system_prompt
+    assert [one.number for one in await elsewhere.client.versions("Clerk")] == [2, 1]
+
+
+async def test_an_agent_elsewhere_is_deleted(elsewhere, nodes):
+    await elsewhere.client.delete("echo")
+    assert nodes["a"].node.roster.find("echo") is None
+
+
+async def test_the_log_of_an_agent_elsewhere_is_followed(elsewhere, nodes):
+    await nodes["a"].client.chat("Clerk", "hello")
+    lines = (await elsewhere.rest.get("agents/Clerk/logs"))["items"]
+    assert lines
+    address = elsewhere.rest.address("agents/Clerk/logs")
+    async with elsewhere.rest.session.get(address, headers=EVENTS) as response:
+        assert response.content_type == "text/event-stream"
+        events = read_events(response)
+        seen = [(await anext(events))[1] for _ in lines]
+        assert seen == lines
+        assert (await anext(events))[0] == "", "all of the past is told"
+        await nodes["a"].client.chat("Clerk", "again")
+        async with asyncio.timeout(10):
+            name, line = await anext(events)
+            while not name:
+                name, line = await anext(events)
+    assert line["at"] >= lines[-1]["at"]
+    async with aclosing(elsewhere.client.logs("Clerk", is_following=True)) as following:
+        assert (await anext(following)).text == lines[0]["text"]
+
+
+async def test_a_follower_that_goes_away_is_forgotten_there_too(elsewhere, nodes):
+    events = nodes["a"].node.events
+    address = elsewhere.rest.address("agents/Clerk/logs")
+    async with elsewhere.rest.session.get(address, headers=EVENTS) as response:
+        await response.content.readline()
+        await until(lambda: events.has_watchers)
+    await until(lambda: not events.has_watchers)
+
+
+async def test_a_chat_with_an_agent_elsewhere_shows_its_turn(elsewhere):
+    events = [event async for event in elsewhere.client.chat_events("Clerk", "Echo tulip please.")]
+    assert isinstance(events[0], Accepted)
+    assert isinstance(events[-1], Reply)
+    text = "".join(event.text for event in events if isinstance(event, Delta))
+    assert text == events[-1].text
+
+
+async def test_a_chat_by_rest_shows_the_turn_elsewhere_too(elsewhere):
+    address = elsewhere.rest.address("agents/Clerk/chat")
+    body = {"message": "Echo tulip please."}
+    async with elsewhere.rest.session.post(address, json=body, headers=EVENTS) as response:
+        told = [(name, data) async for name, data in read_events(response) if name]
+    names = [name for name, _ in told]
+    assert (names[0], names[-1]) == ("accepted", "reply")
+    deltas = "".join(data["text"] for name, data in told if name == "delta")
+    assert deltas == told[-1][1]["text"]
+
+
+async def test_a_chat_elsewhere_leaves_nobody_watching(elsewhere, nodes):
+    await elsewhere.client.chat("Clerk", "hello")
+    for name in "ab":
+        await until(lambda name=name: not nodes[name].node.events.has_watchers)
+
+
+async def test_a_client_that_leaves_a_chat_elsewhere_stops_nothing(nodes):
+    Gate.close()
+    await nodes["a"].client.deploy(python_agent("gate", "Gate"), node="a")
+    await until(lambda: nodes["b"].node.cluster.holder("gate") == "a")
+    async with aclosing(nodes["b"].client.chat_events("gate", "wait")) as events:
+        accepted = await anext(events)
+    Gate.opened.set()
+
+    async def is_done():
+        return (await nodes["c"].client.message(accepted.message_id)).status == "delivered"
+
+    async with asyncio.timeout(10):
+        while not await is_done():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_message_and_its_conversation_are_read_on_a_node_that_has_neither(elsewhere, nodes):
+    sent = await elsewhere.client.send("echo", "hi", performative="request", wait_s=10)
+    third = nodes["c"]
+    assert await third.node.store.message(sent.message_id) is None
+    assert (await third.client.message(sent.message_id)).message.content == "hi"
+    assert (await third.rest.get(f"messages/{sent.message_id}"))["message"]["content"] == "hi"
+    assert await third.client.trace(sent.message_id)
+    conversation = await third.client.conversation(sent.conversation_id)
+    assert conversation.message_count == 2
+
+
+async def test_what_no_node_knows_is_not_found(elsewhere):
+    for path in ("messages/never", "messages/never/trace", "conversations/never"):
+        assert (await elsewhere.rest.get(path, status=404))["code"].endswith("_not_found")
+    with pytest.raises(NotFound):
+        await elsewhere.client.message("never")
+
+
+async def test_a_dead_letter_is_dropped_from_another_node(elsewhere, nodes):
+    first = nodes["a"]
+    await first.client.suspend("echo")
+    sent = await first.client.send("echo", 1)
+    await first.client.delete("echo", is_forced=True)
+    await until(lambda: first.node.counts.messages_dead)
+    await nodes["c"].client.drop_dead_letter(sent.message_id)
+    assert await first.client.dead_letters() == []
+
+
+async def test_what_came_from_a_node_is_never_handed_on(elsewhere, nodes):
+    # Node b believes that c has the agent. So does c of a, which really has it.
+    believe(elsewhere, "c")
+    await until(lambda: nodes["c"].node.cluster.holder("Clerk") == "a")
+    problem = await elsewhere.rest.get("agents/Clerk", status=404)
+    assert problem["code"] == "agent_not_found"
+
+
+def believe(served, node):
+    """Let a node take another for the one that has all agents."""
+    served.edges.rest.others._holder = lambda _: node
+
+
+async def test_an_agent_of_a_node_that_is_gone_is_unreachable_at_once(elsewhere):
+    believe(elsewhere, "nowhere")
+    async with asyncio.timeout(5):
+        problem = await elsewhere.rest.get("agents/Clerk", status=503)
+    assert problem["code"] == "unreachable"
