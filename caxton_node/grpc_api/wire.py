@@ -237,8 +237,6 @@ def draft_of(
     content = wire.content or b"null"
     decode_json(content, what=f"`{within}content`")
     own_trace = parse_traceparent(wire.traceparent or None)
-    if bool(wire.receiver) == bool(wire.capability):
-        reading.broken("receiver", "or `capability`: give one of the two", "one_destination")
     message_id = reading.optional("id", _client_id)
     message = Message(
         id=message_id or new_id("msg"),
