@@ -268,21 +268,22 @@ class NodeMetadata:
     async def _follow_settings(self, events: Events) -> None:
         async with aclosing(self.store.watch(SETTINGS_FOLDER)) as watch:
             async for news in watch:
-                before = set(self._told)
+                before = dict(self._told)
                 self._take_in(news)
                 self._live.tell(self._readable())
-                changed = before.symmetric_difference(self._told)
-                if isinstance(news, Change):
-                    changed |= {event.key for event in news.events}
-                for key in sorted(changed):
-                    told = self._told.get(key)
-                    setting = None if told is None else _read_setting(told)
-                    events.publish(
-                        "cluster.setting",
-                        key=key.removeprefix(SETTINGS_FOLDER),
-                        value=None if setting is None else setting.value,
-                        set_by=None if setting is None else setting.set_by,
-                    )
+                for key in sorted(before.keys() | self._told.keys()):
+                    if before.get(key) != self._told.get(key):
+                        self._publish(key, events)
+
+    def _publish(self, key: str, events: Events) -> None:
+        told = self._told.get(key)
+        setting = None if told is None else _read_setting(told)
+        events.publish(
+            "cluster.setting",
+            key=key.removeprefix(SETTINGS_FOLDER),
+            value=None if setting is None else setting.value,
+            set_by=None if setting is None else setting.set_by,
+        )
 
     def _take_in(self, news: Snapshot | Change) -> None:
         match news:

@@ -236,7 +236,8 @@ class EtcdClient:
                 raise MetadataRefused(f"etcd refused: {reason}")
 
     def _deny(self, reason: str) -> NoReturn:
-        self.health.failed(f"denied: {reason}")
+        # Perhaps of this one key; whoever is told to doubt finds out.
+        self.doubts.set()
         raise MetadataDenied(f"etcd denied: {reason}")
 
     # Who we are.

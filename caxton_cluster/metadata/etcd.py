@@ -23,6 +23,7 @@ from typing import Any, Final, Self
 from caxton_cluster.errors import (
     LeaseLost,
     LockBusy,
+    MetadataDenied,
     MetadataError,
     MetadataUnavailable,
     NotRunning,
@@ -46,6 +47,7 @@ from caxton_cluster.metadata.settings import EtcdSettings
 from caxton_cluster.metadata.values import (
     WRITES_MAX,
     Change,
+    Connection,
     Gone,
     Guard,
     KeyValue,
@@ -69,6 +71,9 @@ REOPEN_WAIT_MAX_S: Final = 1.0
 
 PROBE_TIMEOUT_S: Final = 3.0
 """After which etcd counts as lost. The election of another leader takes one to two seconds."""
+
+PROBE_AGAIN_S: Final = 1.0
+"""How often etcd is looked for while it is lost."""
 
 REVOKE_TIMEOUT_S: Final = 1.0
 """For giving a lease back. Without it the lease ends by itself."""
@@ -156,14 +161,23 @@ class EtcdStore:
         """Look whether etcd is there: at once, every so often, and whenever a call failed."""
         client = self._open
         request = wire.RangeRequest(key=self._keys.to_wire("probe"), count_only=True)
+        interval_s = self.settings.probe_interval_s
         while True:
             client.doubts.clear()
-            with suppress(MetadataError):  # the health has been told
+            wait_s = interval_s
+            try:
                 await client.call(
                     RANGE, request, is_repeatable=True, timeout_s=self._probe_timeout_s
                 )
+            except MetadataDenied as error:
+                self._health.failed(str(error))
+            except MetadataError:
+                # The health has been told. What follows must not be a doubt about this.
+                wait_s = min(interval_s, PROBE_AGAIN_S)
+            if self._health.state.connection is not Connection.CONNECTED:
+                client.doubts.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.probe_interval_s):
+                async with asyncio.timeout(wait_s):
                     await client.doubts.wait()
 
     # How it does.
@@ -313,8 +327,8 @@ class EtcdStore:
             try:
                 async with aclosing(self._open.watch(request)) as responses:
                     async for response in responses:
-                        wait_s = REOPEN_WAIT_FIRST_S
                         change = cursor.receive(response)
+                        wait_s = REOPEN_WAIT_FIRST_S
                         if change is not None:
                             yield change
             except WatchEnded as ended:
@@ -324,6 +338,22 @@ class EtcdStore:
                 pass
             self.watch_resumptions_count += 1
             wait_s = await self._pause(wait_s)
+            await self._check_history(cursor.next_revision)
+
+    async def _check_history(self, next_revision: int) -> None:
+        """Return where the history that a watch has followed is still etcd's.
+
+        An etcd that was made anew, or from an old copy of its data, counts from a lower revision:
+        a watch would wait for years, and miss everything until then.
+
+        Raises:
+            Compacted: It is not.
+        """
+        request = wire.RangeRequest(key=self._keys.to_wire("probe"), count_only=True)
+        with suppress(MetadataUnavailable):  # then the watch breaks again, and this is asked again
+            response = await self._open.call(RANGE, request, is_repeatable=True)
+            if response.header.revision < next_revision - 1:
+                raise Compacted
 
     async def _pause(self, wait_s: float) -> float:
         """Wait for about this long, and return for how long next time."""

@@ -31,7 +31,13 @@ class Verdict(Enum):
     """The revision that was asked for is no longer kept."""
 
 
-_NOT_SENT: Final = ("failed to connect to all addresses", "no leader", "too many requests")
+_NOT_SENT: Final = (
+    "failed to connect to all addresses",
+    "dns resolution failed",
+    "errors resolving",
+    "no leader",
+    "too many requests",
+)
 """In the text of failures that come before anything is carried out."""
 
 _TOKEN: Final = ("invalid auth token", "user name is empty", "revision of auth store is old")

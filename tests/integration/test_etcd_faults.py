@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -268,6 +269,27 @@ async def test_a_watch_whose_history_was_compacted_lists_anew(etcd, prefix):
         await writer.put("w/b", b"4")
         assert (await anext(watch)).events[0].value == b"4"
         assert store.relistings_count == 1
+
+
+async def test_a_watch_notices_that_etcd_was_made_anew(tmp_path, prefix):
+    with etcd_cluster(tmp_path, count=1) as etcd:
+        (member,) = etcd.members
+        async with (
+            EtcdStore(settings_of(etcd, prefix)) as store,
+            aclosing(store.watch("w/")) as watch,
+            asyncio.timeout(PATIENCE_S),
+        ):
+            await anext(watch)
+            for _ in range(10):
+                await store.put("w/a", b"1")
+                await anext(watch)
+            await asyncio.to_thread(member.kill)
+            shutil.rmtree(tmp_path / member.name)
+            member.start()
+            await asyncio.to_thread(etcd.wait_until_ready)
+            assert await anext(watch) == Snapshot((), 1)
+            await store.put("w/b", b"2")
+            assert (await anext(watch)).events[0].value == b"2"
 
 
 async def test_a_quiet_watch_keeps_up_with_the_history(etcd, prefix):

@@ -57,6 +57,8 @@ def test_every_error_has_a_code_of_its_own():
     ("code", "details", "verdict"),
     [
         (StatusCode.UNAVAILABLE, "failed to connect to all addresses; last", Verdict.NOT_DONE),
+        (StatusCode.UNAVAILABLE, "DNS resolution failed for etcd:1", Verdict.NOT_DONE),
+        (StatusCode.UNAVAILABLE, "errors resolving etcd:1: [field:hostname", Verdict.NOT_DONE),
         (StatusCode.UNAVAILABLE, "etcdserver: no leader", Verdict.NOT_DONE),
         (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests", Verdict.NOT_DONE),
         (StatusCode.UNAVAILABLE, "Socket closed", Verdict.UNKNOWN),
