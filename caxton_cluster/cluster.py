@@ -36,8 +36,9 @@ from caxton_cluster.swim.events import (
     UserMessage,
     UserState,
 )
-from caxton_cluster.swim.machine import Machine, Statistics
+from caxton_cluster.swim.machine import Machine
 from caxton_cluster.swim.secrecy import KeyRing
+from caxton_cluster.swim.statistics import Statistics
 from caxton_cluster.swim.wire.wire import Wire
 from caxton_cluster.transport.sockets import Sockets, open_sockets, outward_host
 from caxton_cluster.types import (

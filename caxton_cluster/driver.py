@@ -111,7 +111,7 @@ class Driver:
         try:
             writer.write(exchange.request)
             await writer.drain()
-            return await _read(reader, self.machine.reply_decoder())
+            return await self._read(reader, self.machine.reply_decoder())
         finally:
             # Not `close`: a peer that stopped reading must not hold our bytes.
             writer.transport.abort()
@@ -145,23 +145,23 @@ class Driver:
 
     async def _reply(self, reader: asyncio.StreamReader) -> bytes | None:
         try:
-            request = await _read(reader, self.machine.request_decoder())
+            request = await self._read(reader, self.machine.request_decoder())
         except MalformedPacket as error:
             return self.machine.refuse(error)
         return self.machine.serve(request, self.now())
 
+    async def _read(self, reader: asyncio.StreamReader, decoder: StreamDecoder) -> Message:
+        """Return the one message of a stream.
 
-async def _read(reader: asyncio.StreamReader, decoder: StreamDecoder) -> Message:
-    """Return the one message of a stream.
-
-    Raises:
-        MalformedPacket: It made no sense.
-        ConnectionResetError: The stream ended before the message did.
-    """
-    while True:
-        data = await reader.read(READ_SIZE_BYTES)
-        if not data:
-            raise ConnectionResetError("the peer closed the connection")
-        message = decoder.feed(data)
-        if message is not None:
-            return message
+        Raises:
+            MalformedPacket: It made no sense.
+            ConnectionResetError: The stream ended before the message did.
+        """
+        while True:
+            data = await reader.read(READ_SIZE_BYTES)
+            if not data:
+                raise ConnectionResetError("the peer closed the connection")
+            self.machine.statistics.stream_bytes_received += len(data)
+            message = decoder.feed(data)
+            if message is not None:
+                return message

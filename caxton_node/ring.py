@@ -25,13 +25,16 @@ from caxton_cluster.swim.events import (
     MemberSuspected,
     MemberUpdated,
     NameConflict,
+    RecordRefused,
 )
+from caxton_cluster.swim.statistics import ROUND_TRIP_BOUNDS_S
 from caxton_node.config import Settings
 from caxton_node.domain.errors import Conflict, Rejected, Unavailable
 from caxton_node.ring_keys import ClusterKeys
 from caxton_node.ring_place import address_of, announced_address, gossip_address
 from caxton_node.runtime import ring as views
 from caxton_node.telemetry.events import Events
+from caxton_node.telemetry.ring_metrics import RingSnapshot
 
 __all__ = ["LEAVE_TIMEOUT_S", "ClusterRing", "membership", "open_ring"]
 
@@ -207,6 +210,11 @@ class ClusterRing:
                     known.address,
                     claimed,
                 )
+                events.publish("member.conflict", name=known.name, address=str(claimed))
+                return
+            case RecordRefused(name, reason):
+                _log.warning("member.refused %s: %s", name, reason)
+                events.publish("member.refused", name=name, reason=reason)
                 return
             case _:
                 return
@@ -260,6 +268,34 @@ class ClusterRing:
     def problems(self) -> Sequence[str]:
         """What went wrong of late without stopping anything."""
         return tuple(self.cluster.problems) + ((self.trouble,) if self.trouble else ())
+
+    def snapshot(self) -> RingSnapshot:
+        """Return what was counted by now."""
+        counted = self.cluster.statistics
+        states = [_STATES[member.state] for member in self.cluster.members()]
+        return RingSnapshot(
+            members_by_state={state: states.count(state) for state in _STATES.values()},
+            local_health=self.cluster.local_health,
+            probes_answered=counted.probes_answered,
+            probes_failed=counted.probes_failed,
+            suspicions=counted.suspicions,
+            refutations=counted.refutations,
+            stalls=counted.lags,
+            bytes_by_way={
+                ("in", "datagram"): counted.datagram_bytes_received,
+                ("out", "datagram"): counted.datagram_bytes_sent,
+                ("in", "stream"): counted.stream_bytes_received,
+                ("out", "stream"): counted.stream_bytes_sent,
+            },
+            dropped_by_reason={
+                "overload": self.cluster.datagrams_dropped_count,
+                "malformed": counted.malformed,
+                "foreign": counted.not_for_us,
+            },
+            round_trip_bounds_s=ROUND_TRIP_BOUNDS_S,
+            round_trip_counts=tuple(counted.round_trip_counts),
+            round_trip_sum_s=counted.round_trip_sum_s,
+        )
 
     def members(self) -> Sequence[views.RingMember]:
         """Return all nodes known, this one and those gone of late included, by name."""

@@ -59,6 +59,7 @@ class Beliefs:
         self._awareness = context.awareness
         self._courier = courier
         self._random = context.random
+        self._statistics = context.statistics
         self._suspicions: dict[str, Suspicion] = {}
         self._corrections = Throttle(context.config.probe_interval_s)
         self._conflicts = Throttle(context.config.rejoin_interval_s)
@@ -286,6 +287,7 @@ class Beliefs:
         if claim.accuser != self._table.own_name and self._random.random() * count < OPINIONS_MEAN:
             self._dispute(claim.node)
         if known.state == MemberState.ALIVE:
+            self._statistics.suspicions += 1
             self._outbox.publish(MemberSuspected(member, claim.accuser))
 
     def _bury(self, known: Member, claim: Dead, state: MemberState, now: float) -> None:
@@ -304,6 +306,7 @@ class Beliefs:
         incarnation = self._higher_than(max(own.incarnation, accused))
         self._table.put(replace(own, incarnation=incarnation))
         if not is_blameless:
+            self._statistics.refutations += 1
             # Somebody could not hear us: perhaps we are the slow one.
             self._awareness.apply(1)
         self.announce(now)

@@ -7,6 +7,7 @@ from caxton_cluster.config import SwimConfig
 from caxton_cluster.swim.awareness import Awareness
 from caxton_cluster.swim.members import MemberTable
 from caxton_cluster.swim.outbox import Outbox
+from caxton_cluster.swim.statistics import Statistics
 from caxton_cluster.swim.timers import Timers
 from caxton_cluster.swim.wire.messages import Ping
 from caxton_cluster.types import Randomness
@@ -26,6 +27,7 @@ class Context:
     table: MemberTable
     random: Randomness
     awareness: Awareness
+    statistics: Statistics
     names_source: bool = False
     """Whether pings say where the answer goes."""
     timers: Timers = field(default_factory=Timers)

@@ -15,7 +15,7 @@ buried for our own absence. The health score rises instead.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, assert_never
 
 from caxton_cluster.config import SwimConfig
@@ -31,6 +31,7 @@ from caxton_cluster.swim.outbox import Datagram, Exchange
 from caxton_cluster.swim.peerbook import PeerBook
 from caxton_cluster.swim.probe import Prober
 from caxton_cluster.swim.relay import Relay
+from caxton_cluster.swim.statistics import Statistics
 from caxton_cluster.swim.sync import Syncer
 from caxton_cluster.swim.timers import (
     AckOverdue,
@@ -72,23 +73,10 @@ from caxton_cluster.types import (
     Randomness,
 )
 
-__all__ = ["Machine", "Statistics"]
+__all__ = ["Machine"]
 
 TIMER_SLACK_S: Final = 0.0011
 """Timers due so soon are due: event loops wake up to a millisecond early, and would spin."""
-
-
-@dataclass(slots=True)
-class Statistics:
-    """Counters since the start."""
-
-    datagrams_received: int = 0
-    malformed: int = 0
-    """Datagrams, parts and streams that made no sense."""
-    not_for_us: int = 0
-    """Of another cluster: label or key."""
-    lags: int = 0
-    """Times that we found ourselves stalled."""
 
 
 class Machine:
@@ -126,7 +114,12 @@ class Machine:
         self.awareness = Awareness(config.awareness_max)
         self.table = MemberTable(own, random)
         self._context = context = Context(
-            config, self.table, random, self.awareness, names_source=names_source
+            config,
+            self.table,
+            random,
+            self.awareness,
+            self.statistics,
+            names_source=names_source,
         )
         self._random = random
         self._now = now
@@ -166,11 +159,17 @@ class Machine:
 
     def take_datagrams(self) -> list[Datagram]:
         """Return the datagrams to send and forget them."""
-        return self._outbox.take_datagrams()
+        taken = self._outbox.take_datagrams()
+        for datagram in taken:
+            self.statistics.datagram_bytes_sent += len(datagram.payload)
+        return taken
 
     def take_exchanges(self) -> list[Exchange]:
         """Return the streams to dial and forget them; each must be answered or failed."""
-        return self._outbox.take_exchanges()
+        taken = self._outbox.take_exchanges()
+        for exchange in taken:
+            self.statistics.stream_bytes_sent += len(exchange.request)
+        return taken
 
     def take_events(self) -> list[Event]:
         """Return the events to publish and forget them."""
@@ -190,7 +189,7 @@ class Machine:
 
         Its peers are taken to be as they were; the exchange of tables and the probes tell.
         """
-        self.statistics = earlier.statistics
+        self.statistics.go_on_from(earlier.statistics)
         self.digests = earlier.digests
         self._syncer.book = earlier.book
         for row in earlier.table:
@@ -284,6 +283,7 @@ class Machine:
         """Take in a datagram. Whatever it holds, nothing is raised: it is counted."""
         now = self._advance(now)
         self.statistics.datagrams_received += 1
+        self.statistics.datagram_bytes_received += len(data)
         try:
             decoded = self._packets.decode(data)
         except NotForUs:
@@ -357,6 +357,7 @@ class Machine:
             case PushPull():
                 # Our table goes out as it was before the request: the joiner knows itself.
                 reply = self._streams.encode_reply(self._syncer.answer_to(request))
+                self.statistics.stream_bytes_sent += len(reply)
                 self._syncer.merge(request, now, is_join=request.is_join)
                 return reply
             case User(payload):

@@ -80,6 +80,7 @@ class Prober:
         self._awareness = context.awareness
         self._random = context.random
         self._context = context
+        self._statistics = context.statistics
         self._beliefs = beliefs
         self._courier = courier
         self._dial_ping = dial_ping
@@ -165,8 +166,11 @@ class Prober:
         if round_ is None:
             return None
         if not round_.is_over:
+            self._statistics.probes_answered += 1
             if not round_.helper_count:
-                self._round_trips_s[round_.target.name] = now - round_.started_at
+                round_trip_s = now - round_.started_at
+                self._round_trips_s[round_.target.name] = round_trip_s
+                self._statistics.observe_round_trip(round_trip_s)
             self._awareness.apply(-1)
             self._finish(round_)
             del self._rounds[sequence]
@@ -203,6 +207,7 @@ class Prober:
         target = self._table.get(round_.target.name)
         if target is None or target.state.is_gone or target.address != round_.target.address:
             return
+        self._statistics.probes_failed += 1
         charge = Suspect(target.incarnation, target.name, self._table.own_name)
         self._beliefs.hear_suspect(charge, now, patience=self._patience(round_))
 

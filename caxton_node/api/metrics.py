@@ -53,6 +53,7 @@ def _snapshot(node: Node, loop_lag_s: float) -> NodeSnapshot:
         resident_bytes=resident_bytes(),
         etcd_state=node.metadata.state.connection.value,
         etcd=asdict(node.metadata.counts),
+        ring=None if node.ring is None else node.ring.snapshot(),
     )
 
 

@@ -4,9 +4,10 @@ from typing import Any, Final, TextIO
 
 import click
 
-from caxton_node.cli.client import Client, connect, path_of
+from caxton_node.cli.client import ANSWER_TIMEOUT_S, Client, connect, path_of
 from caxton_node.cli.cluster_metadata import config, locks
-from caxton_node.cli.command import Group
+from caxton_node.cli.cluster_nodes import NODE_COMMANDS
+from caxton_node.cli.command import Group, duration
 from caxton_node.cli.follow import follow
 from caxton_node.cli.output import Output
 from caxton_node.cli.session import Session, pass_session
@@ -23,8 +24,8 @@ def cluster() -> None:
     """See the ring of nodes and look after it."""
 
 
-cluster.add_command(locks)
-cluster.add_command(config)
+for _each in (locks, config, *NODE_COMMANDS):
+    cluster.add_command(_each)
 
 
 @cluster.command("members")
@@ -106,7 +107,8 @@ def watch(session: Session) -> None:
             output.document(event)
             return
         what = event["kind"].removeprefix("member.")
-        output.line(f"{instant(event['at'])}  {what:<9}  {event['name']} at {event['address']}")
+        where = f" at {event['address']}" if "address" in event else f": {event['reason']}"
+        output.line(f"{instant(event['at'])}  {what:<9}  {event['name']}{where}")
 
     client = connect(session)
     stream = client.events(
@@ -116,17 +118,34 @@ def watch(session: Session) -> None:
 
 
 @cluster.command("leave")
+@click.option(
+    "--drain-timeout",
+    "drain_timeout_s",
+    type=duration,
+    default="30s",
+    show_default=True,
+    help="How long it may take to hand its agents over.",
+)
 @pass_session
-def leave(session: Session) -> None:
-    """Let the server say goodbye to its ring.
+def leave(session: Session, drain_timeout_s: float) -> None:
+    """Let the server hand its agents over and say goodbye to its ring.
 
-    It goes on alone, with its agents, until it is started again.
+    It goes on alone, with the agents that no other node may run, until it is started again.
     """
-    document = connect(session).call("POST", path_of("cluster", "leave"))
+    document = connect(session).call(
+        "POST",
+        path_of("cluster", "leave"),
+        body={"drain_timeout_s": drain_timeout_s},
+        timeout_s=drain_timeout_s + (session.timeout_s or ANSWER_TIMEOUT_S),
+    )
     output = session.output
     if output.is_json:
         output.document(document)
-    elif document["is_announced"]:
+        return
+    output.done(f"{counted(document['moved_agents'], 'agent')} moved to other nodes")
+    if document["left"]:
+        output.warn(["These stayed, because no other node runs them", *document["left"]])
+    if document["is_announced"]:
         output.done("The node has left the ring; the others know")
     else:
         output.done("The node has left the ring; the others will find it gone")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Literal, Protocol
 
+from caxton_node.telemetry.ring_metrics import RingSnapshot
+
 __all__ = [
     "FINGERPRINT_LENGTH",
     "KeyOutcome",
@@ -154,6 +156,10 @@ class Ring(Protocol):
     @property
     def problems(self) -> Sequence[str]:
         """What went wrong of late without stopping anything."""
+        ...
+
+    def snapshot(self) -> RingSnapshot:
+        """Return what was counted by now."""
         ...
 
     def members(self) -> Sequence[RingMember]:

@@ -16,15 +16,15 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 
 from caxton_node.telemetry.counts import Counts
-from caxton_node.telemetry.names import HTTP_BUCKETS_S, METRICS
+from caxton_node.telemetry.families import BY_NAME, counter, gauge
+from caxton_node.telemetry.names import HTTP_BUCKETS_S
+from caxton_node.telemetry.ring_metrics import RingSnapshot, ring_families
 
 __all__ = [
     "EXPOSITION_MEDIA_TYPE",
@@ -36,7 +36,6 @@ __all__ = [
 
 EXPOSITION_MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-_BY_NAME: Final = {metric.name: metric for metric in METRICS}
 _OUTCOMES: Final = (
     "accepted",
     "delivered",
@@ -69,6 +68,8 @@ class NodeSnapshot:
     resident_bytes: int
     etcd_state: str
     etcd: Mapping[str, int]
+    ring: RingSnapshot | None
+    """None outside of any ring."""
     """By name of the field in `MetadataCounts`."""
 
 
@@ -121,14 +122,14 @@ class HttpMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families of requests and durations."""
-        yield _counter(
+        yield counter(
             "caxton_http_requests_total",
             {
                 (route, method, str(status)): number
                 for (route, method, status), number in sorted(self._requests.items())
             },
         )
-        metric = _BY_NAME["caxton_http_request_duration_seconds"]
+        metric = BY_NAME["caxton_http_request_duration_seconds"]
         family = HistogramMetricFamily(metric.name, metric.description, labels=metric.labels)
         for route, timer in sorted(self._timers.items()):
             family.add_metric((route,), timer.buckets(), timer.sum_s)
@@ -143,65 +144,51 @@ class _NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         now, counts = self._snapshot, self._snapshot.counts
-        yield _gauge("caxton_node", {(now.node, now.version): 1})
-        yield _gauge("caxton_uptime_seconds", {(): now.uptime_s})
-        yield _counter(
+        yield gauge("caxton_node", {(now.node, now.version): 1})
+        yield gauge("caxton_uptime_seconds", {(): now.uptime_s})
+        yield counter(
             "caxton_messages_total",
             {(outcome,): getattr(counts, f"messages_{outcome}") for outcome in _OUTCOMES},
         )
-        yield _counter(
+        yield counter(
             "caxton_turns_total",
             {("finished",): counts.turns_finished, ("failed",): counts.turns_failed},
         )
-        yield _gauge("caxton_turns_under_way", {(): now.turns_under_way})
-        yield _counter("caxton_model_calls_total", {(): counts.model_calls})
-        yield _counter(
+        yield gauge("caxton_turns_under_way", {(): now.turns_under_way})
+        yield counter("caxton_model_calls_total", {(): counts.model_calls})
+        yield counter(
             "caxton_model_tokens_total",
             {("input",): counts.model_input_tokens, ("output",): counts.model_output_tokens},
         )
         succeeded = counts.tool_calls - counts.tool_errors
-        yield _counter(
+        yield counter(
             "caxton_tool_calls_total", {("ok",): succeeded, ("error",): counts.tool_errors}
         )
-        yield _gauge(
+        yield gauge(
             "caxton_agents", {(state,): number for state, number in now.agents_by_state.items()}
         )
-        yield _gauge("caxton_queued_messages", {(): now.queued})
-        yield _gauge("caxton_mailbox_fullest_ratio", {(): now.fullest_mailbox_ratio})
-        yield _gauge("caxton_store_backlog", {(): now.store_backlog})
-        yield _gauge("caxton_answers_awaited", {(): now.answers_awaited})
-        yield _gauge("caxton_event_loop_lag_seconds", {(): now.loop_lag_s})
-        yield _gauge("caxton_process_resident_memory_bytes", {(): now.resident_bytes})
+        yield gauge("caxton_queued_messages", {(): now.queued})
+        yield gauge("caxton_mailbox_fullest_ratio", {(): now.fullest_mailbox_ratio})
+        yield gauge("caxton_store_backlog", {(): now.store_backlog})
+        yield gauge("caxton_answers_awaited", {(): now.answers_awaited})
+        yield gauge("caxton_event_loop_lag_seconds", {(): now.loop_lag_s})
+        yield gauge("caxton_process_resident_memory_bytes", {(): now.resident_bytes})
+        if now.ring is not None:
+            yield from ring_families(now.ring)
         yield from _etcd_metrics(now.etcd_state, now.etcd)
 
 
 def _etcd_metrics(state: str, counts: Mapping[str, int]) -> Iterator[Metric]:
-    yield _gauge("caxton_etcd_state", {(one,): int(one == state) for one in _ETCD_STATES})
-    yield _counter("caxton_etcd_calls_total", {(): counts["calls"]})
-    yield _counter("caxton_etcd_attempts_failed_total", {(): counts["failures"]})
-    yield _counter("caxton_etcd_losses_total", {(): counts["losses"]})
-    yield _counter(
+    yield gauge("caxton_etcd_state", {(one,): int(one == state) for one in _ETCD_STATES})
+    yield counter("caxton_etcd_calls_total", {(): counts["calls"]})
+    yield counter("caxton_etcd_attempts_failed_total", {(): counts["failures"]})
+    yield counter("caxton_etcd_losses_total", {(): counts["losses"]})
+    yield counter(
         "caxton_etcd_watch_resumptions_total",
         {("resumed",): counts["watch_resumptions"], ("relisted",): counts["relistings"]},
     )
-    yield _gauge("caxton_etcd_mirror_backlog", {(): counts["mirror_backlog"]})
-    yield _counter("caxton_etcd_mirror_refused_total", {(): counts["mirror_refused"]})
-
-
-def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
-    metric = _BY_NAME[name]
-    family = GaugeMetricFamily(name, metric.description, labels=metric.labels)
-    for labels, value in values.items():
-        family.add_metric(labels, value)
-    return family
-
-
-def _counter(name: str, values: Mapping[tuple[str, ...], float]) -> CounterMetricFamily:
-    metric = _BY_NAME[name]
-    family = CounterMetricFamily(name, metric.description, labels=metric.labels)
-    for labels, value in values.items():
-        family.add_metric(labels, value)
-    return family
+    yield gauge("caxton_etcd_mirror_backlog", {(): counts["mirror_backlog"]})
+    yield counter("caxton_etcd_mirror_refused_total", {(): counts["mirror_refused"]})
 
 
 def expose(snapshot: NodeSnapshot, http: HttpMetrics) -> bytes:

@@ -64,6 +64,56 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric("caxton_process_resident_memory_bytes", "gauge", "Memory that the process holds."),
     Metric(
+        "caxton_ring_members",
+        "gauge",
+        "Nodes of the ring by what this one believes of them: alive, suspect, dead, left.",
+        ("state",),
+    ),
+    Metric(
+        "caxton_ring_local_health",
+        "gauge",
+        "How much this node doubts itself: 0 is well, 7 the worst.",
+    ),
+    Metric(
+        "caxton_ring_probes_total",
+        "counter",
+        "Nodes that this one asked after, by result: answered, failed.",
+        ("result",),
+    ),
+    Metric(
+        "caxton_ring_suspicions_total",
+        "counter",
+        "Times that a node became suspect to this one, by its own finding or another's.",
+    ),
+    Metric(
+        "caxton_ring_refutations_total",
+        "counter",
+        "Times that this node had to object to what was said of it.",
+    ),
+    Metric(
+        "caxton_ring_stalls_total",
+        "counter",
+        "Times that this node found its event loop late and blamed itself instead of the others.",
+    ),
+    Metric(
+        "caxton_ring_bytes_total",
+        "counter",
+        "Bytes of membership, without headers of IP, by direction (in, out) and transport "
+        "(datagram, stream).",
+        ("direction", "transport"),
+    ),
+    Metric(
+        "caxton_ring_datagrams_dropped_total",
+        "counter",
+        "Datagrams that were not acted upon: overload, malformed, foreign (of another cluster).",
+        ("reason",),
+    ),
+    Metric(
+        "caxton_ring_round_trip_seconds",
+        "histogram",
+        "Time until a node answered a probe directly, to the millisecond.",
+    ),
+    Metric(
         "caxton_etcd_state",
         "gauge",
         "1 for how cluster metadata does, 0 for the others: off, connected, degraded.",
@@ -130,6 +180,8 @@ EVENTS: Final[dict[str, str]] = {
     "member.recovered": "A node that was suspected objected.",
     "member.failed": "A node is held dead.",
     "member.left": "A node said goodbye to the ring.",
+    "member.conflict": "Two nodes have one name; the one at the address given is not let in.",
+    "member.refused": "A node was not let in: its versions do not fit, or the ring is full.",
     "metadata.state": "etcd was lost or found.",
     "cluster.setting": "The whole cluster was told of a setting, or told no more.",
 }

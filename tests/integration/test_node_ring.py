@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
@@ -147,6 +148,50 @@ async def test_a_node_that_left_goes_on_alone(folders):
             await client.sees(a, a="alive", b="left")
             assert (await b.get("cluster/status"))["state"] == "left"
             assert (await b.get("/health"))["status"] == "ok"
+
+
+async def test_the_ring_is_counted_in_the_metrics(folders):
+    async with rest_node(folders[0], **ring("a")) as a:
+        address = (await a.get("cluster/status"))["address"]
+        async with rest_node(folders[1], **ring("b", peers=address)) as b:
+            await Client(a.session).sees(b, a="alive", b="alive")
+
+            async def is_probed():
+                async with b.session.get(b.address("/metrics")) as response:
+                    text = await response.text()
+                return text if counted(text, 'probes_total{result="answered"}') else None
+
+            text = await until(is_probed)
+    assert 'caxton_ring_members{state="alive"} 2.0' in text
+    for way in ("in", "out"):
+        for transport in ("datagram", "stream"):
+            assert counted(text, f'bytes_total{{direction="{way}",transport="{transport}"}}')
+
+
+def counted(text, series):
+    """Return the value of a series of the ring."""
+    line = re.search(f"^caxton_ring_{re.escape(series)} (.+)$", text, re.MULTILINE)
+    return float(line[1])
+
+
+async def test_a_node_outside_of_any_ring_has_no_metrics_of_one(tmp_path):
+    async with (
+        rest_node(tmp_path) as node,
+        node.session.get(node.address("/metrics")) as response,
+    ):
+        assert "caxton_ring" not in await response.text()
+
+
+async def test_a_second_node_of_one_name_is_told_of(folders):
+    async with rest_node(folders[0], **ring("a")) as a:
+        address = (await a.get("cluster/status"))["address"]
+        async with a.session.get(a.address("events"), params={"kind": "member."}) as response:
+            events = read_events(response)
+            assert (await anext(events))[0] == "", "the stream is open"
+            async with opened_node(folders[1], **ring("a", peers=address)):
+                seen = [data async for _, data in _until(events, "member.conflict")]
+    assert seen[-1]["name"] == "a"
+    assert seen[-1]["address"] != address
 
 
 async def test_a_node_that_left_joins_again(folders):

@@ -13,6 +13,7 @@ from caxton_node.runtime.metadata import MetadataCounts
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.metrics import HttpMetrics, NodeSnapshot, expose
 from caxton_node.telemetry.names import METRICS
+from caxton_node.telemetry.ring_metrics import RingSnapshot
 from tests.api_documents import documents
 
 DOCUMENTS = documents()
@@ -62,6 +63,22 @@ def test_every_error_of_an_endpoint_has_a_response(document):
             assert "application/problem+json" in content
 
 
+RING = RingSnapshot(
+    members_by_state={"alive": 2, "suspect": 0, "dead": 1, "left": 0},
+    local_health=1,
+    probes_answered=7,
+    probes_failed=1,
+    suspicions=1,
+    refutations=0,
+    stalls=0,
+    bytes_by_way={("out", "stream"): 9},
+    dropped_by_reason={"overload": 0, "malformed": 3, "foreign": 0},
+    round_trip_bounds_s=(0.01, 0.1),
+    round_trip_counts=(3, 2, 1),
+    round_trip_sum_s=2.5,
+)
+
+
 def test_every_metric_of_the_table_is_exposed_and_no_other():
     http = HttpMetrics()
     http.observe("/health", "GET", 200, 0.003)
@@ -80,12 +97,17 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
         resident_bytes=10,
         etcd_state="connected",
         etcd=asdict(MetadataCounts(calls=3)),
+        ring=RING,
     )
     text = expose(snapshot, http).decode()
     assert re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE) == [
         (metric.name, metric.kind) for metric in METRICS
     ]
     assert 'caxton_messages_total{outcome="accepted"} 7.0' in text
+    assert 'caxton_ring_members{state="alive"} 2.0' in text
+    assert 'caxton_ring_bytes_total{direction="out",transport="stream"} 9.0' in text
+    assert 'caxton_ring_round_trip_seconds_bucket{le="0.1"} 5.0' in text
+    assert "caxton_ring_round_trip_seconds_count 6.0" in text
     assert 'caxton_etcd_state{state="connected"} 1.0' in text
     assert 'caxton_etcd_state{state="off"} 0.0' in text
     assert 'caxton_http_request_duration_seconds_bucket{le="0.005",route="/health"} 1.0' in text

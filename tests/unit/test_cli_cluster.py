@@ -113,6 +113,12 @@ def test_who_comes_and_goes_is_shown_as_it_happens(caxton, script):
     assert cells(ran.out)[1:] == ["failed", "n2 at b:2"]
 
 
+def test_who_is_not_let_in_is_shown_with_the_reason(caxton, script):
+    refused = {"kind": "member.refused", "at": "2026-01-31T10:00:00Z", "name": "n2", "reason": "x"}
+    script.events("GET", path_of("events"), ("member.refused", refused))
+    assert cells(caxton("cluster", "watch").out)[1:] == ["refused", "n2: x"]
+
+
 @pytest.mark.parametrize(
     ("is_announced", "said"), [(True, "the others know"), (False, "will find it gone")]
 )
