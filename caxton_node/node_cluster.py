@@ -7,6 +7,7 @@ them and runs as it would without this module.
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -127,11 +128,17 @@ class NodeCluster:
         """Ask the other nodes what they run, within `HEAR_S`."""
         if not self.has_peers:
             return
+        began_at = time.monotonic()
         try:
             async with asyncio.timeout(HEAR_S):
                 owners = await self._owners()
                 count = await self.feed.ask_all(owners)
-                _log.info("%d of %d nodes told what they run", count, len(owners))
+                _log.info(
+                    "%d of %d nodes told within %.2f s what they run",
+                    count,
+                    len(owners),
+                    time.monotonic() - began_at,
+                )
         except TimeoutError:
             _log.warning("no other node told in time what it runs")
 

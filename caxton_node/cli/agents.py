@@ -40,14 +40,26 @@ agent.add_command(deploy)
     help="Only those in this state.",
 )
 @click.option("--capability", help="Only those that offer it.")
+@click.option("--node", help="Only those that this node runs.")
+@click.option("--by-node", "is_by_node", is_flag=True, help="One line for each on each node.")
 @limit_option(1_000)
 @pass_session
 def list_agents(
-    session: Session, state: str | None, capability: str | None, count_max: int
+    session: Session,
+    state: str | None,
+    capability: str | None,
+    node: str | None,
+    is_by_node: bool,
+    count_max: int,
 ) -> None:
-    """List the agents."""
+    """List the agents of the cluster."""
+    if is_by_node:
+        _list_by_node(session, node)
+        return
     document, has_more = connect(session).items(
-        path_of("agents"), {"state": state, "capability": capability}, count_max=count_max
+        path_of("agents"),
+        {"state": state, "capability": capability, "node": node},
+        count_max=count_max,
     )
     output = session.output
     if output.is_json:
@@ -58,12 +70,13 @@ def list_agents(
         output.note("No agents. Deploy one with: caxton deploy FILE")
         return
     output.table(
-        ("NAME", "STATE", "VERSION", "CAPABILITIES", "TOOLS", "QUEUED", "UPTIME"),
+        ("NAME", "STATE", "VERSION", "NODE", "CAPABILITIES", "TOOLS", "QUEUED", "UPTIME"),
         [
             (
                 each["name"],
                 each["state"],
                 each["version"],
+                each.get("nodes"),
                 each["capabilities"],
                 each["tools"],
                 each["queued"],
@@ -73,6 +86,63 @@ def list_agents(
         ],
     )
     output.note(_footer(agents, has_more=has_more))
+
+
+def _list_by_node(session: Session, node: str | None) -> None:
+    document = connect(session).get(path_of("cluster", "agents"))
+    output = session.output
+    items = [each for each in document["items"] if node in (None, each["node"])]
+    items.sort(key=lambda each: (each["node"], each["name"]))
+    if output.is_json:
+        output.document({**document, "items": items, "total": len(items)})
+        return
+    output.table(
+        ("NODE", "AGENT", "STATE", "VERSION", "EPOCH", "REPLICAS", "PLACEMENT", "LOAD"),
+        [
+            (
+                each["node"],
+                each["name"],
+                each["state"],
+                each["version"],
+                each["epoch"],
+                each["replicas"],
+                each["placement"],
+                f"{each['load']}/7",
+            )
+            for each in items
+        ],
+    )
+
+
+@agent.command("scale")
+@agent_argument()
+@click.argument("replicas", metavar="REPLICAS", type=click.IntRange(1, 100))
+@click.option("--placement", help='Where, such as "spread", "node=NAME" or "zone=eu".')
+@pass_session
+def scale(session: Session, name: str, replicas: int, placement: str | None) -> None:
+    """Change how many nodes run an agent, and which."""
+    body = {"replicas": replicas} | ({} if placement is None else {"placement": placement})
+    document = connect(session).call("POST", path_of("agents", name, "scale"), body=body)
+    if session.output.is_json:
+        session.output.document(document)
+        return
+    session.output.done(
+        f"Agent '{name}' is to run on {counted(document['replicas'], 'node')} "
+        f"({document['placement']})"
+    )
+
+
+@agent.command("move")
+@agent_argument()
+@click.argument("node", metavar="NODE")
+@pass_session
+def move(session: Session, name: str, node: str) -> None:
+    """Move an agent to a node, with what waits for it.
+
+    It is not bound to that node: see --placement of scale for that.
+    """
+    connect(session).call("POST", path_of("agents", name, "move"), body={"node": node})
+    session.output.done(f"Agent '{name}' moves to {node}")
 
 
 def _footer(agents: Sequence[dict[str, Any]], *, has_more: bool) -> str:

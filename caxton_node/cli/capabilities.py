@@ -42,9 +42,9 @@ def show_capability(session: Session, name: str) -> None:
         output.document(document)
         return
     output.table(
-        ("AGENT", "STATE", "LOAD", "DISTANCE"),
+        ("AGENT", "NODE", "STATE", "LOAD", "DISTANCE"),
         [
-            (each["name"], each["state"], each["load"], each["distance"])
+            (each["name"], each.get("node"), each["state"], each["load"], each["distance"])
             for each in document["agents"]
         ],
     )

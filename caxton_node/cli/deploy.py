@@ -20,9 +20,16 @@ __all__ = ["deploy"]
 @click.argument("files", metavar="FILE…", nargs=-1, type=click.Path())
 @click.option("--agent", "more_files", metavar="FILE", multiple=True, help="Another file.")
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Check only; change nothing.")
+@click.option("--node", help="The node to deploy to. The agent is not bound to it.")
+@click.option("--replicas", type=click.IntRange(1, 100), help="How many nodes are to run it.")
 @pass_session
 def deploy(
-    session: Session, files: Sequence[str], more_files: Sequence[str], is_dry_run: bool
+    session: Session,
+    files: Sequence[str],
+    more_files: Sequence[str],
+    is_dry_run: bool,
+    node: str | None,
+    replicas: int | None,
 ) -> int:
     """Deploy agents from files.
 
@@ -38,7 +45,8 @@ def deploy(
         progress = f"[{index}/{len(all_files)}] " if len(all_files) > 1 else ""
         output.note(f"{progress}{'Checking' if is_dry_run else 'Deploying'} {file}")
         try:
-            document = _deployed(client, file, is_dry_run=is_dry_run)
+            query = {"dry_run": is_dry_run or None, "node": node, "replicas": replicas}
+            document = _deployed(client, file, query)
         except CaxtonError as error:
             exit_code = exit_code or error.kind.exit_code
             show_failure(session, error)
@@ -58,12 +66,9 @@ def deploy(
     return exit_code
 
 
-def _deployed(client: Client, file: str, *, is_dry_run: bool) -> dict[str, Any]:
+def _deployed(client: Client, file: str, query: dict[str, Any]) -> dict[str, Any]:
     document: dict[str, Any] = client.call(
-        "POST",
-        path_of("agents"),
-        body=read_agent_file(file),
-        query={"dry_run": True} if is_dry_run else None,
+        "POST", path_of("agents"), body=read_agent_file(file), query=query
     )
     return document
 

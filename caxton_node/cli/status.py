@@ -38,6 +38,7 @@ def status(session: Session, *, is_of_cluster: bool) -> None:
 
 def _show_cluster(session: Session) -> None:
     from caxton_node.cli import cluster
+    from caxton_node.cli.cluster_nodes import show_nodes
 
     client, output = connect(session), session.output
     document = client.get(path_of("cluster", "status"))
@@ -46,7 +47,11 @@ def _show_cluster(session: Session) -> None:
     else:
         output.facts([("Server", client.server), *cluster.status_facts(document)])
         output.line()
-    cluster.show_members(output, client)
+    members = client.get(path_of("cluster", "members"))
+    if output.is_json:
+        output.document(members)
+    else:
+        show_nodes(output, client, members)
 
 
 def show_status(session: Session) -> None:

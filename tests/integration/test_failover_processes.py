@@ -68,7 +68,9 @@ class Lab:
         for name in names:
             document = await self.get(name, "cluster")
             seen = {one["name"] for one in document["nodes"] if one["is_linked"] and one["mode"]}
-            if seen != set(names) or document["partition"]["expected"] < len(names):
+            partition = document["partition"]
+            is_complete = partition["is_writable"] and partition["expected"] >= len(names)
+            if seen != set(names) or not is_complete:
                 return False
         return True
 

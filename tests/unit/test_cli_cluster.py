@@ -43,6 +43,34 @@ STATUS = {
         "since": "2026-01-31T10:00:00.000Z",
     },
 }
+PARTITION = {
+    "mode": "majority",
+    "is_writable": True,
+    "alive": 2,
+    "expected": 3,
+    "majority": 2,
+    "since": "2026-01-31T10:00:00.000Z",
+    "unreachable": ["n3"],
+}
+NODE = {
+    "name": "n1",
+    "mode": "majority",
+    "agents": 4,
+    "load": 2,
+    "is_draining": False,
+    "labels": {"zone": "eu"},
+    "is_self": True,
+    "is_linked": True,
+    "round_trip_ms": None,
+}
+CLUSTER = {
+    "node": "n1",
+    "partition": PARTITION,
+    "agents": 4,
+    "is_draining": False,
+    "waiting_for": [],
+    "nodes": [NODE],
+}
 ALL = {"done": ["n1", "n2"], "failed": {}, "silent": [], "is_complete": True}
 SOME = {"done": ["n1"], "failed": {"n3": "full"}, "silent": ["n2"], "is_complete": False}
 KEY = {"fingerprint": "9f86d081884c7d65", "is_in_use": True, "held_by": 2, "used_by": 1}
@@ -91,6 +119,7 @@ def test_a_round_trip_below_the_resolution_of_the_clock_is_no_zero(caxton, scrip
 def test_the_status_of_a_cluster_is_its_facts_and_its_members(caxton, script):
     script.on("GET", path_of("cluster", "status"), STATUS)
     script.on("GET", path_of("cluster", "members"), MEMBERS)
+    script.on("GET", path_of("cluster"), CLUSTER)
     said = caxton("status", "--cluster").out
     assert "joined, at 10.0.0.1:7946" in said
     assert "2 nodes (1 alive, 1 suspect, 0 dead, 0 left)" in said
@@ -123,7 +152,8 @@ def test_who_is_not_let_in_is_shown_with_the_reason(caxton, script):
     ("is_announced", "said"), [(True, "the others know"), (False, "will find it gone")]
 )
 def test_leaving_tells_whether_the_others_know(caxton, script, is_announced, said):
-    script.on("POST", path_of("cluster", "leave"), {"is_announced": is_announced})
+    answer = {"is_announced": is_announced, "moved_agents": 2, "left": []}
+    script.on("POST", path_of("cluster", "leave"), answer)
     assert said in caxton("cluster", "leave").out
 
 
@@ -183,3 +213,97 @@ def test_a_server_in_no_ring_says_how_to_be_in_one(caxton, script):
     ran = caxton("cluster", "leave")
     assert ran.code == 6
     assert "--gossip" in ran.err
+
+
+def test_nodes_are_listed_with_what_they_do_and_who_has_the_majority(caxton, script):
+    script.on("GET", path_of("cluster", "members"), MEMBERS)
+    script.on("GET", path_of("cluster"), CLUSTER)
+    head, first, second, _, quorum = caxton("cluster", "status").out.splitlines()
+    assert cells(head)[:5] == ["NODE", "STATE", "MODE", "AGENTS", "LOAD"]
+    assert cells(first) == ["n1 *", "alive", "majority", "4", "2/7", "0.1.0", "-", "zone=eu"]
+    assert cells(second)[:4] == ["go0", "suspect", "-", "-"]
+    assert quorum == "Quorum: majority (2 of 3 nodes, 2 make a majority): reads and writes"
+
+
+def test_a_minority_says_what_it_does_not_do(caxton, script):
+    alone = PARTITION | {"mode": "isolated", "is_writable": False, "alive": 1}
+    script.on("GET", path_of("cluster", "members"), MEMBERS)
+    script.on("GET", path_of("cluster"), CLUSTER | {"partition": alone})
+    assert "changes are refused" in caxton("cluster", "status").out.splitlines()[-1]
+
+
+def test_a_partition_names_who_cannot_be_reached(caxton, script):
+    script.on("GET", path_of("cluster", "partition"), PARTITION)
+    said = caxton("cluster", "partition").out
+    assert "2 of 3 alive" in said
+    assert "n3" in said
+
+
+@pytest.mark.parametrize(("moves", "said"), [(3, "3 agents move"), (0, "nothing moves")])
+def test_a_rebalancing_says_how_many_move(caxton, script, moves, said):
+    script.on("POST", path_of("cluster", "rebalance"), {"moves": moves})
+    assert said in caxton("cluster", "rebalance").out
+
+
+def test_a_drain_that_left_agents_behind_fails_and_names_them(caxton, script):
+    script.on("POST", path_of("cluster", "drain"), {"moved": 1, "left": ["Ada"]})
+    ran = caxton("cluster", "drain", "--drain-timeout", "5s")
+    assert script.received[-1].body == {"timeout_s": 5.0}
+    assert ran.code == 1
+    assert "1 agent moved" in ran.out
+    assert "Ada" in ran.err
+
+
+def test_a_dead_node_is_struck_off(caxton, script):
+    script.on("DELETE", path_of("cluster", "members", "n3"), None, status=204)
+    assert caxton("cluster", "remove", "n3").out == "✓ Node n3 is expected no more\n"
+
+
+PLACED = {
+    "name": "Ada",
+    "node": "n2",
+    "state": "running",
+    "version": "1.0.0",
+    "number": 1,
+    "epoch": 3,
+    "replicas": 2,
+    "placement": "spread",
+    "load": 0,
+}
+
+
+def test_agents_are_listed_by_node(caxton, script):
+    items = [PLACED, PLACED | {"node": "n1"}, PLACED | {"name": "Bob", "node": "n1"}]
+    document = {"items": items, "total": 3, "next_cursor": None}
+    script.on("GET", path_of("cluster", "agents"), document)
+    lines = caxton("agent", "list", "--by-node").out.splitlines()[1:]
+    assert [cells(line)[:2] for line in lines] == [["n1", "Ada"], ["n1", "Bob"], ["n2", "Ada"]]
+    [shown] = caxton("agent", "list", "--by-node", "--node", "n2", "--output", "json").documents
+    assert shown["items"] == [PLACED]
+
+
+def test_an_agent_is_scaled_and_moved(caxton, script):
+    scaled = {"name": "Ada", "replicas": 3, "placement": "zone=eu", "nodes": ["n1"]}
+    script.on("POST", path_of("agents", "Ada", "scale"), scaled)
+    script.on("POST", path_of("agents", "Ada", "move"), None, status=202)
+    said = caxton("agent", "scale", "Ada", "3", "--placement", "zone=eu").out
+    assert said == "✓ Agent 'Ada' is to run on 3 nodes (zone=eu)\n"
+    assert script.received[-1].body == {"replicas": 3, "placement": "zone=eu"}
+    assert caxton("agent", "move", "Ada", "n2").out == "✓ Agent 'Ada' moves to n2\n"
+
+
+def test_a_deployment_may_name_its_node_and_its_replicas(caxton, script, tmp_path):
+    file = tmp_path / "ada.toml"
+    file.write_text('name = "Ada"\n')
+    deployed = {
+        "name": "Ada",
+        "version": "1.0.0",
+        "number": 1,
+        "is_new": True,
+        "is_changed": True,
+        "tools": [],
+        "warnings": [],
+    }
+    script.on("POST", path_of("agents"), deployed, status=201)
+    caxton("deploy", str(file), "--node", "n2", "--replicas", "3")
+    assert script.received[-1].query == {"node": "n2", "replicas": "3"}

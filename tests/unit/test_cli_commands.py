@@ -20,6 +20,8 @@ SUMMARY = {
     "description": "Counts.",
     "capabilities": ["counting", "maths"],
     "tools": ["echo"],
+    "nodes": ["n1"],
+    "replicas": 1,
     "queued": 0,
     "turns_under_way": 0,
     "uptime_s": 3700.0,
@@ -78,7 +80,9 @@ def test_agents_are_listed_with_a_count_of_their_states(caxton, script):
     script.on("GET", path_of("agents"), items(SUMMARY, SUMMARY | {"name": "B", "state": "failed"}))
     ran = caxton("agent", "list")
     head, first, _ = ran.out.splitlines()
-    assert head.split() == ["NAME", "STATE", "VERSION", "CAPABILITIES", "TOOLS", "QUEUED", "UPTIME"]
+    assert head.split() == (
+        ["NAME", "STATE", "VERSION", "NODE", "CAPABILITIES", "TOOLS", "QUEUED", "UPTIME"]
+    )
     assert first.split("  ")[0] == "Ada"
     assert "counting, maths" in first
     assert "1h 1m" in first
