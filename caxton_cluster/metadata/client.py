@@ -13,6 +13,7 @@ Reference: etcd v3 API; `verdict` says what failures mean.
 
 import asyncio
 import random
+import re
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, NoReturn, TypeVar
@@ -51,6 +52,8 @@ _LEADER: Final = (("hasleader", "true"),)
 
 _NOT_ENABLED: Final = "authentication is not enabled"
 """Etcd's words where it asks nobody who they are."""
+
+_GRPC_PREFIX: Final = re.compile(r"^.*?last error: (?:[A-Z_]+: )?(?:ipv[46]:\S+: )?")
 
 REASON_LENGTH_MAX: Final = 300
 """Characters of etcd's, or gRPC's, words that are passed on."""
@@ -354,9 +357,9 @@ def _counted(request: wire.WatchCreateRequest) -> wire.RangeRequest:
 
 def _failure(error: grpc.aio.AioRpcError) -> _AttemptFailed:
     details = error.details() or error.code().name
-    # Behind the last colon of gRPC's own words stands what the system said.
-    _, _, told = details.partition("last error: ")
-    return _AttemptFailed(judge(error.code(), details), (told or details)[:REASON_LENGTH_MAX])
+    # Of gRPC's own words only those count in which the system speaks.
+    told = _GRPC_PREFIX.sub("", details)
+    return _AttemptFailed(judge(error.code(), details), told[:REASON_LENGTH_MAX])
 
 
 def _credentials(settings: EtcdSettings) -> grpc.ChannelCredentials | None:
