@@ -134,6 +134,7 @@ class Link:
         self._registry_bytes = 0
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_s = 0.0
         self._is_poked = False
         self._sent_count = 0
         self._sent_at_s = 0.0
@@ -168,11 +169,13 @@ class Link:
             self._wake.set()
             return
         loop = asyncio.get_running_loop()
+        due_s = loop.time() + delay_s
         if self._timer is not None:
-            if self._timer.when() <= loop.time() + delay_s:
+            if self._timer_due_s <= due_s:
                 return
             self._timer.cancel()
-        self._timer = loop.call_later(delay_s, self._ring)
+        # uvloop gives a handle without `when` for a delay below its resolution.
+        self._timer, self._timer_due_s = loop.call_later(delay_s, self._ring), due_s
 
     def _ring(self) -> None:
         self._timer = None

@@ -186,6 +186,8 @@ class Endings:
                 self._publish("message.delivered", envelope.message, agent=envelope.inbox.agent)
             agent = envelope.inbox.agent or envelope.message.receiver
             settlements.append(Settlement(envelope.seq, _DELIVERED, now_ms, agent))
+            if envelope.after is not None:
+                envelope.after()
         if settlements:
             self._journal.write((), settlements, None)
 
@@ -201,8 +203,9 @@ class Endings:
         """Forget a message that other nodes know of; return what tells them, if they wait."""
         self.in_flight.remove(envelope)
         if envelope.origin is None:
-            return None
-        return functools.partial(tell_end, envelope.origin, status, reason)
+            return envelope.after
+        told = functools.partial(tell_end, envelope.origin, status, reason)
+        return told if envelope.after is None else functools.partial(_both, told, envelope.after)
 
     def _count_end(self, status: DeliveryStatus) -> None:
         counts = self._counts
@@ -231,9 +234,10 @@ class Endings:
         is_journaled = reply.delivery is not _AT_MOST_ONCE
         reply_seq = self._journal.next_seq() if is_journaled else 0
         inbox = self._directory.inbox(reply.receiver)
-        deliver_it = self._deliver_reply
-        if inbox is None and self.elsewhere is not _ALONE:
-            inbox, deliver_it = self._inbox_away(reply), self._deliver
+        is_away = inbox is None and self.elsewhere is not _ALONE
+        if is_away:
+            inbox = self._inbox_away(reply)
+        deliver_it = self._deliver if is_away else self._deliver_reply
         if inbox is not None:
             try:
                 # Its request paid for the place of an answer, but only with whoever sent it.
@@ -242,7 +246,13 @@ class Endings:
                 reason = f"{refusal.code}: {refusal.detail}"
                 self._bury_reply(reply_seq, reply, settlement, reason, told)
                 return
-            then = functools.partial(deliver_it, Envelope(reply_seq, reply, inbox))
+            envelope = Envelope(reply_seq, reply, inbox)
+            if told is not None and is_away:
+                # Whoever hears of the end of its request forgets it, and this node may die
+                # before the answer is out: first the answer arrives, then the end is told.
+                envelope.after, told = told, None
+                self.in_flight.add(envelope)
+            then = functools.partial(deliver_it, envelope)
             own_end: tuple[Settlement, ...] = ()
         else:
             then = functools.partial(self._give_to_client, reply)

@@ -66,6 +66,8 @@ class Envelope(msgspec.Struct, eq=False):
     """The node that may have begun it, where it must have its effect once."""
     parcel: Any = None
     """What travels, while it is away."""
+    after: Callable[[], None] | None = None
+    """Tells other nodes the end of the request that it answers, once it has its own."""
 
     @property
     def is_over(self) -> bool:
