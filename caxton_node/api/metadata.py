@@ -17,7 +17,7 @@ from caxton_node.api.table import (
     Request,
     Shape,
 )
-from caxton_node.api.types import Body, Instant, View, instant
+from caxton_node.api.types import Body, Cursor, Instant, Limit, Query, View, instant
 from caxton_node.config.live import CLUSTER_WIDE
 from caxton_node.runtime.metadata import ClusterSetting
 from caxton_node.runtime.node import Node
@@ -39,17 +39,27 @@ class LockView(View):
 
     name: str
     holder: str = Field(description="Who said so when asking for it.")
-    token: int = Field(description="Fencing token: it rises with every holder.")
+    fencing_token: int = Field(
+        description="It rises with every holder: whoever brings a smaller one is refused."
+    )
     lease_id: str = Field(description="The lease that it ends with, as etcd's tools write it.")
     waiting: int = Field(description="Who else wants it.")
 
 
 class LockList(View):
-    """All locks that are held, by name."""
+    """A page of locks that are held, by name."""
 
     items: list[LockView]
     total: int
-    next_cursor: None = None
+    next_cursor: str | None
+
+
+class LockQuery(Query):
+    """Which locks."""
+
+    prefix: str = Field(default="", max_length=200, description="What their names begin with.")
+    cursor: Cursor = ""
+    limit: Limit = 50
 
 
 class ClusterSettingView(View):
@@ -80,7 +90,7 @@ def _lock_view(lock: LockInfo) -> LockView:
     return LockView(
         name=lock.name,
         holder=lock.holder,
-        token=lock.token,
+        fencing_token=lock.token,
         lease_id=f"{lock.lease_id:x}",
         waiting=lock.waiting_count,
     )
@@ -96,10 +106,17 @@ def _setting_view(setting: ClusterSetting) -> ClusterSettingView:
     )
 
 
-async def list_locks(_: Request[NoQuery, None], node: Node) -> LockList:
+async def list_locks(request: Request[LockQuery, None], node: Node) -> LockList:
     """List the locks that are held in the cluster."""
-    locks = await node.metadata.locks()
-    return LockList(items=[_lock_view(lock) for lock in locks], total=len(locks))
+    query = request.query
+    found = [one for one in await node.metadata.locks() if one.name.startswith(query.prefix)]
+    rest = [one for one in found if one.name > query.cursor]
+    shown = rest[: query.limit]
+    return LockList(
+        items=[_lock_view(lock) for lock in shown],
+        total=len(found),
+        next_cursor=shown[-1].name if len(rest) > len(shown) else None,
+    )
 
 
 async def list_cluster_settings(_: Request[NoQuery, None], node: Node) -> ClusterSettingList:
@@ -133,7 +150,8 @@ ENDPOINTS: Final = (
         tag="cluster",
         handle=list_locks,
         description="Of the whole cluster. It needs etcd.",
-        responses={200: Shape("All that are held.", LockList)},
+        query=LockQuery,
+        responses={200: Shape("A page, by name.", LockList)},
         errors=_STORE_ERRORS,
     ),
     Endpoint(

@@ -17,7 +17,7 @@ __all__ = ["config", "locks"]
 @pass_session
 def locks(session: Session) -> None:
     """List the locks that are held in the cluster. It needs etcd."""
-    document = connect(session).get(path_of("cluster", "locks"))
+    document = connect(session).get(path_of("cluster", "locks"), query={"limit": 1000})
     output = session.output
     if output.is_json:
         output.document(document)
@@ -28,7 +28,7 @@ def locks(session: Session) -> None:
     output.table(
         ("LOCK", "HOLDER", "TOKEN", "WAITING", "LEASE"),
         [
-            (each["name"], each["holder"], each["token"], each["waiting"], each["lease_id"])
+            (each["name"], each["holder"], each["fencing_token"], each["waiting"], each["lease_id"])
             for each in document["items"]
         ],
     )

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
@@ -114,12 +115,25 @@ async def test_locks_of_the_cluster_are_listed(tmp_path, flags, store):
             {
                 "name": "job",
                 "holder": "elsewhere",
-                "token": lock.token,
+                "fencing_token": lock.token,
                 "lease_id": f"{lock.lease.id:x}",
                 "waiting": 0,
             }
         ]
         assert (await rest.get("cluster/locks"))["total"] == 0
+
+
+@needs_etcd
+async def test_many_locks_come_in_pages_and_by_prefix(tmp_path, flags, store):
+    async with rest_node(tmp_path, **flags) as rest, AsyncExitStack() as stack:
+        for name in ("a1", "a2", "a3", "b1"):
+            lock = store.lock(name, holder="n", ttl_s=10, timeout_s=5)
+            await stack.enter_async_context(lock)
+        first = await rest.get("cluster/locks?prefix=a&limit=2")
+        assert ([each["name"] for each in first["items"]], first["total"]) == (["a1", "a2"], 3)
+        then = await rest.get(f"cluster/locks?prefix=a&limit=2&cursor={first['next_cursor']}")
+        assert [each["name"] for each in then["items"]] == ["a3"]
+        assert then["next_cursor"] is None
 
 
 @needs_etcd

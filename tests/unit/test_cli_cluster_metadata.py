@@ -7,7 +7,7 @@ from caxton_node.cli.cluster import status_facts
 from tests.command_line import CommandLine
 from tests.scripted_http import scripted_http
 
-LOCK = {"name": "job", "holder": "n1", "token": 42, "lease_id": "c17", "waiting": 2}
+LOCK = {"name": "job", "holder": "n1", "fencing_token": 42, "lease_id": "c17", "waiting": 2}
 SETTING = {
     "key": "log.level",
     "value": "debug",
