@@ -6,13 +6,17 @@ import json
 from contextlib import AsyncExitStack
 
 import aiohttp
+import grpc
 import pytest
 
+from caxton.v1.cluster_pb2 import ClusterLocksRequest
+from caxton.v1.cluster_pb2_grpc import ClusterStub
 from caxton_cluster.metadata import EtcdSettings
 from caxton_cluster.metadata.etcd import EtcdStore
 from caxton_node.config.live import CLUSTER_WIDE
 from caxton_node.domain.errors import Rejected
 from caxton_node.metadata import NODES_FOLDER, SETTINGS_FOLDER
+from tests.grpc_node import grpc_node
 from tests.integration.etcd_cluster import etcd_cluster, needs_etcd
 from tests.node_process import node_process
 from tests.opened_node import ask, deploy, opened_node, python_agent
@@ -134,6 +138,19 @@ async def test_many_locks_come_in_pages_and_by_prefix(tmp_path, flags, store):
         then = await rest.get(f"cluster/locks?prefix=a&limit=2&cursor={first['next_cursor']}")
         assert [each["name"] for each in then["items"]] == ["a3"]
         assert then["next_cursor"] is None
+
+
+@needs_etcd
+async def test_locks_are_listed_over_grpc(tmp_path, flags, store):
+    async with (
+        grpc_node(tmp_path, **flags) as served,
+        grpc.aio.insecure_channel(served.address) as channel,
+        store.lock("job", holder="elsewhere", ttl_s=10, timeout_s=5) as lock,
+    ):
+        answer = await ClusterStub(channel).Locks(ClusterLocksRequest(), timeout=PATIENCE_S)
+        (listed,) = answer.locks
+        assert (listed.name, listed.holder) == ("job", "elsewhere")
+        assert listed.fencing_token == lock.token
 
 
 @needs_etcd
