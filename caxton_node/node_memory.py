@@ -20,11 +20,13 @@ from caxton_node.llm.model import Model
 from caxton_node.memory.embedding.embedder import Embedder, Encodes
 from caxton_node.memory.embedding.model_files import find_model, prepare_model
 from caxton_node.memory.exclusion import DEFAULT_PATTERNS, Exclusion
+from caxton_node.memory.knowledge_tool import KnowledgeBase
 from caxton_node.memory.service import Memory, MemoryLimits, Now
 from caxton_node.memory.sqlite import SqliteMemory
 from caxton_node.runtime.consolidation import consolidate
 from caxton_node.runtime.llm_agent import LlmAgent
 from caxton_node.runtime.roster import Roster
+from caxton_node.tools.tool import Tool
 
 __all__ = ["BACKUPS_FOLDER", "MEMORY_FILE", "NodeMemory", "open_memory"]
 
@@ -52,6 +54,10 @@ class NodeMemory:
         if self.memory is not None:
             return self.memory.state
         return f"degraded: {self.trouble}" if self.trouble else "ready: switched off"
+
+    def tools(self) -> tuple[Tool, ...]:
+        """Return the tools that work on it."""
+        return () if self.memory is None else (KnowledgeBase(self.memory),)
 
     def start(self, tasks: asyncio.TaskGroup, roster: Roster) -> list[asyncio.Task[None]]:
         """Begin the chores."""

@@ -7,6 +7,7 @@ BENCHMARKS = (
     "loadtests.start",
     "loadtests.store",
     "loadtests.local",
+    "loadtests.memory",
     "loadtests.membership",
     "loadtests.etcd",
     "loadtests.tool_choice",
