@@ -131,7 +131,14 @@ async def open_node(
         memory = await stack.enter_async_context(open_memory(settings, clock.now_ms))
         async with asyncio.TaskGroup() as tasks:
             resources = _Resources(
-                store, ToolRegistry((*tools, *memory.tools())), clients, tasks, clock, ring, memory, metadata
+                store,
+                ToolRegistry((*tools, *memory.tools())),
+                clients,
+                tasks,
+                clock,
+                ring,
+                memory,
+                metadata,
             )
             node = _connect(live, environment, resources)
             async with join_cluster(settings, node, ring, files=files, tasks=tasks) as node:
