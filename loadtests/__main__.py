@@ -9,6 +9,7 @@ BENCHMARKS = (
     "loadtests.local",
     "loadtests.memory",
     "loadtests.membership",
+    "loadtests.registry",
     "loadtests.etcd",
     "loadtests.tool_choice",
 )

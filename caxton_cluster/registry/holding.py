@@ -9,7 +9,7 @@ best of a node is found without looking at the others. Everything here belongs t
 hiding or dropping it touches nothing else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from caxton_cluster.registry.records import (
-    AGENT_NAME_LENGTH_MAX,
+    LOAD_MAX,
     RUNNING,
     AgentRecord,
     Delta,
@@ -29,7 +29,10 @@ from caxton_cluster.registry.records import (
 )
 
 __all__ = [
+    "LOAD_RANKS",
     "PAUSED_RANK",
+    "REMOTE_RANK",
+    "SUSPECT_RANK",
     "Change",
     "Holder",
     "Holding",
@@ -39,7 +42,6 @@ __all__ = [
     "ShelfKey",
     "Tombstone",
     "distance_of",
-    "load_of",
     "spellings",
 ]
 
@@ -50,10 +52,16 @@ Precedence = tuple[tuple[tuple[int, int, str], ...], int]
 
 PAUSED_RANK: Final = 1 << 16
 """Added to the rank of an agent that takes no turns now."""
+SUSPECT_RANK: Final = PAUSED_RANK >> 1
+"""Added to the rank of all agents of a node that may be gone."""
+LOAD_RANKS: Final = LOAD_MAX << 1
+"""The bits of a rank that hold the load."""
+REMOTE_RANK: Final = 1
+"""Added to the rank of all agents of other nodes."""
 _DISTANCE_UNIT: Final = 1 << 4
 _LOAD_UNIT: Final = 1 << 1
-_ENTRY_SIZE_BYTES_MAX: Final = 4 * AGENT_NAME_LENGTH_MAX + 24
-"""Of a packed entry without its value: the name in UTF-8, the version, the marks of msgpack."""
+_ENTRY_SIZE_BYTES: Final = 20
+"""Of a packed entry besides its name and value, at most: the version, the marks of msgpack."""
 
 
 class Holder(msgspec.Struct):
@@ -62,7 +70,17 @@ class Holder(msgspec.Struct):
     owner: Owner
     is_local: bool = False
     is_visible: bool = False
-    is_suspect: bool = False
+    rank: int = REMOTE_RANK
+    """What being there, and not elsewhere, adds to the rank of its agents."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the node may be gone."""
+        return self.rank >= SUSPECT_RANK
+
+    def suspect(self, *, is_suspect: bool) -> None:
+        """Rank the node's agents below, or among, those of others."""
+        self.rank = (0 if self.is_local else REMOTE_RANK) + (SUSPECT_RANK if is_suspect else 0)
 
 
 class Listing(msgspec.Struct, gc=False, eq=False):
@@ -135,25 +153,30 @@ def spellings(capability: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=8192)
-def _places(tenant: str, capabilities: tuple[str, ...]) -> tuple[tuple[ShelfKey, int], ...]:
-    """Return on which shelves an agent stands, and at what rank for its distance."""
-    nearest: dict[str, int] = {}
-    for capability in capabilities:
-        for distance, spelling in enumerate(spellings(capability)):
-            nearest[spelling] = min(distance, nearest.get(spelling, distance))
+def _places_of(tenant: str, capability: str) -> tuple[tuple[ShelfKey, int], ...]:
+    """Return on which shelves an offer stands, and its rank there for its distance."""
     return tuple(
-        ((tenant, spelling), distance * _DISTANCE_UNIT) for spelling, distance in nearest.items()
+        ((tenant, spelling), distance * _DISTANCE_UNIT)
+        for distance, spelling in enumerate(spellings(capability))
     )
+
+
+def _places(record: AgentRecord) -> Iterable[tuple[ShelfKey, int]]:
+    """Return on which shelves an agent stands, once on each, for the nearest of its offers."""
+    tenant, capabilities = record.tenant, record.capabilities
+    if len(capabilities) == 1:
+        return _places_of(tenant, capabilities[0])
+    nearest: dict[ShelfKey, int] = {}
+    for capability in capabilities:
+        for key, rank in _places_of(tenant, capability):
+            if rank < nearest.get(key, PAUSED_RANK):
+                nearest[key] = rank
+    return nearest.items()
 
 
 def distance_of(rank: int) -> int:
     """Return how far the offer is from the request, 0 for what was asked for exactly."""
     return (rank % PAUSED_RANK) // _DISTANCE_UNIT
-
-
-def load_of(rank: int) -> int:
-    """Return the bucket of load."""
-    return rank % _DISTANCE_UNIT // _LOAD_UNIT
 
 
 def _hash64(agent: str, version: int) -> int:
@@ -182,6 +205,7 @@ class Holding:
 
     def __init__(self, owner: Owner, *, is_local: bool = False) -> None:
         self.holder = Holder(owner, is_local)
+        self.holder.suspect(is_suspect=False)
         self.entries: dict[str, Listing | Tombstone] = {}
         self.shelves: dict[ShelfKey, Shelf] = {}
         self.max_version = 0
@@ -258,7 +282,7 @@ class Holding:
         self.checksum ^= _hash64(listing.agent, listing.version)
         record = listing.record
         base = _base_rank(listing)
-        for key, rank in _places(record.tenant, record.capabilities):
+        for key, rank in _places(record):
             shelf = self.shelves[key]
             row = shelf[base + rank]
             if len(row) > 1:
@@ -272,7 +296,7 @@ class Holding:
 
     def _shelve(self, listing: Listing, record: AgentRecord) -> None:
         base, shelves = _base_rank(listing), self.shelves
-        for key, rank in _places(record.tenant, record.capabilities):
+        for key, rank in _places(record):
             shelf = shelves.get(key)
             if shelf is None:
                 shelves[key] = {base + rank: [listing]}
@@ -326,7 +350,8 @@ class Holding:
         chunk: list[Entry] = []
         size_bytes = 0
         for entry in self.since(after):
-            length = _ENTRY_SIZE_BYTES_MAX + len(entry.value or b"")
+            value_size_bytes = 0 if entry.value is None else len(entry.value)
+            length = _ENTRY_SIZE_BYTES + len(entry.agent.encode()) + value_size_bytes
             if chunk and size_bytes + length > size_bytes_max:
                 through = chunk[-1].version
                 chunks.append(Delta(owner, after, through, collected, tuple(chunk), True))

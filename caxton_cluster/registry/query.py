@@ -18,17 +18,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from heapq import nlargest
+from itertools import islice
 from typing import Final
 
 from caxton_cluster.registry.holding import (
+    LOAD_RANKS,
     PAUSED_RANK,
+    SUSPECT_RANK,
     Change,
     Holding,
     Listing,
-    Shelf,
     ShelfKey,
     distance_of,
-    load_of,
 )
 
 __all__ = ["SUGGESTIONS_MAX", "Lookup", "Strategy"]
@@ -36,12 +37,13 @@ __all__ = ["SUGGESTIONS_MAX", "Lookup", "Strategy"]
 SUGGESTIONS_MAX: Final = 3
 """Names suggested for one that nobody has."""
 
-_SUGGESTION_CANDIDATES_MAX: Final = 64
-"""Names compared letter by letter, the likeliest of all: comparing is slow."""
-_SUSPECT_RANK: Final = PAUSED_RANK >> 1
-_REMOTE_RANK: Final = 1
+_LENGTH_DIFFERENCE_MAX: Final = 4
+_LOOKED_AT_MAX: Final = 2000
+_COMPARED_MAX: Final = 32
+"""How many names are compared letter by letter, which is slow."""
+_BALANCED_RANKS: Final = PAUSED_RANK | LOAD_RANKS
+"""What of an agent's rank counts when load is to be balanced."""
 _NOBODY_RANK: Final = PAUSED_RANK << 1
-_RankedRows = tuple[int, list[list[Listing]]]
 
 
 class Strategy(StrEnum):
@@ -138,18 +140,29 @@ class Lookup:
 
     def _best_rows(self, key: ShelfKey, is_balanced: bool) -> list[list[Listing]]:
         """Return the providers of the best rank, without a look at the others."""
-        best_rank, best_rows = _NOBODY_RANK, []
+        best_rank, best = _NOBODY_RANK, []
         for holding in self._visible.values():
             shelf = holding.shelves.get(key)
             if shelf is None:
                 continue
-            rank, rows = _best_of(shelf, is_balanced)
-            rank += _rank_of_holder(holding, is_balanced)
+            if is_balanced:
+                own_rank = min(map(_BALANCED_RANKS.__and__, shelf))
+                rank = own_rank + (holding.holder.rank & SUSPECT_RANK)
+            else:
+                own_rank = min(shelf)
+                rank = own_rank + holding.holder.rank
             if rank < best_rank:
-                best_rank, best_rows = rank, rows
+                best_rank, best = rank, [(shelf, own_rank)]
             elif rank == best_rank:
-                best_rows = best_rows + rows
-        return best_rows
+                best.append((shelf, own_rank))
+        if not is_balanced:
+            return [shelf[rank] for shelf, rank in best]
+        return [
+            row
+            for shelf, rank in best
+            for one, row in shelf.items()
+            if one & _BALANCED_RANKS == rank
+        ]
 
     def providers(
         self,
@@ -178,12 +191,12 @@ class Lookup:
 
     def _ranked(self, key: ShelfKey, is_balanced: bool, turn: int) -> Iterator[Listing]:
         """Yield all providers, best first; among equals begin with whose turn it is."""
+        counted = _BALANCED_RANKS | SUSPECT_RANK if is_balanced else -1
         groups: dict[int, list[Listing]] = {}
         for holding in self._visible.values():
-            of_holder = _rank_of_holder(holding, is_balanced)
             for shelf_rank, row in holding.shelves.get(key, {}).items():
-                rank = _without_distance(shelf_rank) if is_balanced else shelf_rank
-                groups.setdefault(rank + of_holder, []).extend(row)
+                rank = shelf_rank + holding.holder.rank
+                groups.setdefault(rank & counted, []).extend(row)
         for rank in sorted(groups):
             group = groups[rank]
             first = turn % len(group)
@@ -278,24 +291,6 @@ class Lookup:
             del self._named[tenant]
 
 
-def _best_of(shelf: Shelf, is_balanced: bool) -> _RankedRows:
-    if not is_balanced:
-        rank = min(shelf)
-        return rank, [shelf[rank]]
-    rank = min(map(_without_distance, shelf))
-    return rank, [row for one, row in shelf.items() if _without_distance(one) == rank]
-
-
-def _rank_of_holder(holding: Holding, is_balanced: bool) -> int:
-    holder = holding.holder
-    rank = _SUSPECT_RANK if holder.is_suspect else 0
-    return rank if is_balanced or holder.is_local else rank + _REMOTE_RANK
-
-
-def _without_distance(rank: int) -> int:
-    return (PAUSED_RANK if rank >= PAUSED_RANK else 0) + load_of(rank)
-
-
 def _order_of_replica(listing: Listing) -> tuple[bool, bool, bool, int]:
     holder = listing.holder
     return (not listing.is_running, holder.is_suspect, not holder.is_local, listing.load)
@@ -307,11 +302,22 @@ def _has_labels(listing: Listing, labels: Mapping[str, str]) -> bool:
 
 
 def _nearest(text: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names most like `text`; only those that share the most pairs are compared."""
+    """Return the names most like `text`. A slip seldom hits both ends, nor changes the length much.
+
+    The time it takes is bounded: of many thousand names that could be meant only some are looked
+    at, and of these only those that share the most pairs of letters are compared.
+    """
+    ends = (text[:2], text[-2:])
+    possible = (
+        name
+        for name in names
+        if abs(len(name) - len(text)) <= _LENGTH_DIFFERENCE_MAX
+        and (name[:2] == ends[0] or name[-2:] == ends[1])
+    )
     pairs = _pairs(text)
     likely = nlargest(
-        _SUGGESTION_CANDIDATES_MAX,
-        (name for name in names if abs(len(name) - len(text)) <= max(len(name), len(text)) // 2),
+        _COMPARED_MAX,
+        islice(possible, _LOOKED_AT_MAX),
         key=lambda name: (len(pairs & _pairs(name)), name),
     )
     return tuple(get_close_matches(text, likely, n=SUGGESTIONS_MAX))

@@ -112,7 +112,7 @@ class Replicas:
         if holding is None or holding.owner.epoch < owner.epoch:
             holding = self._begin_life(owner, now)
         if holding is not None:
-            holding.holder.is_suspect = False
+            holding.holder.suspect(is_suspect=False)
             self._show_if_live(holding)
         return is_new
 
@@ -120,7 +120,7 @@ class Replicas:
         """Rank a node's agents below others until it is up again."""
         holding = self._holdings.get(node)
         if holding is not None:
-            holding.holder.is_suspect = True
+            holding.holder.suspect(is_suspect=True)
 
     def down(self, node: str, now: float) -> bool:
         """Hide a node; return whether that is news."""
@@ -308,7 +308,7 @@ class Replicas:
             after.max_version = before.max_version
             after.is_whole = before.is_whole
         is_visible = before.holder.is_visible
-        after.holder.is_suspect = before.holder.is_suspect
+        after.holder.suspect(is_suspect=before.holder.is_suspect)
         self._lookup.hide(before)
         self._lookup.drop(before)
         self._lookup.enter(after)

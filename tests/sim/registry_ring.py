@@ -353,7 +353,7 @@ def _run(seed: int, size: int, agents: int) -> RegistryOutcome:
         raise Violation(f"no agreement after the start: {world.disagreement()}")
     schedule = RegistrySchedule(world, seed)
     schedule.draw(chance.randint(1, 5))
-    world.churn_for(LAST_AT_S, chance.choice((0.1, 1.0)))
+    world.churn_for(LAST_AT_S, chance.choice((0.3, 1.5)))
     world.run_until(CALM_AT_S)
     deadline_at = world.now + CONVERGENCE_BOUND_S
     while (problem := world.disagreement()) is not None:
