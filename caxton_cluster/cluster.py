@@ -331,9 +331,12 @@ class Cluster:
         """Say goodbye, and keep answering until it had time to spread.
 
         Returns:
-            Whether it was sent as often as it should be; False if nobody could be told in time.
+            Whether it was sent as often as it should be; False if nobody could be told in time,
+            or if we said it before.
         """
         machine, driver = self._live
+        if machine.has_said_goodbye:
+            return False
         is_announced = False
         with self.subscribe() as events:
             if self.overlay is not None:

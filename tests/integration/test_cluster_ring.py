@@ -334,6 +334,13 @@ async def test_a_member_that_left_joins_again(stack, overlay):
         assert {m.meta for m in ring[0].members() if m.name == "n2"} == {b"kept"}
 
 
+async def test_a_second_goodbye_says_nothing_and_ends_at_once(stack):
+    ring = await start_ring(stack, 2)
+
+    assert await ring[1].leave()
+    assert not await ring[1].leave()
+
+
 async def test_who_came_back_notices_a_death_that_it_missed(stack):
     ring = await start_ring(stack, 2)
     async with Cluster(ClusterSettings(name="victim", bind_port=0, swim=fast())) as victim:

@@ -71,9 +71,9 @@ class Spread:
     leave_s: float
 
 
-def spread(seed: int, size: int, config: SwimConfig | None = None, *, make: MakeWorld = World):
+def spread(seed: int, size: int, config: SwimConfig | None = None, *, make=World, **kw) -> Spread:
     """Form a ring at once, change one member's metadata, let one leave."""
-    world, nodes = ring(seed, size, config, make=make)
+    world, nodes = ring(seed, size, config, make=make, **kw)
     join_s = formed(world, nodes)
     world.run_until(6 + world.random.random() * 3)
 

@@ -25,7 +25,7 @@ from caxton_cluster.swim.events import (
 from caxton_cluster.swim.machine import Machine
 from caxton_cluster.swim.relay import RELAYS_MAX
 from caxton_cluster.swim.secrecy import KeyRing
-from caxton_cluster.swim.wire.codec import encode
+from caxton_cluster.swim.wire.codec import decode, encode
 from caxton_cluster.swim.wire.messages import (
     Ack,
     Alive,
@@ -157,6 +157,15 @@ def test_another_clusters_packets_are_counted_apart():
 
 
 # Learning of members.
+
+
+def test_a_rumour_is_read_alike_however_often_and_however_long(bench):
+    """What repeated rumours mean is remembered, up to a length."""
+    for size_bytes in (0, 512):
+        claim = Alive(5, f"m{size_bytes}", A, bytes(size_bytes), V)
+        padded = encode(claim) + bytes(2000)
+        for data in (encode(claim), encode(claim), padded):
+            assert decode(data) == claim
 
 
 def test_a_newcomer_joins_and_the_news_is_spread(bench):

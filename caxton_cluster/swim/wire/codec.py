@@ -52,6 +52,9 @@ ERROR_SIZE_BYTES_MAX: Final = 4096
 RUMOURS_REMEMBERED_MAX: Final = 512
 """Rumours whose meaning is known without reading them again: those of a large ring's join."""
 
+RUMOUR_SIZE_BYTES_MAX: Final = 1024
+"""Longest rumour that is remembered. Honest ones are shorter."""
+
 _PING: Final = bytes((Kind.PING,))
 _INDIRECT_PING: Final = bytes((Kind.INDIRECT_PING,))
 _ACK: Final = bytes((Kind.ACK,))
@@ -239,7 +242,7 @@ def decode(data: bytes) -> Message:
     match data[0]:
         case Kind.USER:
             return User(data[1:])
-        case Kind.ALIVE | Kind.SUSPECT | Kind.DEAD:
+        case Kind.ALIVE | Kind.SUSPECT | Kind.DEAD if len(data) <= RUMOUR_SIZE_BYTES_MAX:
             return _decode_rumour(data)
         case kind:
             return decode_fields(kind, unpack(data[1:]))
