@@ -40,6 +40,7 @@ class Talk:
         # Bounded: the server delivers no more than the window.
         self._deliveries: asyncio.Queue[tuple[int, models.Message] | None] = asyncio.Queue()
         self._tag = 0
+        self._writing = asyncio.Lock()
         self._failure: CaxtonError | None = None
 
     async def __aenter__(self) -> Self:
@@ -95,9 +96,7 @@ class Talk:
         outcome = asyncio.get_running_loop().create_future()
         self._outcomes[tag] = outcome
         try:
-            await self._call.write(
-                _Request(send=messages_pb2.ConverseSend(tag=tag, message=message))
-            )
+            await self._write(_Request(send=messages_pb2.ConverseSend(tag=tag, message=message)))
             accepted: models.Acceptance = await outcome
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             self._raise_if_broken()
@@ -121,7 +120,12 @@ class Talk:
             number, message = delivery
             yield message
             with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                await self._call.write(_Request(done_through=number))
+                await self._write(_Request(done_through=number))
+
+    async def _write(self, request: messages_pb2.MessagesConverseRequest) -> None:
+        # gRPC takes one write at a time.
+        async with self._writing:
+            await self._call.write(request)
 
     def _raise_if_broken(self) -> None:
         if self._failure is not None:

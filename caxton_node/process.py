@@ -82,6 +82,8 @@ async def serve(
             message_bytes_max=settings.grpc.max_message_bytes,
         ) as grpc,
     ):
+        for (host, port), how in zip(grpc, _manners(settings, files), strict=True):
+            _log.info("gRPC listens at %s:%d, %s", host, port, how)
         application = build_application(
             node, edges.rest, body_bytes_max=settings.http.max_body_bytes
         )
@@ -139,6 +141,15 @@ def grpc_ports(settings: Settings, files: TlsFiles | None) -> tuple[Port, ...]:
         Port(settings.grpc.bind, files, is_certificate_required=False),
         Port(settings.grpc.peer_bind, files),
     )
+
+
+def _manners(settings: Settings, files: TlsFiles | None) -> tuple[str, ...]:
+    """Return who gets in by each port of gRPC, for the log."""
+    if files is None:
+        return ("without encryption",) * len(grpc_ports(settings, files))
+    if settings.grpc.peer_bind is None:
+        return ("with certificates",)
+    return ("clients without a certificate", "nodes and clients with certificates")
 
 
 def _url(runner: web.AppRunner) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -14,11 +15,17 @@ STOP_TIMEOUT_S = 20.0
 
 
 class NodeProcess:
-    """A running node: its URL, and ways to end it."""
+    """A running node: its URL, where its gRPC is, and ways to end it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, url: str, log: Path) -> None:
         self.process = process
         self.url = url
+        self.log = log
+
+    @property
+    def grpc(self) -> str:
+        """Where clients call, as the last start of the node told the log."""
+        return re.findall(r"gRPC listens at (\S+),", self.log.read_text())[-1]
 
     async def kill(self) -> None:
         """End it at once, as a power failure would."""
@@ -53,7 +60,7 @@ async def node_process(
         async with asyncio.timeout(START_TIMEOUT_S):
             line = (await process.stdout.readline()).decode()
         assert " ready at " in line, (folder / "node.log").read_text()
-        node = NodeProcess(process, line.rsplit(" ", 1)[1].strip())
+        node = NodeProcess(process, line.rsplit(" ", 1)[1].strip(), folder / "node.log")
         yield node
     finally:
         if process.returncode is None:

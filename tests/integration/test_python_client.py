@@ -248,6 +248,13 @@ async def test_a_talk_sends_and_is_answered_in_order(client):
     assert [one.in_reply_to for one in answers] == [one.message_id for one in sends]
 
 
+async def test_a_talk_takes_many_at_once(client):
+    await client.deploy(python_agent("echo", "Echo"))
+    async with client.talk() as talk, asyncio.TaskGroup() as tasks:
+        sends = [tasks.create_task(talk.send("echo", n)) for n in range(100)]
+    assert len({one.result().message_id for one in sends}) == 100
+
+
 async def test_a_talk_goes_on_after_a_refusal(client):
     await client.deploy(python_agent("echo", "Echo"))
     async with client.talk() as talk:
