@@ -24,9 +24,10 @@ from caxton_node.domain.ids import boot_token, id_factory
 from caxton_node.llm.choose import ModelDefaults, choose_model
 from caxton_node.llm.openai_clients import OpenAiClients
 from caxton_node.llm.prices import Price, PriceTable
-from caxton_node.metadata import NodeMetadata, open_metadata, what_it_offers
+from caxton_node.metadata import NodeMetadata, open_metadata
 from caxton_node.node_cluster import join_cluster, next_epoch
 from caxton_node.node_memory import NodeMemory, open_memory
+from caxton_node.offer import what_it_offers
 from caxton_node.ring import ClusterRing, open_ring
 from caxton_node.routing.directory import Directory
 from caxton_node.routing.journal import Journal

@@ -9,7 +9,7 @@ ends the node.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -46,8 +46,8 @@ from caxton_node.domain.errors import (
     Rejected,
     Unavailable,
 )
+from caxton_node.offer import Offer, keep_offering
 from caxton_node.runtime.metadata import ClusterSetting, MetadataCounts
-from caxton_node.runtime.node import Node
 from caxton_node.telemetry.events import Events
 
 __all__ = [
@@ -56,7 +56,6 @@ __all__ = [
     "NodeMetadata",
     "open_metadata",
     "store_settings",
-    "what_it_offers",
 ]
 
 SETTINGS_FOLDER: Final = "settings/"
@@ -65,14 +64,8 @@ SETTINGS_FOLDER: Final = "settings/"
 NODES_FOLDER: Final = "nodes/"
 """In the store: what each node says of itself, for as long as it lives."""
 
-COPY_EVERY_S: Final = 1.0
-"""How old the copy of what this node offers may get. Nothing is sent where nothing changed."""
-
 AGAIN_AFTER_S: Final = 5.0
 """When what failed for a reason that does not pass by itself, or by a bug, begins anew."""
-
-Offer = Callable[[], Mapping[str, Mapping[str, Any]]]
-"""Returns what others may read of this node: JSON values by key."""
 
 _log = logging.getLogger("caxton.metadata")
 
@@ -117,25 +110,6 @@ def store_settings(settings: Settings) -> StoreSettings | None:
         timeout_s=etcd.timeout_s,
         attempt_timeout_s=min(etcd.attempt_timeout_s, etcd.timeout_s),
     )
-
-
-def what_it_offers(node: Node) -> dict[str, dict[str, Any]]:
-    """Return what others may read of a node in etcd: itself, and its agents' capabilities."""
-    offers: dict[str, dict[str, Any]] = {
-        f"agents/{seat.agent}": {
-            "capabilities": [str(capability) for capability in seat.spec.capabilities],
-            "state": seat.state.value,
-            "version": seat.spec.version,
-        }
-        for seat in node.roster
-    }
-    offers["node"] = {
-        "name": node.name,
-        "version": node.version,
-        "started_at": node.started_at,
-        "address": None if node.ring is None else node.ring.address,
-    }
-    return offers
 
 
 class NodeMetadata:
@@ -195,7 +169,7 @@ class NodeMetadata:
             for name, work in (
                 ("metadata-settings", lambda: self._follow_settings(events)),
                 ("metadata-mirror", self._mirror.run),
-                ("metadata-offer", lambda: self._keep_offering(offer)),
+                ("metadata-offer", lambda: keep_offering(self._mirror, offer)),
             )
         ]
 
@@ -309,17 +283,6 @@ class NodeMetadata:
                 # Perhaps of a later version. The others of the cluster go on with it.
                 _log.warning("a setting for the whole cluster is not followed: %s", error)
         return values
-
-    async def _keep_offering(self, offer: Offer) -> None:
-        known: set[str] = set()
-        while True:
-            shown = offer()
-            for key, value in shown.items():
-                self._mirror.put(key, json.dumps(value, sort_keys=True).encode())
-            for key in known.difference(shown):
-                self._mirror.remove(key)
-            known = set(shown)
-            await asyncio.sleep(COPY_EVERY_S)
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
