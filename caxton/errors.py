@@ -135,6 +135,8 @@ _BY_STATUS: Final[dict[grpc.StatusCode, tuple[type[CaxtonError], str]]] = {
     grpc.StatusCode.CANCELLED: (Failed, "cancelled"),
 }
 
+_BY_NUMBER: Final = {code.value[0]: kind for code, (kind, _) in _BY_STATUS.items()}
+
 _BUDGET: Final = "budget_exhausted"
 
 
@@ -156,9 +158,9 @@ def error_from_detail(
 
     Args:
         detail: As it says it.
-        kind: The class; None tells it from the code, for what came without a status.
+        kind: The class; None tells it from the detail, for what came without a failed call.
     """
-    kind = kind or _KIND_OF_CODE.get(detail.code, Failed)
+    kind = kind or _BY_NUMBER.get(detail.status, Failed)
     return (Failed if detail.code == _BUDGET else kind)(
         detail.code,
         detail.detail,
@@ -189,19 +191,3 @@ def _facts(text: bytes) -> dict[str, Any]:
 def _place(place: errors_pb2.Place) -> Place:
     given = {descriptor.name: value for descriptor, value in place.ListFields()}
     return Place(**{"message": "", **given})
-
-
-_KIND_OF_CODE: Final[dict[str, type[CaxtonError]]] = {
-    **dict.fromkeys(
-        ("malformed_body", "body_too_large", "invalid_request", "invalid_message"), Rejected
-    ),
-    **dict.fromkeys(("invalid_agent", "not_understood", "tool_not_found"), Rejected),
-    **dict.fromkeys(("agent_not_found", "no_provider", "message_not_found"), NotFound),
-    **dict.fromkeys(("already_exists", "state_conflict"), Conflict),
-    **dict.fromkeys(("denied", "unauthenticated", "tool_denied"), Denied),
-    **dict.fromkeys(
-        ("agent_busy", "node_busy", "node_draining", "storage_unavailable", "unreachable"),
-        Unavailable,
-    ),
-    **dict.fromkeys(("timed_out", "expired"), TimedOut),
-}

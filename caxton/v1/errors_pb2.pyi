@@ -70,6 +70,7 @@ class ErrorDetail(_message.Message):
     PLACES_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Stable name of the error, such as "agent_not_found". A released code keeps its meaning;
     a code unknown to the reader counts as "agent_failed".
@@ -82,6 +83,8 @@ class ErrorDetail(_message.Message):
     """W3C trace id of the failed call, 32 hexadecimal digits; empty when the call was not traced."""
     facts: _builtins.bytes
     """Further facts for programs, as a JSON object in UTF-8; empty for none. Never a secret."""
+    status: _builtins.int
+    """Number of the gRPC status code that the error has as the end of a call."""
     @_builtins.property
     def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___Place]:
         """Where in the caller's input the error is; empty when the input is not to blame."""
@@ -95,10 +98,11 @@ class ErrorDetail(_message.Message):
         places: _abc.Iterable[Global___Place] | None = ...,
         trace_id: _builtins.str = ...,
         facts: _builtins.bytes = ...,
+        status: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "detail", b"detail", "facts", b"facts", "hint", b"hint", "places", b"places", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "detail", b"detail", "facts", b"facts", "hint", b"hint", "places", b"places", "status", b"status", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,6 +61,7 @@ def detail_of(error: CaxtonError, *, trace_id: str) -> errors_pb2.ErrorDetail:
         places=[show_place(place) for place in error.places[:PLACES_MAX]],
         trace_id=trace_id,
         facts=facts if len(facts) <= FACTS_BYTES_MAX else b"",
+        status=status_code(error).value[0],
     )
 
 
