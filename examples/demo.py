@@ -1,9 +1,10 @@
-"""A node, two agents and a real question, in half a minute: what `make demo` runs.
+"""A node, three agents and real questions, in half a minute: what `make demo` runs.
 
 It makes a CSV file of sales, serves it on loopback, starts a node of its own on free ports with a
-data directory of its own, deploys two agents, asks them, compares the answer with figures
-computed here from the same file, and stops everything again. Every command it runs is printed,
-so that you can type it yourself. Nothing leaves this machine and no API key is needed.
+data directory of its own, deploys agents, asks them, compares the answer with figures computed
+here from the same file, restarts the node to see that an agent still knows what it was told, and
+stops everything again. Every command it runs is printed, so that you can type it yourself.
+Nothing leaves this machine and no API key is needed.
 """
 
 import csv
@@ -30,8 +31,9 @@ from urllib.request import urlopen
 
 HERE = Path(__file__).parent
 ROWS = 1_200
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 30.0
 COMMAND_TIMEOUT_S = 60.0
+TOWN = "Reykjavik"
 REGIONS = ("north", "south", "east", "west")
 PRODUCTS = {"anvil": 49.9, "rocket": 1250.0, "magnet": 12.5, "paint": 7.25}
 
@@ -190,8 +192,21 @@ def main() -> None:
             answer = caxton("chat", "DataAnalyzer", f"Analyze the sales data at {url}")
             compare(answer, "revenue", figures(text))
             ask_by_capability()
+            caxton("deploy", str(HERE / "agents" / "note-keeper.toml"))
+            caxton("chat", "NoteKeeper", f"The staging server is in {TOWN}.")
             caxton("status")
+        print("\nThe node was stopped; it is started again, a new process on the same data.")
+        with node(folder, port, web):
+            recall_after_restart()
         print("\n✓ done; everything was stopped and removed again")
+
+
+def recall_after_restart() -> None:
+    """Ask in another conversation what was said before the node was stopped."""
+    answer = caxton("chat", "NoteKeeper", "Where is our staging server?")
+    if TOWN not in answer:
+        sys.exit("what was said before the restart is forgotten")
+    caxton("memory", "search", "--agent", "NoteKeeper", "which town hosts the test system?")
 
 
 def ask_by_capability() -> None:
