@@ -341,7 +341,7 @@ class EtcdStore:
             await self._check_history(cursor.next_revision)
 
     async def _check_history(self, next_revision: int) -> None:
-        """Return where the history that a watch has followed is still etcd's.
+        """Return once etcd is there, where the history that a watch has followed is still its own.
 
         An etcd that was made anew, or from an old copy of its data, counts from a lower revision:
         a watch would wait for years, and miss everything until then.
@@ -350,10 +350,16 @@ class EtcdStore:
             Compacted: It is not.
         """
         request = wire.RangeRequest(key=self._keys.to_wire("probe"), count_only=True)
-        with suppress(MetadataUnavailable):  # then the watch breaks again, and this is asked again
-            response = await self._open.call(RANGE, request, is_repeatable=True)
+        wait_s = REOPEN_WAIT_FIRST_S
+        while True:
+            try:
+                response = await self._open.call(RANGE, request, is_repeatable=True)
+            except MetadataUnavailable:
+                wait_s = await self._pause(wait_s)
+                continue
             if response.header.revision < next_revision - 1:
                 raise Compacted
+            return
 
     async def _pause(self, wait_s: float) -> float:
         """Wait for about this long, and return for how long next time."""
