@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from caxton_node.domain.message import decode_message
 from caxton_node.store.sqlite import SqliteStore
 
@@ -22,9 +24,9 @@ def journaled_message():
     return module.journaled_message
 
 
-def run_and_kill(path: Path, report_count: int) -> set[int]:
+def run_and_kill(path: Path, report_count: int, *options: str) -> set[int]:
     """Start the program, kill -9 it after so many reports; return all that it reported."""
-    child = subprocess.Popen([sys.executable, PROGRAM, path], stdout=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, PROGRAM, path, *options], stdout=subprocess.PIPE)
     try:
         lines = [child.stdout.readline() for _ in range(report_count)]
     finally:
@@ -34,13 +36,14 @@ def run_and_kill(path: Path, report_count: int) -> set[int]:
     return {int(line) for line in lines if line.endswith(b"\n")}
 
 
-async def test_what_was_reported_committed_survives_kill_9(tmp_path):
+@pytest.mark.parametrize("options", [(), ("20000",)], ids=["", "while the log is copied"])
+async def test_what_was_reported_committed_survives_kill_9(tmp_path, options):
     path = tmp_path / "store.db"
     random = Random(SEED)
     expected = journaled_message()
     reported: set[int] = set()
     for _ in range(ROUNDS):
-        reported |= run_and_kill(path, random.randint(1, 1_500))
+        reported |= run_and_kill(path, random.randint(1, 1_500), *options)
         store = SqliteStore(path)
         await store.open()
         last_seq = store.last_seq

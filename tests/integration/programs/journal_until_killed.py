@@ -1,5 +1,9 @@
 """Journal messages as fast as possible; print the number of each one that is committed.
 
+    python journal_until_killed.py FILE [BYTES]
+
+With BYTES, the log is copied into the database whenever so much was journaled.
+
 Message n is accepted in the very `append` that settles message n - 1, so whoever looks at the
 file afterwards can tell whether an `append` was ever torn.
 """
@@ -13,6 +17,7 @@ from pathlib import Path
 from caxton_node.domain.delivery import DeliveryStatus
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
+from caxton_node.store import committer
 from caxton_node.store.protocol import Settlement
 from caxton_node.store.sqlite import SqliteStore
 
@@ -56,4 +61,7 @@ async def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        committer._CHECKPOINT_BYTES = int(sys.argv[2])
+        committer._LOG_PAGES_MAX = 64
     asyncio.run(main(Path(sys.argv[1])))
