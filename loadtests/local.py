@@ -7,6 +7,10 @@ Every scenario is a process of its own. A message takes the whole way: validated
 journaled where its delivery asks for it, routed, delivered to a mailbox, and handled by an agent
 in a turn. `one core` pins the process. The peers run in their own environment, `.venv-peers`,
 made by `make bench`; without it their rows are left out, with a note.
+
+Like is compared with like: what is told and not answered stands beside a message that AutoGen
+publishes to one agent, and what is asked beside its `send_message`, which returns the answer. As
+many are asked at a time on both sides. Neither side's handler does anything but count.
 """
 
 import asyncio
@@ -45,6 +49,20 @@ def scenarios() -> dict[str, dict[str, Any]]:
     return {
         "at_most_once, 1 agent, one core": {"mode": "at_most_once", "agents": 1, "cores": 1},
         "at_most_once, 100 agents, one core": {"mode": "at_most_once", "agents": 100, "cores": 1},
+        "at_most_once, asked 64 at a time, one core": {
+            "mode": "at_most_once",
+            "agents": 1,
+            "cores": 1,
+            "count": 64 * 1_000,
+            "asked_at_a_time": 64,
+        },
+        "at_most_once, asked one by one, one core": {
+            "mode": "at_most_once",
+            "agents": 1,
+            "cores": 1,
+            "count": 20_000,
+            "asked_at_a_time": 1,
+        },
         "at_least_once, synced, 1 agent": {"mode": "at_least_once", "agents": 1},
         "at_least_once, synced, 100 agents": {"mode": "at_least_once", "agents": 100},
         "at_least_once, synced, 25,000/s": {
@@ -69,6 +87,12 @@ def scenarios() -> dict[str, dict[str, Any]]:
         },
     }
 
+
+BESIDE = {
+    "at_most_once, asked 64 at a time, one core": "AutoGen core, 64 sends at a time",
+    "at_most_once, asked one by one, one core": "AutoGen core, request and answer",
+}
+"""Which of AutoGen's rows does the same as one of ours; for all others it is the first."""
 
 PEERS = {
     "AutoGen core, one way": ("autogen_local.py", "one_way"),
@@ -113,7 +137,9 @@ class Answerer:
         return 42
 
 
-async def run_scenario(*, mode, agents, rate=None, count=ONE_WAY, is_answered=False):
+async def run_scenario(
+    *, mode, agents, rate=None, count=ONE_WAY, is_answered=False, asked_at_a_time=0
+):
     """Run one scenario in this process and return its figures."""
     with tempfile.TemporaryDirectory(prefix="caxton-bench-") as folder:
         loaded = load_settings(
@@ -123,7 +149,7 @@ async def run_scenario(*, mode, agents, rate=None, count=ONE_WAY, is_answered=Fa
             home=Path(folder),
         )
         async with open_node(loaded, environment={}) as node:
-            handler = "Answerer" if is_answered else "Sink"
+            handler = "Answerer" if is_answered or asked_at_a_time else "Sink"
             for number in range(agents):
                 await node.deployments.deploy(
                     f'name = "agent{number}"\nkind = "python"\ncapabilities = ["load"]\n'
@@ -134,7 +160,10 @@ async def run_scenario(*, mode, agents, rate=None, count=ONE_WAY, is_answered=Fa
             gc.freeze()
             load = Load(node, mode=mode, agents=agents, is_answered=is_answered)
             started, cpu = time.perf_counter(), time.process_time()
-            await (load.at_rate(count, rate) if rate else load.at_once(count))
+            if asked_at_a_time:
+                await load.in_rounds(count, asked_at_a_time)
+            else:
+                await (load.at_rate(count, rate) if rate else load.at_once(count))
             elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
             return figures(count, elapsed_s, cpu_s, load.latencies())
 
@@ -194,6 +223,32 @@ class Load:
             waiting.__exit__(None, None, None)
 
         answer.add_done_callback(answered)
+
+    async def ask(self):
+        """Ask one question and return its answer, as a client's edge does."""
+        node = self.node
+        question = Message(
+            node.new_id("msg"),
+            Performative.REQUEST,
+            "client",
+            self.receivers[self.sent % self.agents],
+            b'{"action":"calculate","value":42}',
+            node.new_id("conv"),
+            delivery=self.mode,
+            created_at=node.clock.now_ms(),
+        )
+        self.sent += 1
+        with node.answers.expect("client", question.id) as answer:
+            node.pipeline.submit(question)
+            return await answer
+
+    async def in_rounds(self, count, at_a_time):
+        """Ask so many at a time, and go on when all are answered."""
+        while self.sent < count:
+            if at_a_time == 1:
+                await self.ask()
+            else:
+                await asyncio.gather(*(self.ask() for _ in range(at_a_time)))
 
     def done(self):
         return len(self.answered) if self.is_answered else TALLY.count
@@ -256,19 +311,14 @@ def run_process(command: list[str], cores: int | None) -> dict[str, Any]:
 
 
 def print_table(results: dict[str, dict[str, Any]]) -> None:
-    """Print all rows with their ratio to the best of AutoGen's rates."""
-    rates = [
-        row["per_second"]
-        for name, row in results.items()
-        if "AutoGen" in name and "error" not in row
-    ]
-    autogen = max(rates, default=None)
+    """Print all rows with their ratio to the row of AutoGen that does the same."""
     print(f"{'':44}{'msg/s':>10}{'× AutoGen':>11}{'CPU µs':>8}{'p50 ms':>8}{'p99 ms':>8}")
     for name, row in results.items():
         if "error" in row:
             print(f"{name:44}{row['error']}")
             continue
-        ratio = f"{row['per_second'] / autogen:,.1f}" if autogen else "–"
+        beside = results.get(BESIDE.get(name, next(iter(PEERS))), {}).get("per_second")
+        ratio = f"{row['per_second'] / beside:,.1f}" if beside and name not in PEERS else "–"
         print(
             f"{name:44}{row['per_second']:>10,.0f}{ratio:>11}{row['cpu_us_per_message']:>8.1f}"
             + "".join(

@@ -256,7 +256,7 @@ class Endings:
             own_end: tuple[Settlement, ...] = ()
         else:
             then = functools.partial(self._give_to_client, reply)
-            own_end = (self._end(reply_seq, _DELIVERED, reply.receiver),)
+            own_end = (self._end(reply_seq, _DELIVERED, reply.receiver),) if is_journaled else ()
         if told is not None:
             then = functools.partial(_both, told, then)
         settled = () if settlement is None else (settlement,)

@@ -7,8 +7,9 @@ under what the answer will carry as `in_reply_to`. Bounded; a waiter always has 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from caxton_node.domain.errors import TimedOut, Unavailable
 from caxton_node.domain.message import Message
@@ -22,8 +23,7 @@ asked. It is the same for every attempt, so a question is asked once. No other i
 WAITING_MAX: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiter:
+class _Waiter(msgspec.Struct, frozen=True, eq=False):
     future: asyncio.Future[Message]
     conversation_id: str | None
 
