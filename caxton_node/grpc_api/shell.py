@@ -7,8 +7,9 @@ from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from caxton_node.domain.errors import Bug, CaxtonError, Denied
+from caxton_node.domain.errors import Bug, CaxtonError, Denied, Rejected
 from caxton_node.grpc_api.failures import details_metadata, status_code
 from caxton_node.security.identity import identity_of
 from caxton_node.telemetry.trace import (
@@ -83,14 +84,18 @@ class Shell(grpc.aio.ServerInterceptor):
         # A method that streams by `context.write` is a coroutine as the others are.
         wrap = self._plain if inspect.iscoroutinefunction(inner) else self._streaming
         outer = wrap(method, inner)
-        return make(outer, handler.request_deserializer, handler.response_serializer)
+        read = handler.request_deserializer
+        if not handler.request_streaming:
+            # Left to gRPC, bytes that are no message would end as an unknown error in our log.
+            read = _reader(read)
+        return make(outer, read, handler.response_serializer)
 
     def _plain(self, method: str, behaviour: _Behaviour) -> _Behaviour:
         async def call(request: Any, context: _Context) -> Any:
             trace = _begin(context)
             try:
                 self._check(method, context)
-                return await behaviour(request, context)
+                return await behaviour(_readable(request), context)
             except CaxtonError as error:
                 await _fail(context, error, trace)
             except (grpc.aio.AbortError, grpc.aio.BaseError):
@@ -105,7 +110,7 @@ class Shell(grpc.aio.ServerInterceptor):
             trace = _begin(context)
             try:
                 self._check(method, context)
-                async with aclosing(behaviour(request, context)) as responses:
+                async with aclosing(behaviour(_readable(request), context)) as responses:
                     async for response in responses:
                         yield response
             except CaxtonError as error:
@@ -138,6 +143,29 @@ class Shell(grpc.aio.ServerInterceptor):
                 else "the certificate names no client",
                 hint="make one for a client with: caxton security gen-cert --client NAME",
             )
+
+
+class _Unreadable:
+    """Stands for a request whose bytes are no message of its method."""
+
+
+def _reader(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    if read is None:
+        return None
+
+    def reader(data: bytes) -> Any:
+        try:
+            return read(data)
+        except DecodeError:
+            return _Unreadable()
+
+    return reader
+
+
+def _readable(request: Any) -> Any:
+    if isinstance(request, _Unreadable):
+        raise Rejected("malformed_body", "the request is no message of this method")
+    return request
 
 
 def _begin(context: _Context) -> Trace:
