@@ -33,7 +33,7 @@ from caxton_node.api.table import (
 )
 from caxton_node.api.types import READS_INTEGER, Cursor, Limit, Query, QueryBool, View
 from caxton_node.domain.agent import AgentState
-from caxton_node.domain.errors import Conflict, Place, Rejected
+from caxton_node.domain.errors import Conflict, NotFound, Place, Rejected
 from caxton_node.runtime.deployments import version_numbered
 from caxton_node.runtime.door import Ask, Whole
 from caxton_node.runtime.fleet import FleetAgent
@@ -188,9 +188,14 @@ async def _deploy(
         if must_be is not None and name != must_be:
             raise Conflict("state_conflict", f"the definition is of {name!r}, not of {must_be!r}")
         return Answer(show_dry_run(parsed, is_new=node.roster.find(name) is None))
+    if node.cluster is not None:
+        await node.cluster.fleet.until_formed()
     deployed = await node.deployments.deploy(
         source, format_, file=file, must_be=must_be, replicas=request.query.replicas
     )
+    if node.cluster is not None:
+        # Said to be deployed when somebody can take it over.
+        await node.cluster.fleet.secure(deployed.agent)
     view = show_deployed(deployed, node.roster.seat(deployed.agent))
     return Answer(
         view,
@@ -201,11 +206,13 @@ async def _deploy(
 
 def _target(request: Request[DeployQuery, Definition], node: Node) -> str | None:
     """Return the other node that is to deploy: the one named, or the one that has the agent."""
-    others = request.edge.others
-    if others is None or request.is_from_node:
+    others, wanted = request.edge.others, request.query.node
+    if wanted not in (None, node.name):
+        if others is None or wanted not in others.peers():
+            raise NotFound("node_not_found", f"no live node is called {wanted!r}")
+        return wanted
+    if others is None or request.is_from_node or wanted is not None:
         return None
-    if request.query.node is not None:
-        return None if request.query.node == node.name else request.query.node
     name = node.deployments.parse(*source_of(request)).spec.name
     return None if node.roster.find(name) is not None else others.holder(name)
 
@@ -250,6 +257,8 @@ _DEPLOY_ERRORS: Final = (
     "tool_not_found",
     "storage_unavailable",
     "no_majority",
+    "node_not_found",
+    "unreachable",
 )
 _LOCATION: Final = {"Location": "Address of the agent."}
 
