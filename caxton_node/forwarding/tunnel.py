@@ -11,13 +11,14 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any, Final
 
 import grpc
 import msgspec
-from google.protobuf.message import DecodeError
 
-from caxton.v1 import errors_pb2, peer_pb2
+from caxton.errors import error_from_rpc
+from caxton.v1 import peer_pb2
 from caxton_node.domain.errors import (
     CaxtonError,
     Place,
@@ -41,8 +42,6 @@ CALL_S_MAX: Final = 3_700.0
 
 WATCH_OPEN_S: Final = 1.0
 """How long a question waits for its turn elsewhere to become visible. Then it goes unseen."""
-
-DETAILS_KEY: Final = "grpc-status-details-bin"
 
 _SERVICE: Final = "caxton.v1.Peer"
 _CALL: Final = "Call"
@@ -225,40 +224,16 @@ async def _events(parts: Any) -> AsyncGenerator[Told | None]:
         await parts.aclose()
 
 
-def _error_in(node: str, error: grpc.aio.AioRpcError) -> CaxtonError:
+def _error_in(node: str, failure: grpc.aio.AioRpcError) -> CaxtonError:
     """Return what another node said as an error of ours."""
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            read = _read_details(value)
-            if read is not None:
-                return read
-    detail = error.details() or error.code().name
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return TimedOut("timed_out", f"the node {node!r} took too long")
-    return _unreachable(node, detail)
-
-
-def _read_details(packed: bytes) -> CaxtonError | None:
-    detail = errors_pb2.ErrorDetail()
-    try:
-        status = errors_pb2.RichStatus.FromString(packed)
-        if not any(one.Unpack(detail) for one in status.details):
-            return None
-        facts = msgspec.json.decode(detail.facts) if detail.facts else {}
-    except (DecodeError, msgspec.DecodeError):
-        return None
-    return error_from_code(
-        detail.code,
-        detail.detail,
-        hint=detail.hint or None,
-        places=[_place(place) for place in detail.places],
-        facts=facts if isinstance(facts, dict) else {},
-    )
-
-
-def _place(place: errors_pb2.Place) -> Place:
-    given = {name.name: value for name, value in place.ListFields()}
-    return Place(**{"message": "", **given})
+    told = error_from_rpc(failure)
+    if not told.trace_id:
+        # Not the node's own words: the call did not get there, or not back.
+        if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return TimedOut("timed_out", f"the node {node!r} took too long")
+        return _unreachable(node, told.detail)
+    places = [Place(**asdict(place)) for place in told.places]
+    return error_from_code(told.code, told.detail, hint=told.hint, places=places, facts=told.facts)
 
 
 def _unreachable(node: str, why: str) -> Unavailable:
