@@ -20,7 +20,7 @@ __all__ = ["admit", "deliver", "withdraw"]
 _CANCEL: Final = Performative.CANCEL
 
 
-def admit(message: Message, inbox: Inbox, *, is_forced: bool) -> None:
+def admit(message: Message, inbox: Inbox, is_forced: bool) -> None:
     """Reserve a slot for a message in an agent's mailbox.
 
     Args:

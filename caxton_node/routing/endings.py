@@ -128,7 +128,6 @@ class Endings:
         self,
         envelope: Envelope,
         reply: Message | None,
-        *,
         status: DeliveryStatus = _DELIVERED,
         reason: str | None = None,
     ) -> None:

@@ -60,7 +60,6 @@ class Pipeline(Endings):
         self,
         message: Message,
         on_accepted: OnAccepted | None = None,
-        *,
         is_internal: bool = False,
         is_doubtful: bool = False,
     ) -> Envelope:
@@ -125,14 +124,15 @@ class Pipeline(Endings):
     def _submit(
         self, message: Message, on_accepted: OnAccepted | None, is_doubtful: bool
     ) -> Envelope:
-        validate(message, now_ms=0 if message.reply_by is None else self._clock_ms())
+        # On this way arguments go by position: the interpreter enters such calls directly.
+        validate(message, 0 if message.reply_by is None else self._clock_ms())
         is_journaled = message.delivery is not _AT_MOST_ONCE
         if is_journaled:
             self._journal.check_room()
         if message.reply_to is not None:
             authorise_reply_to(message, self._directory)
         self._turn += 1
-        match route(message, self._directory, self.elsewhere, turn=self._turn):
+        match route(message, self._directory, self.elsewhere, self._turn):
             case Deliver() as decision:
                 return self._submit_to(decision.inbox, message, on_accepted, is_doubtful)
             case FanOut(inboxes):
@@ -150,7 +150,7 @@ class Pipeline(Endings):
         self, inbox: Inbox, message: Message, on_accepted: OnAccepted | None, is_doubtful: bool
     ) -> Envelope:
         """Take in a message for one agent."""
-        admit(message, inbox, is_forced=False)
+        admit(message, inbox, False)
         if message.delivery is _AT_MOST_ONCE:
             envelope = Envelope(0, message, inbox, on_accepted)
             self._deliver(envelope)

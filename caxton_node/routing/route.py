@@ -71,7 +71,7 @@ Decision = Deliver | FanOut | HandToClient | Await | Undeliverable
 
 
 def route(
-    message: Message, directory: Directory, elsewhere: Elsewhere = _NOWHERE, *, turn: int = 0
+    message: Message, directory: Directory, elsewhere: Elsewhere = _NOWHERE, turn: int = 0
 ) -> Decision:
     """Decide where a message goes.
 

@@ -23,7 +23,7 @@ TOPIC_PREFIX: Final = "topic://"
 _Broken = Callable[[str, str, str, str], None]
 
 
-def validate(message: Message, *, now_ms: int) -> None:
+def validate(message: Message, now_ms: int) -> None:
     """Let a well-formed message pass.
 
     Args:
