@@ -200,7 +200,8 @@ class Cluster:
         driver.machine = self._machine
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._driver is None:
+        # Nobody serves before the driver is there, nor a connection that came as we closed.
+        if self._driver is None or self._sockets is None:
             writer.transport.abort()
         else:
             self._driver.accept(reader, writer)

@@ -3,6 +3,7 @@
     python -m loadtests.membership                all sizes, a table, build/bench/membership.json
     python -m loadtests.membership --sizes 8,16   only these
     python -m loadtests.membership --seconds 600  more rounds
+    python -m loadtests.membership --rings 1      one ring at a time, for a busy machine
     python -m loadtests.membership --compress     ours compress what they send, as memberlist does
 
 Both kinds use their LAN settings and real sockets on 127.0.0.1. All members of ours live in this
@@ -44,6 +45,7 @@ import uvloop
 
 from caxton_cluster import Cluster, ClusterSettings
 from caxton_cluster.config import lan
+from caxton_cluster.errors import JoinFailed
 from caxton_cluster.swim.events import (
     MemberFailed,
     MemberJoined,
@@ -245,7 +247,10 @@ class Ours:
                 self._tasks.create_task(self._mute(index))
 
     async def _join(self, member: Observed, seed: str) -> None:
-        await member.join([seed], timeout_s=SPREAD_LIMIT_S)
+        try:
+            await member.join([seed], timeout_s=SPREAD_LIMIT_S)
+        except JoinFailed as error:
+            member.note("error", member.settings.name, str(error))
 
     async def _leave(self, member: Observed) -> None:
         await member.leave()
@@ -510,11 +515,10 @@ class Bench:
 
 
 async def measure(
-    size: int, *, has_go: bool, compresses: bool, budget_s: float
+    size: int, ring_count: int, *, has_go: bool, compresses: bool, budget_s: float
 ) -> dict[str, Samples]:
     """Measure rings of one size, of both kinds if there is Go."""
     ends_at_s = time.perf_counter() + budget_s
-    ring_count = RINGS.get(size, 2)
     async with AsyncExitStack() as stack:
         ours = Ours(compresses=compresses)
         sides = [ours, Theirs()] if has_go else [ours]
@@ -619,6 +623,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rings of ours beside rings of memberlist.")
     parser.add_argument("--seconds", type=float, default=200.0, help="aim for the whole run")
     parser.add_argument("--compress", action="store_true", help="let ours compress")
+    parser.add_argument("--rings", type=int, help="rings that exist at once")
     parser.add_argument("--sizes", default=",".join(map(str, RINGS)), help="members of a ring")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
@@ -631,6 +636,7 @@ def main() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             work = measure(
                 size,
+                arguments.rings or RINGS.get(size, 2),
                 has_go=left_out is None,
                 compresses=arguments.compress,
                 budget_s=arguments.seconds / len(sizes),
