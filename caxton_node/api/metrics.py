@@ -6,7 +6,9 @@ from typing import Final
 
 from caxton_node.api.table import Document, Endpoint, NoQuery, Request, Shape
 from caxton_node.domain.agent import AgentState
+from caxton_node.runtime.fleet import Fleet
 from caxton_node.runtime.node import Node
+from caxton_node.telemetry.cluster_metrics import ClusterSnapshot
 from caxton_node.telemetry.metrics import (
     EXPOSITION_MEDIA_TYPE,
     NodeSnapshot,
@@ -54,6 +56,19 @@ def _snapshot(node: Node, loop_lag_s: float) -> NodeSnapshot:
         etcd_state=node.metadata.state.connection.value,
         etcd=asdict(node.metadata.counts),
         ring=None if node.ring is None else node.ring.snapshot(),
+        cluster=None if node.cluster is None else _cluster(node.cluster.fleet),
+    )
+
+
+def _cluster(fleet: Fleet) -> ClusterSnapshot:
+    partition, (taken, left) = fleet.partition, fleet.moved_counts
+    return ClusterSnapshot(
+        mode=partition.mode,
+        alive_count=partition.alive_count,
+        expected_count=partition.expected_count,
+        agent_count=len(fleet.agent_names()),
+        agents_taken=taken,
+        agents_left=left,
     )
 
 

@@ -329,6 +329,11 @@ class NodeFleet:
     # What the edges ask.
 
     @property
+    def moved_counts(self) -> tuple[int, int]:
+        """How many agents this node took over, and left to others, since it started."""
+        return (self._placing.taken_count, self._placing.left_count)
+
+    @property
     def is_draining(self) -> bool:
         """Whether this node hands its agents over and takes none."""
         return self._is_draining

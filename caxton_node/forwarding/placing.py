@@ -110,6 +110,8 @@ class Placing:
         self._to_keep_news = asyncio.Event()
         self.may_take = False
         """Whether agents of others may be taken over: with the majority only."""
+        self.taken_count = 0
+        self.left_count = 0
         self.on_looked: Callable[[], None] = lambda: None
         """Told after each look at what there was to look at."""
         self.on_refused: Callable[[str], None] = lambda _digest: None
@@ -269,6 +271,7 @@ class Placing:
             definition, claim, number=number_of(record), state=state_of(record)
         )
         if is_new:
+            self.taken_count += 1
             _log.info("took %s over from %s, epoch %d", agent, like.node, epoch)
             self._events.publish(
                 "agent.moved", agent=agent, source=like.node, target=self._own, epoch=epoch
@@ -277,6 +280,7 @@ class Placing:
     async def _leave(self, agent: str, successor: str) -> None:
         seat = await self._deployments.release(agent)
         if seat is not None:
+            self.left_count += 1
             _log.info("left %s to %s", agent, successor)
             self._handover.begin(seat, self._loop.time())
 

@@ -134,6 +134,11 @@ class Fleet(Protocol):
         ...
 
     @property
+    def moved_counts(self) -> tuple[int, int]:
+        """How many agents this node took over, and left to others, since it started."""
+        ...
+
+    @property
     def is_draining(self) -> bool:
         """Whether this node hands its agents over and takes none."""
         ...

@@ -21,6 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from caxton_node.telemetry.cluster_metrics import ClusterSnapshot, cluster_families
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.families import BY_NAME, counter, gauge
 from caxton_node.telemetry.names import HTTP_BUCKETS_S
@@ -70,6 +71,8 @@ class NodeSnapshot:
     etcd: Mapping[str, int]
     ring: RingSnapshot | None
     """None outside of any ring."""
+    cluster: ClusterSnapshot | None
+    """Likewise."""
     """By name of the field in `MetadataCounts`."""
 
 
@@ -175,6 +178,8 @@ class _NodeCollector(Collector):
         yield gauge("caxton_process_resident_memory_bytes", {(): now.resident_bytes})
         if now.ring is not None:
             yield from ring_families(now.ring)
+        if now.cluster is not None:
+            yield from cluster_families(now.cluster)
         yield from _etcd_metrics(now.etcd_state, now.etcd)
 
 

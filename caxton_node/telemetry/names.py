@@ -114,6 +114,26 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Time until a node answered a probe directly, to the millisecond.",
     ),
     Metric(
+        "caxton_cluster_mode",
+        "gauge",
+        "1 for the side of a partition that this node is on, 0 for the others: majority, minority, "
+        "isolated.",
+        ("mode",),
+    ),
+    Metric(
+        "caxton_cluster_nodes",
+        "gauge",
+        "Nodes of the cluster: alive, as this one believes, and expected.",
+        ("count",),
+    ),
+    Metric("caxton_cluster_agents", "gauge", "Names of agents on all live nodes."),
+    Metric(
+        "caxton_cluster_agents_moved_total",
+        "counter",
+        "Agents that this node took over from another, or left to another: taken, left.",
+        ("direction",),
+    ),
+    Metric(
         "caxton_etcd_state",
         "gauge",
         "1 for how cluster metadata does, 0 for the others: off, connected, degraded.",
@@ -173,6 +193,10 @@ EVENTS: Final[dict[str, str]] = {
     "agent.state": "An agent was restarted, suspended, resumed or stopped.",
     "agent.failed": "An agent crashed too often and was given up.",
     "agent.deleted": "An agent is gone.",
+    "agent.placed": "How many nodes are to run an agent, or which, was changed.",
+    "agent.adopted": "A definition came into force because another node runs it, or ran it.",
+    "agent.released": "This node left an agent to another one.",
+    "agent.moved": "This node took an agent over from another one.",
     "agent.log": "A line was added to an agent's log.",
     "member.joined": "A node appeared in the ring, or came back.",
     "member.updated": "A node changed its tags or its address.",
@@ -182,6 +206,9 @@ EVENTS: Final[dict[str, str]] = {
     "member.left": "A node said goodbye to the ring.",
     "member.conflict": "Two nodes have one name; the one at the address given is not let in.",
     "member.refused": "A node was not let in: its versions do not fit, or the ring is full.",
+    "cluster.partition": "This node is on another side of a partition than before.",
+    "cluster.draining": "This node hands its agents over and takes none.",
+    "cluster.removed": "A dead node is expected no more.",
     "metadata.state": "etcd was lost or found.",
     "cluster.setting": "The whole cluster was told of a setting, or told no more.",
 }

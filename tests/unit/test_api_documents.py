@@ -10,6 +10,7 @@ from caxton_node.api.openapi import build_openapi, errors_of
 from caxton_node.api.routes import ENDPOINTS
 from caxton_node.domain.errors import ERRORS
 from caxton_node.runtime.metadata import MetadataCounts
+from caxton_node.telemetry.cluster_metrics import ClusterSnapshot
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.metrics import HttpMetrics, NodeSnapshot, expose
 from caxton_node.telemetry.names import METRICS
@@ -98,6 +99,14 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
         etcd_state="connected",
         etcd=asdict(MetadataCounts(calls=3)),
         ring=RING,
+        cluster=ClusterSnapshot(
+            mode="minority",
+            alive_count=1,
+            expected_count=3,
+            agent_count=2,
+            agents_taken=5,
+            agents_left=4,
+        ),
     )
     text = expose(snapshot, http).decode()
     assert re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE) == [
@@ -108,6 +117,9 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
     assert 'caxton_ring_bytes_total{direction="out",transport="stream"} 9.0' in text
     assert 'caxton_ring_round_trip_seconds_bucket{le="0.1"} 5.0' in text
     assert "caxton_ring_round_trip_seconds_count 6.0" in text
+    assert 'caxton_cluster_mode{mode="minority"} 1.0' in text
+    assert 'caxton_cluster_mode{mode="majority"} 0.0' in text
+    assert 'caxton_cluster_agents_moved_total{direction="taken"} 5.0' in text
     assert 'caxton_etcd_state{state="connected"} 1.0' in text
     assert 'caxton_etcd_state{state="off"} 0.0' in text
     assert 'caxton_http_request_duration_seconds_bucket{le="0.005",route="/health"} 1.0' in text
