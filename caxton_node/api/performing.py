@@ -73,21 +73,23 @@ async def _here_or_there(
 async def _ask_around(others: Others, ask: Ask, code: str) -> Whole | Going | None:
     """Return the first answer of a node that knows what this one does not."""
     peers = others.peers()
-    for start in range(0, len(peers), ASKED_AT_ONCE_MAX):
-        answers = await _ask_some(others, peers[start : start + ASKED_AT_ONCE_MAX], ask)
-        for answer in answers:
-            if isinstance(answer, Whole | Going):
-                return answer
-        # That a node knows it and cannot do it is an answer too.
-        for answer in answers:
-            if isinstance(answer, CaxtonError) and answer.code not in (code, "unreachable"):
-                raise answer
+    # Two nodes may know a message. What changes something is asked of one after the other.
+    at_once = ASKED_AT_ONCE_MAX if ask.method == "GET" else 1
+    for start in range(0, len(peers), at_once):
+        answer = await _ask_some(others, peers[start : start + at_once], ask, code)
+        if isinstance(answer, CaxtonError):
+            # That a node knows it and cannot do it is an answer too.
+            raise answer
+        if answer is not None:
+            return answer
     return None
 
 
 async def _ask_some(
-    others: Others, peers: Sequence[str], ask: Ask
-) -> list[Whole | Going | CaxtonError]:
+    others: Others, peers: Sequence[str], ask: Ask, code: str
+) -> Whole | Going | CaxtonError | None:
+    """Return the first answer, without waiting for those that hang; else the first refusal."""
+
     async def one(peer: str) -> Whole | Going | CaxtonError:
         try:
             async with asyncio.timeout(ASK_AROUND_S):
@@ -97,6 +99,15 @@ async def _ask_some(
         except TimeoutError:
             return Unavailable("unreachable", f"the node {peer} does not answer")
 
+    refusal: CaxtonError | None = None
     async with asyncio.TaskGroup() as tasks:
         asked = [tasks.create_task(one(peer)) for peer in peers]
-    return [task.result() for task in asked]
+        for earliest in asyncio.as_completed(asked):
+            answer = await earliest
+            if not isinstance(answer, CaxtonError):
+                for task in asked:
+                    task.cancel()
+                return answer
+            if refusal is None and answer.code not in (code, "unreachable"):
+                refusal = answer
+    return refusal

@@ -124,7 +124,7 @@ class Tunnel:
         request = peer_pb2.PeerCallRequest(
             method=ask.method,
             path=ask.path,
-            query=ask.query,
+            query=dict(ask.query),
             body=ask.body,
             wants_events=ask.wants_events,
         )

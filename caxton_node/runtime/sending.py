@@ -274,7 +274,8 @@ def check_sender(node: Node, sender: str, *, field: str = "sender") -> None:
     """Let a client speak for itself only.
 
     Raises:
-        Rejected: `invalid_message`, when the name is that of an agent here or of the server.
+        Rejected: `invalid_message`, when the name is that of an agent, on whatever node it is, or
+            of the server.
     """
     if sender == SERVER_NAME:
         raise _unfit(
@@ -286,9 +287,12 @@ def check_sender(node: Node, sender: str, *, field: str = "sender") -> None:
                 fix="send under a name of your own, such as `client`",
             ),
         )
-    if node.roster.find(sender) is not None:
+    is_agent = node.roster.find(sender) is not None
+    if not is_agent and node.cluster is not None:
+        is_agent = node.cluster.holder(sender) is not None
+    if is_agent:
         raise _unfit(
-            f"{sender!r} is an agent of this node; agents speak for themselves",
+            f"{sender!r} is an agent; agents speak for themselves",
             Place(
                 f"`{field}` is the name of an agent",
                 field=field,

@@ -58,6 +58,7 @@ class TlsFiles:
         self._paths = (authority, certificate, key)
         self._node = node
         self._lock = threading.Lock()
+        self._trouble = ""
         self._stamp = self._look()
         self._material = read_material(*map(read_secret, self._paths), node=node)
 
@@ -91,8 +92,12 @@ class TlsFiles:
                     contents = map(read_secret, self._paths)
                     self._material = read_material(*contents, node=self._node)
                     _log.info("certificates were read again")
+                self._trouble = ""
             except (CaxtonError, OSError) as problem:
-                _log.error("certificates were not read again, the old ones stay: %s", problem)
+                # Once a trouble and not at every handshake: strangers decide how many there are.
+                if str(problem) != self._trouble:
+                    self._trouble = str(problem)
+                    _log.error("certificates were not read again, the old ones stay: %s", problem)
             return self._material
 
     def _look(self) -> _Stamp:

@@ -4,8 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack, aclosing
 
 import pytest
+import pytest_asyncio
 
-from caxton import Conflict, NotFound
+from caxton import Conflict, NotFound, Rejected
 from caxton.models import Accepted, Delta, Reply
 from tests.clustered_nodes import is_whole, until
 from tests.grpc_node import served_node
@@ -25,9 +26,13 @@ provider = "offline"
 """
 
 
-@pytest.fixture
-async def nodes(tmp_path):
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nodes(tmp_path_factory):
     """Nodes a, b and c of one cluster, served by REST and gRPC."""
+    folder = tmp_path_factory.mktemp("nodes")
     async with AsyncExitStack() as stack:
         served = {}
         for name in "abc":
@@ -39,22 +44,26 @@ async def nodes(tmp_path):
             }
             if served:
                 flags["cluster__peers"] = served["a"].node.ring.address
-            folder = tmp_path / name
-            folder.mkdir()
-            node = await stack.enter_async_context(opened_node(folder, **flags))
+            (folder / name).mkdir()
+            node = await stack.enter_async_context(opened_node(folder / name, **flags))
             served[name] = await stack.enter_async_context(served_node(node))
             stack.push_async_callback(node.cluster.depart)
         await until(lambda: all(is_whole(one.node, 3) for one in served.values()))
         yield served
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def elsewhere(nodes):
-    """Node b, which knows of agents of a: `Clerk` and `echo`."""
-    await nodes["a"].client.deploy(CLERK, node="a")
-    await nodes["a"].client.deploy(python_agent("echo", "Echo"), node="a")
-    cluster = nodes["b"].node.cluster
-    await until(lambda: cluster.holder("Clerk") == cluster.holder("echo") == "a")
+    """Node b, which knows of agents of a: `Clerk` and `echo`, as good as new."""
+    first = nodes["a"]
+    for agent in await first.client.agents():
+        await first.client.delete(agent.name, is_forced=True)
+    for letter in await first.client.dead_letters():
+        await first.client.drop_dead_letter(letter.message.id)
+    await first.client.deploy(CLERK, node="a")
+    await first.client.deploy(python_agent("echo", "Echo"), node="a")
+    clusters = [nodes[name].node.cluster for name in "bc"]
+    await until(lambda: all(one.holder("Clerk") == one.holder("echo") == "a" for one in clusters))
     assert len(nodes["b"].node.roster) == 0
     return nodes["b"]
 
@@ -175,6 +184,24 @@ async def test_a_client_that_leaves_a_chat_elsewhere_stops_nothing(nodes):
             await asyncio.sleep(0.02)
 
 
+async def test_nobody_speaks_as_an_agent_of_another_node(elsewhere):
+    with pytest.raises(Rejected) as caught:
+        await elsewhere.client.send("Clerk", "I am echo", sender="echo")
+    assert [place.rule for place in caught.value.places] == ["sender_is_agent"]
+    problem = await elsewhere.rest.post(
+        "messages", {"performative": "inform", "receiver": "Clerk", "sender": "echo"}, status=422
+    )
+    assert problem["code"] == "invalid_message"
+
+
+async def test_a_query_travels_with_what_is_asked(elsewhere, nodes):
+    await nodes["a"].client.suspend("echo")
+    await nodes["a"].client.send("echo", "waits")
+    problem = await elsewhere.rest.call("DELETE", "agents/echo", status=409)
+    assert problem["code"] == "state_conflict"
+    await elsewhere.rest.call("DELETE", "agents/echo", params={"force": "true"}, status=204)
+
+
 async def test_a_message_and_its_conversation_are_read_on_a_node_that_has_neither(elsewhere, nodes):
     sent = await elsewhere.client.send("echo", "hi", performative="request", wait_s=10)
     third = nodes["c"]
@@ -198,26 +225,27 @@ async def test_a_dead_letter_is_dropped_from_another_node(elsewhere, nodes):
     await first.client.suspend("echo")
     sent = await first.client.send("echo", 1)
     await first.client.delete("echo", is_forced=True)
-    await until(lambda: first.node.counts.messages_dead)
+    async with asyncio.timeout(10):
+        while not await first.client.dead_letters():
+            await asyncio.sleep(0.02)
     await nodes["c"].client.drop_dead_letter(sent.message_id)
     assert await first.client.dead_letters() == []
 
 
-async def test_what_came_from_a_node_is_never_handed_on(elsewhere, nodes):
-    # Node b believes that c has the agent. So does c of a, which really has it.
-    believe(elsewhere, "c")
-    await until(lambda: nodes["c"].node.cluster.holder("Clerk") == "a")
+async def test_what_came_from_a_node_is_never_handed_on(elsewhere, monkeypatch):
+    # Node b believes that c has the agent. c knows that a has it.
+    believe(monkeypatch, elsewhere, "c")
     problem = await elsewhere.rest.get("agents/Clerk", status=404)
     assert problem["code"] == "agent_not_found"
 
 
-def believe(served, node):
+def believe(monkeypatch, served, node):
     """Let a node take another for the one that has all agents."""
-    served.edges.rest.others._holder = lambda _: node
+    monkeypatch.setattr(served.edges.rest.others, "_holder", lambda _: node)
 
 
-async def test_an_agent_of_a_node_that_is_gone_is_unreachable_at_once(elsewhere):
-    believe(elsewhere, "nowhere")
+async def test_an_agent_of_a_node_that_is_gone_is_unreachable_at_once(elsewhere, monkeypatch):
+    believe(monkeypatch, elsewhere, "nowhere")
     async with asyncio.timeout(5):
         problem = await elsewhere.rest.get("agents/Clerk", status=503)
     assert problem["code"] == "unreachable"
