@@ -33,7 +33,7 @@ __all__ = ["Link", "LinkEvents", "Stream"]
 
 GREETING_TIMEOUT_S: Final = 5.0
 PING_S: Final = 1.0
-SILENCE_S: Final = 4.0
+SILENCE_S: Final = 6.0
 """Without a frame for so long the other side is taken for gone, and the stream is ended."""
 
 REGISTRY_BYTES_MAX: Final = 4_000_000
@@ -300,7 +300,7 @@ class Link:
             await self._wake.wait()
             self._wake.clear()
             self._is_poked = False
-            is_more = True
+            frame, is_more = None, True
             while is_more:
                 frame = outbox.take()
                 if frame is None and not self._has_news(pinged):
@@ -309,8 +309,8 @@ class Link:
                 self._sent_at_s = loop.time()
                 self._sent_count = 0 if frame is None else len(frame.parcels)
                 is_more = outbox.is_pressing
-            if outbox.pending_count:
-                # Less than a frame: it gathers for a while.
+            if frame is not None and outbox.pending_count:
+                # Less than a frame: it gathers for a while. What has no credit waits to be woken.
                 self._poke_for_message()
 
     def _has_news(self, pinged: int) -> bool:

@@ -29,7 +29,7 @@ from caxton_node.store.protocol import Settlement
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
 
-__all__ = ["Endings"]
+__all__ = ["ALONE", "Endings"]
 
 REWRITE_AFTER_S: Final = 1.0
 """An answer that could not be written is written again after this long, until it is kept."""
@@ -40,7 +40,8 @@ REASON_LENGTH_MAX: Final = 1_000
 _AT_MOST_ONCE: Final = DeliveryMode.AT_MOST_ONCE
 _DELIVERED: Final = DeliveryStatus.DELIVERED
 
-_ALONE: Final = Nowhere()
+ALONE: Final = Nowhere()
+"""The `elsewhere` of a node in no ring."""
 
 AfterFailure = Callable[[CaxtonError, int], RetryIn | GiveUp]
 """Takes the error and the number of attempts so far."""
@@ -75,7 +76,7 @@ class Endings:
         self._clock = clock
         self._clock_ms = clock.now_ms
         self._after_failure = after_failure
-        self.elsewhere: Elsewhere = _ALONE
+        self.elsewhere: Elsewhere = ALONE
         """Agents of other nodes. Set by whoever connects the node to them."""
         self.in_flight = InFlight()
         """What other nodes know of."""
@@ -233,7 +234,7 @@ class Endings:
         is_journaled = reply.delivery is not _AT_MOST_ONCE
         reply_seq = self._journal.next_seq() if is_journaled else 0
         inbox = self._directory.inbox(reply.receiver)
-        is_away = inbox is None and self.elsewhere is not _ALONE
+        is_away = inbox is None and self.elsewhere is not ALONE
         if is_away:
             inbox = self._inbox_away(reply)
         deliver_it = self._deliver if is_away else self._deliver_reply

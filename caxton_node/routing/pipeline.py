@@ -23,7 +23,7 @@ from caxton_node.domain.performatives import Performative
 from caxton_node.routing.authorise import authorise_reply_to
 from caxton_node.routing.deliver import admit, deliver, withdraw
 from caxton_node.routing.directory import Inbox
-from caxton_node.routing.endings import Endings
+from caxton_node.routing.endings import ALONE, Endings
 from caxton_node.routing.envelope import OVER, Envelope, OnAccepted
 from caxton_node.routing.recovery import LookedUp, Lost, TryAgain, Wait, after_restart
 from caxton_node.routing.route import (
@@ -40,6 +40,10 @@ from caxton_node.store.protocol import Settlement, StoredMessage
 __all__ = ["COPY_MARK", "Pipeline"]
 
 ACCEPT_TIMEOUT_S: Final = 10.0
+
+LOST_AFTER_S: Final = 30.0
+"""How long an accepted message whose agent no node is known to have is kept all the same: a node
+that began anew has not heard all others, and an agent that died with its node starts elsewhere."""
 
 COPY_MARK: Final = "~"
 """Parts the id of a message to several agents from the number of a copy. No other id holds it."""
@@ -345,10 +349,24 @@ class Pipeline(Endings):
                 self.finish(envelope, None)
                 return False
             case Lost(error, reason):
-                self.give_up(envelope, error, reason)
-                return False
+                if not self._is_awaited_still(envelope):
+                    self.give_up(envelope, error, reason)
+                    return False
+                inbox = self._unplaced
             case _ as unreachable:
                 assert_never(unreachable)
+        if inbox is not self._unplaced:
+            envelope.lost_at = None
         admit(envelope.message, inbox, is_forced=True)
         envelope.inbox = inbox
         return True
+
+    def _is_awaited_still(self, envelope: Envelope) -> bool:
+        """Return whether an accepted message for nobody is kept: others may not have said yet."""
+        if self.elsewhere is ALONE:
+            return False
+        now_ms = self._clock_ms()
+        if envelope.lost_at is None:
+            envelope.lost_at = now_ms
+            self._clock.call_later(LOST_AFTER_S + 0.1, self.reconsider)
+        return now_ms - envelope.lost_at < LOST_AFTER_S * 1000

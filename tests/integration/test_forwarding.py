@@ -287,6 +287,19 @@ async def test_a_broken_stream_loses_nothing_and_doubles_nothing(tmp_path):
         assert Gate.seen == list(range(1_000))
 
 
+async def test_what_waited_for_the_link_goes_when_it_comes_up(tmp_path):
+    async with linked_nodes(tmp_path, "a") as (atlas, (a,)):
+        atlas.put("Echo", "b", "test")
+        questions = [message(a.node, receiver="Echo", content=n) for n in range(300)]
+        for question in questions:
+            await a.node.pipeline.send(question)
+        assert a.links.waiting_count("b") == 300
+        async with linked_node(tmp_path, "b", atlas) as b:
+            await deploy(b.node, python_agent("Echo", "Echo"))
+            for question in questions:
+                assert (await settled(a, question.id)).status is DeliveryStatus.DELIVERED
+
+
 async def test_messages_wait_for_a_node_that_restarts(tmp_path):
     async with linked_nodes(tmp_path, "a") as (atlas, (a,)):
         async with linked_node(tmp_path, "b", atlas) as b:
