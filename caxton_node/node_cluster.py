@@ -73,6 +73,7 @@ class NodeCluster:
     fleet: NodeFleet
     links: Links
     feed: RegistryFeed
+    definitions: DefinitionKeeper
     store: Store
     ring: ClusterRing
     in_flight: InFlight
@@ -99,7 +100,7 @@ class NodeCluster:
     def add_to(self, server: grpc.aio.Server) -> None:
         """Let a gRPC server that is not started yet serve the links of other nodes."""
         self.links.add_to(server)
-        serve_peer_calls(server, self.feed.registry, self.store)
+        serve_peer_calls(server, self.feed.registry, self.store, self.definitions.find)
 
     def channel(self, node: str) -> grpc.aio.Channel | None:
         """Return the gRPC channel to a node, or None when it is not held alive."""
@@ -204,6 +205,7 @@ async def open_cluster(
             fleet=fleet,
             links=links,
             feed=feed,
+            definitions=parts.definitions,
             store=node.store,
             ring=ring,
             in_flight=node.pipeline.in_flight,
@@ -223,6 +225,7 @@ class _Parts:
     peers: PeerDirectory
     links: Links
     feed: RegistryFeed
+    definitions: DefinitionKeeper
     placing: Placing
     fleet: NodeFleet
 
@@ -245,12 +248,13 @@ async def _build(
         registry, links=links, pulls=calls, tasks=tasks, set_digest=ring.cluster.set_digest
     )
     nodes = NodeTable(own)
+    definitions = DefinitionKeeper(node.store, calls)
     placing = Placing(
         own,
         nodes.views,
         feed.whereabouts,
         deployments=node.deployments,
-        definitions=DefinitionKeeper(node.store, calls),
+        definitions=definitions,
         handover=Handover(reroute=node.pipeline.place_again, dismiss=node.supervisor.dismiss),
         events=node.events,
     )
@@ -279,7 +283,7 @@ async def _build(
     )
     links.on_registry, links.on_link = fleet.said, fleet.linked
     node.pipeline.elsewhere = RegistryElsewhere(own, feed, links, sees_all=lambda: fleet.sees_all)
-    return _Parts(peers, links, feed, placing, fleet)
+    return _Parts(peers, links, feed, definitions, placing, fleet)
 
 
 @asynccontextmanager

@@ -588,6 +588,49 @@ class PeerFetchDefinitionResponse(_message.Message):
 Global___PeerFetchDefinitionResponse: _TypeAlias = PeerFetchDefinitionResponse  # noqa: Y015
 
 @_typing.final
+class PeerKeepDefinitionRequest(_message.Message):
+    """Which definition to fetch and keep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    """SHA-256 of the definition, 32 bytes."""
+    holder: _builtins.str
+    """Name of the node that has it."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.bytes = ...,
+        holder: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "holder", b"holder"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerKeepDefinitionRequest: _TypeAlias = PeerKeepDefinitionRequest  # noqa: Y015
+
+@_typing.final
+class PeerKeepDefinitionResponse(_message.Message):
+    """The definition is on disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerKeepDefinitionResponse: _TypeAlias = PeerKeepDefinitionResponse  # noqa: Y015
+
+@_typing.final
 class PeerPullRegistryRequest(_message.Message):
     """Which records to send."""
 

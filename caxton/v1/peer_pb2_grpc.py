@@ -45,6 +45,11 @@ class PeerStub:
                 request_serializer=caxton_dot_v1_dot_peer__pb2.PeerFetchDefinitionRequest.SerializeToString,
                 response_deserializer=caxton_dot_v1_dot_peer__pb2.PeerFetchDefinitionResponse.FromString,
                 _registered_method=True)
+        self.KeepDefinition = channel.unary_stream(
+                '/caxton.v1.Peer/KeepDefinition',
+                request_serializer=caxton_dot_v1_dot_peer__pb2.PeerKeepDefinitionRequest.SerializeToString,
+                response_deserializer=caxton_dot_v1_dot_peer__pb2.PeerKeepDefinitionResponse.FromString,
+                _registered_method=True)
         self.PullRegistry = channel.unary_stream(
                 '/caxton.v1.Peer/PullRegistry',
                 request_serializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.SerializeToString,
@@ -71,6 +76,14 @@ class PeerServicer:
 
     def FetchDefinition(self, request, context):
         """Returns a definition by the digest that the registry names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepDefinition(self, request, context):
+        """Asks a node to fetch a definition from another and to keep it, before an agent is said to be
+        deployed: when its node dies right after that, somebody can take it over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,6 +117,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.FetchDefinition,
                     request_deserializer=caxton_dot_v1_dot_peer__pb2.PeerFetchDefinitionRequest.FromString,
                     response_serializer=caxton_dot_v1_dot_peer__pb2.PeerFetchDefinitionResponse.SerializeToString,
+            ),
+            'KeepDefinition': grpc.unary_stream_rpc_method_handler(
+                    servicer.KeepDefinition,
+                    request_deserializer=caxton_dot_v1_dot_peer__pb2.PeerKeepDefinitionRequest.FromString,
+                    response_serializer=caxton_dot_v1_dot_peer__pb2.PeerKeepDefinitionResponse.SerializeToString,
             ),
             'PullRegistry': grpc.unary_stream_rpc_method_handler(
                     servicer.PullRegistry,
@@ -171,6 +189,33 @@ class Peer:
             '/caxton.v1.Peer/FetchDefinition',
             caxton_dot_v1_dot_peer__pb2.PeerFetchDefinitionRequest.SerializeToString,
             caxton_dot_v1_dot_peer__pb2.PeerFetchDefinitionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepDefinition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/caxton.v1.Peer/KeepDefinition',
+            caxton_dot_v1_dot_peer__pb2.PeerKeepDefinitionRequest.SerializeToString,
+            caxton_dot_v1_dot_peer__pb2.PeerKeepDefinitionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,10 @@ class PeerStub:
     """
     FetchDefinition: _grpc.UnaryStreamMultiCallable[_peer_pb2.PeerFetchDefinitionRequest, _peer_pb2.PeerFetchDefinitionResponse]
     """Returns a definition by the digest that the registry names."""
+    KeepDefinition: _grpc.UnaryStreamMultiCallable[_peer_pb2.PeerKeepDefinitionRequest, _peer_pb2.PeerKeepDefinitionResponse]
+    """Asks a node to fetch a definition from another and to keep it, before an agent is said to be
+    deployed: when its node dies right after that, somebody can take it over.
+    """
     PullRegistry: _grpc.UnaryStreamMultiCallable[_peer_pb2.PeerPullRegistryRequest, _peer_pb2.PeerPullRegistryResponse]
     """Returns what the caller misses of one owner's records, in order of version. Every part can
     be applied on its own.
@@ -72,6 +76,10 @@ class PeerAsyncStub(PeerStub):
     """
     FetchDefinition: _aio.UnaryStreamMultiCallable[_peer_pb2.PeerFetchDefinitionRequest, _peer_pb2.PeerFetchDefinitionResponse]  # type: ignore[assignment]
     """Returns a definition by the digest that the registry names."""
+    KeepDefinition: _aio.UnaryStreamMultiCallable[_peer_pb2.PeerKeepDefinitionRequest, _peer_pb2.PeerKeepDefinitionResponse]  # type: ignore[assignment]
+    """Asks a node to fetch a definition from another and to keep it, before an agent is said to be
+    deployed: when its node dies right after that, somebody can take it over.
+    """
     PullRegistry: _aio.UnaryStreamMultiCallable[_peer_pb2.PeerPullRegistryRequest, _peer_pb2.PeerPullRegistryResponse]  # type: ignore[assignment]
     """Returns what the caller misses of one owner's records, in order of version. Every part can
     be applied on its own.
@@ -101,6 +109,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerFetchDefinitionResponse], _abc.AsyncIterator[_peer_pb2.PeerFetchDefinitionResponse]]:
         """Returns a definition by the digest that the registry names."""
+
+    @_abc_1.abstractmethod
+    def KeepDefinition(
+        self,
+        request: _peer_pb2.PeerKeepDefinitionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerKeepDefinitionResponse], _abc.AsyncIterator[_peer_pb2.PeerKeepDefinitionResponse]]:
+        """Asks a node to fetch a definition from another and to keep it, before an agent is said to be
+        deployed: when its node dies right after that, somebody can take it over.
+        """
 
     @_abc_1.abstractmethod
     def PullRegistry(

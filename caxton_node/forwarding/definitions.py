@@ -61,6 +61,26 @@ class DefinitionKeeper:
             facts={"reasons": reasons[:5]},
         )
 
+    async def secure(self, digest: str, nodes: Collection[str], holder: str) -> int:
+        """Have other nodes keep a definition; return how many have it on disk now.
+
+        Args:
+            digest: Of the definition.
+            nodes: Those that would be asked to take its agent over.
+            holder: Who has it: this node.
+        """
+        async with asyncio.TaskGroup() as asking:
+            asked = [asking.create_task(self._secure(digest, node, holder)) for node in nodes]
+        return sum(task.result() for task in asked)
+
+    async def _secure(self, digest: str, node: str, holder: str) -> bool:
+        try:
+            await self._calls.keep(node, digest, holder)
+        except Unavailable as problem:
+            _log.warning("a definition is not on another node yet: %s", problem.detail)
+            return False
+        return True
+
     async def fetch(self, wanted: Mapping[str, Collection[str]]) -> int:
         """Fetch what is missing here.
 

@@ -5,6 +5,7 @@ agents. Implements `caxton_node.runtime.fleet.Fleet` and `caxton_node.runtime.cl
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from caxton_node.forwarding.agent_records import (
     record_of,
     state_of,
 )
+from caxton_node.forwarding.modes import IN_MODE, no_majority
 from caxton_node.forwarding.node_table import NodeTable
 from caxton_node.forwarding.notices import (
     REFUSED_COUNT_MAX,
@@ -50,6 +52,9 @@ PULSE_S: Final = 0.5
 
 WISH_AGENTS_MAX: Final = 500
 """Agents in one wish."""
+
+FORM_S: Final = 5.0
+"""How long a deployment waits on a node that has just started for the others to be found."""
 
 _log = logging.getLogger("caxton.fleet")
 
@@ -114,6 +119,8 @@ class NodeFleet:
         self._mode_entered_ms = parts.clock.now_ms()
         self._mode = parts.partition.view.mode
         self._expected_count = parts.partition.view.expected_count
+        self._has_formed = asyncio.Event()
+        """This node was with the majority once."""
         self._partition_timer: asyncio.TimerHandle | None = None
         parts.placing.on_refused = self._refuse
         parts.placing.on_looked = self._progress.set
@@ -208,6 +215,10 @@ class NodeFleet:
             del self._refused[next(iter(self._refused))]
         self._tell()
 
+    async def secure(self, agent: str) -> int:
+        """Have other nodes keep an agent's definition; return how many have it."""
+        return await self._placing.secure(agent)
+
     async def pulse(self) -> None:
         """Tell loads and of ourselves, for ever."""
         told_at = self._loop.time()
@@ -233,13 +244,15 @@ class NodeFleet:
             self._expected_count = view.expected_count
             self._parts.keep_expected(view.expected_count)
         self._placing.may_take = view.is_writable and self._feed.registry.is_ready
+        if view.is_writable:
+            self._has_formed.set()
         if view.mode is not self._mode:
             self._mode, self._mode_entered_ms = view.mode, self._parts.clock.now_ms()
             is_whole = view.mode is PartitionMode.MAJORITY
             _log.log(
                 logging.INFO if is_whole else logging.WARNING,
-                "this node is in the %s: %d of %d nodes",
-                view.mode.value,
+                "this node is %s: %d of %d nodes",
+                IN_MODE[view.mode],
                 view.alive_count,
                 view.expected_count,
             )
@@ -262,6 +275,15 @@ class NodeFleet:
     def _partition_tick(self) -> None:
         self._parts.partition.tick(self._loop.time())
         self._follow_partition()
+
+    async def until_formed(self) -> None:
+        """Return once the nodes have found each other for the first time; soon in any case.
+
+        Whoever starts three nodes and deploys in the next moment need not know about majorities.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FORM_S):
+                await self._has_formed.wait()
 
     @property
     def sees_all(self) -> bool:
@@ -296,18 +318,7 @@ class NodeFleet:
         """
         view = self._parts.partition.view
         if not view.is_writable:
-            raise Unavailable(
-                "no_majority",
-                f"this node is in the {view.mode.value}: it sees {view.alive_count} of "
-                f"{view.expected_count} nodes, and {view.majority_count} make a majority",
-                hint="Ask a node of the majority, or wait until the nodes see each other again. "
-                "A node that will not come back is struck off with: caxton cluster remove NODE",
-                facts={
-                    "mode": view.mode.value,
-                    "alive": view.alive_count,
-                    "expected": view.expected_count,
-                },
-            )
+            raise no_majority(view)
 
     def highest_claim(self, agent: str) -> tuple[int, int]:
         """Return the highest (revision, epoch) that any node claims or claimed; (0, 0) if none."""

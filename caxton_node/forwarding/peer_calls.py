@@ -5,7 +5,7 @@ delays a message. Whoever calls bounds the time and the size; whoever serves cut
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from hashlib import sha256
 from typing import Any, Final
 
@@ -15,13 +15,14 @@ from caxton.v1 import peer_pb2
 from caxton.v1.agents_pb2 import DefinitionFormat
 from caxton_cluster.errors import MalformedPacket
 from caxton_cluster.registry import Delta, Owner, Registry, decode, encode
-from caxton_node.domain.errors import Unavailable
+from caxton_node.domain.errors import CaxtonError, Unavailable
 from caxton_node.store.protocol import Definition, Store
 
 __all__ = ["DEFINITION_BYTES_MAX", "PeerCalls", "serve_peer_calls"]
 
 PULL_TIMEOUT_S: Final = 30.0
 FETCH_TIMEOUT_S: Final = 5.0
+KEEP_TIMEOUT_S: Final = 2.0
 
 DEFINITION_BYTES_MAX: Final = 4_000_000
 """More than the largest body of a request that brings a definition."""
@@ -30,6 +31,7 @@ CHUNK_BYTES: Final = 256 * 1024
 
 _PULL: Final = "PullRegistry"
 _FETCH: Final = "FetchDefinition"
+_KEEP: Final = "KeepDefinition"
 _SERVICE: Final = "caxton.v1.Peer"
 
 _FORMAT_OF: Final = {
@@ -100,6 +102,18 @@ class PeerCalls:
             raise _unreachable(node, "its definition is no text") from None
         return Definition(digest=digest, format=name, source=text)
 
+    async def keep(self, node: str, digest: str, holder: str) -> None:
+        """Have a node fetch a definition from `holder`; return when it has it on disk.
+
+        Raises:
+            Unavailable: `unreachable`, also when it could not fetch it.
+        """
+        request = peer_pb2.PeerKeepDefinitionRequest(digest=bytes.fromhex(digest), holder=holder)
+        read = peer_pb2.PeerKeepDefinitionResponse.FromString
+        async for _ in self._stream(node, _KEEP, request, read, KEEP_TIMEOUT_S):
+            return
+        raise _unreachable(node, "it did not say that it has the definition")
+
     async def _stream(
         self, node: str, method: str, request: Any, read: Callable[[bytes], Any], timeout_s: float
     ) -> AsyncIterator[Any]:
@@ -131,13 +145,19 @@ def _unreachable(node: str, why: str) -> Unavailable:
     return Unavailable("unreachable", f"the node {node!r} does not answer: {why}")
 
 
-def serve_peer_calls(server: grpc.aio.Server, registry: Registry, store: Store) -> None:
+def serve_peer_calls(
+    server: grpc.aio.Server,
+    registry: Registry,
+    store: Store,
+    find: Callable[[str, Collection[str]], Awaitable[Definition]],
+) -> None:
     """Answer the calls of other nodes, beside their links.
 
     Args:
         server: Not started yet.
         registry: Whose records are served.
         store: Whose definitions are served.
+        find: Fetches a definition from one of several nodes and keeps it.
     """
 
     async def pull(request: Any, _: Any) -> AsyncIterator[Any]:
@@ -156,11 +176,23 @@ def serve_peer_calls(server: grpc.aio.Server, registry: Registry, store: Store) 
                 part.format, part.size_bytes = _FORMAT_OF[found.format], len(source)
             yield part
 
+    async def keep(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        try:
+            await find(request.digest.hex(), (request.holder,))
+        except CaxtonError as problem:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, problem.detail)
+        yield peer_pb2.PeerKeepDefinitionResponse()
+
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(
                 _SERVICE,
                 {
+                    _KEEP: grpc.unary_stream_rpc_method_handler(
+                        keep,
+                        request_deserializer=peer_pb2.PeerKeepDefinitionRequest.FromString,
+                        response_serializer=peer_pb2.PeerKeepDefinitionResponse.SerializeToString,
+                    ),
                     _PULL: grpc.unary_stream_rpc_method_handler(
                         pull,
                         request_deserializer=peer_pb2.PeerPullRegistryRequest.FromString,

@@ -309,6 +309,20 @@ class Placing:
             except CaxtonError as problem:
                 _log.warning("definitions of others cannot be kept: %s", problem)
 
+    async def secure(self, agent: str) -> int:
+        """Have those keep an agent's definition who would be asked to take the agent over.
+
+        Returns:
+            How many other nodes have it on disk now.
+        """
+        copies = self._whereabouts.copies(agent)
+        if not copies:
+            return 0
+        like = leader(copies)
+        homes = {copy.node for copy in copies if copy.digest == like.digest}
+        next_ones = [node for node in candidates(self._nodes, like) if node not in homes]
+        return await self._definitions.secure(like.digest, next_ones[:KEEP_RANK], self._own)
+
     async def _wanted_definitions(self, agents: Iterable[str]) -> Mapping[str, Collection[str]]:
         wanted: dict[str, set[str]] = {}
         own = self._own

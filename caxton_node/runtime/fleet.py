@@ -172,6 +172,18 @@ class Fleet(Protocol):
         """Return the live nodes that run an agent, the one to ask first."""
         ...
 
+    async def until_formed(self) -> None:
+        """Return once the nodes have found each other for the first time; soon in any case."""
+        ...
+
+    async def secure(self, agent: str) -> int:
+        """Have other nodes keep an agent's definition, so that its node's death does no harm.
+
+        Returns:
+            How many have it on disk now.
+        """
+        ...
+
     async def drain(self, timeout_s: float) -> Drained:
         """Hand all agents over, and take none until `resume`."""
         ...
