@@ -41,8 +41,8 @@ _LENGTH_DIFFERENCE_MAX: Final = 4
 _LOOKED_AT_MAX: Final = 2000
 _COMPARED_MAX: Final = 32
 """How many names are compared letter by letter, which is slow."""
-_BALANCED_RANKS: Final = PAUSED_RANK | LOAD_RANKS
-"""What of an agent's rank counts when load is to be balanced."""
+_BALANCED_RANKS: Final = PAUSED_RANK | SUSPECT_RANK | LOAD_RANKS
+"""The bits of a rank that count when load is to be balanced: neither distance nor place."""
 _NOBODY_RANK: Final = PAUSED_RANK << 1
 
 
@@ -116,7 +116,7 @@ class Lookup:
         """
         key = (tenant, capability)
         is_balanced = strategy is Strategy.LOAD_BALANCED
-        rows = self._best_rows(key, is_balanced)
+        rows = self._calmest_rows(key) if is_balanced else self._best_rows(key)
         position = turn % (sum(map(len, rows)) or 1)
         for row in rows:
             if position >= len(row):
@@ -138,31 +138,33 @@ class Lookup:
             )
         return None
 
-    def _best_rows(self, key: ShelfKey, is_balanced: bool) -> list[list[Listing]]:
-        """Return the providers of the best rank, without a look at the others."""
-        best_rank, best = _NOBODY_RANK, []
+    def _best_rows(self, key: ShelfKey) -> list[list[Listing]]:
+        """Return the rows of the best rank, with one look at each node's shelf."""
+        best_rank, rows = _NOBODY_RANK, []
         for holding in self._visible.values():
             shelf = holding.shelves.get(key)
             if shelf is None:
                 continue
-            if is_balanced:
-                own_rank = min(map(_BALANCED_RANKS.__and__, shelf))
-                rank = own_rank + (holding.holder.rank & SUSPECT_RANK)
-            else:
-                own_rank = min(shelf)
-                rank = own_rank + holding.holder.rank
+            of_agent = min(shelf)
+            rank = of_agent + holding.holder.rank
             if rank < best_rank:
-                best_rank, best = rank, [(shelf, own_rank)]
+                best_rank, rows = rank, [shelf[of_agent]]
             elif rank == best_rank:
-                best.append((shelf, own_rank))
-        if not is_balanced:
-            return [shelf[rank] for shelf, rank in best]
-        return [
-            row
-            for shelf, rank in best
-            for one, row in shelf.items()
-            if one & _BALANCED_RANKS == rank
-        ]
+                rows.append(shelf[of_agent])
+        return rows
+
+    def _calmest_rows(self, key: ShelfKey) -> list[list[Listing]]:
+        """Return the rows of the best rank where neither distance nor place counts."""
+        best_rank, rows = _NOBODY_RANK, []
+        for holding in self._visible.values():
+            of_node = holding.holder.rank
+            for of_agent, row in holding.shelves.get(key, {}).items():
+                rank = (of_agent + of_node) & _BALANCED_RANKS
+                if rank < best_rank:
+                    best_rank, rows = rank, [row]
+                elif rank == best_rank:
+                    rows.append(row)
+        return rows
 
     def providers(
         self,
@@ -191,12 +193,12 @@ class Lookup:
 
     def _ranked(self, key: ShelfKey, is_balanced: bool, turn: int) -> Iterator[Listing]:
         """Yield all providers, best first; among equals begin with whose turn it is."""
-        counted = _BALANCED_RANKS | SUSPECT_RANK if is_balanced else -1
+        counted = _BALANCED_RANKS if is_balanced else -1
         groups: dict[int, list[Listing]] = {}
         for holding in self._visible.values():
-            for shelf_rank, row in holding.shelves.get(key, {}).items():
-                rank = shelf_rank + holding.holder.rank
-                groups.setdefault(rank & counted, []).extend(row)
+            of_node = holding.holder.rank
+            for of_agent, row in holding.shelves.get(key, {}).items():
+                groups.setdefault((of_agent + of_node) & counted, []).extend(row)
         for rank in sorted(groups):
             group = groups[rank]
             first = turn % len(group)
