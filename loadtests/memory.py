@@ -47,7 +47,7 @@ OBJECTS = (
     "Frankfurt", "the finance team", "a larger machine", "green tea", "version 2.4", "Oslo",
     "the night shift", "twelve euros", "a second approval", "the old mainframe",
 )  # fmt: skip
-QUERIES = 300
+QUERIES = 200
 CLUSTER_NOISE = 0.9
 AGENT_SHARE = 0.014
 BATCH = 500
@@ -138,14 +138,14 @@ async def single_inserts(memory: SqliteMemory) -> dict[str, Any]:
         fact = NewFact(entity=f"single {number}", text=f"one of many, number {number}")
         await memory.remember(access, scope, [fact], now=NOW)
 
-    one_by_one = await timed(2_000, insert)
+    one_by_one = await timed(500, insert)
     started = time.perf_counter()
     for wave in range(10):
         await asyncio.gather(*(insert(10_000 + wave * 500 + n) for n in range(500)))
     together = 5_000 / (time.perf_counter() - started)
     return {
         "single_durable": spread(one_by_one),
-        "single_durable_per_s": round(2_000 / sum(one_by_one)),
+        "single_durable_per_s": round(500 / sum(one_by_one)),
         "concurrent_durable_per_s": round(together),
     }
 
@@ -310,7 +310,9 @@ async def measure(count: int, python: str | None, folder: Path) -> dict[str, Any
     await memory.open()
     await memory.use_model(encoder.identity, encoder.dimensions)
     before = resident_mb()
+    progress("filling")
     rows |= await fill(memory, said, vectors)
+    progress("single inserts")
     rows |= await single_inserts(memory)
     rows["resident_mb_above_base"] = round(resident_mb() - before)
     await memory.close()
@@ -322,15 +324,23 @@ async def measure(count: int, python: str | None, folder: Path) -> dict[str, Any
     started = time.perf_counter()
     await memory.use_model(encoder.identity, encoder.dimensions)
     rows["arena_rebuild_s"] = round(time.perf_counter() - started, 2)
+    progress("searching")
     rows |= await searches(memory, vectors)
     embedder = Embedder(lambda: encoder)
+    progress("whole recalls")
     rows |= await whole_recalls(memory, embedder)
     await embedder.close()
     await memory.close()
+    progress("walking graphs")
     rows |= await graphs(folder, min(count, 100_000), min(5 * count, 500_000))
     if python is not None:
+        progress("measuring peers")
         rows["peers"] = peers(python, vectors, folder)
     return rows
+
+
+def progress(what: str) -> None:
+    print(f"… {what}", file=sys.stderr, flush=True)
 
 
 def show(rows: dict[str, Any]) -> None:

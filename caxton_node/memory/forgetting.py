@@ -95,6 +95,7 @@ def forget(
     vectors = _count(connection, "vectors", "observation IN (SELECT id FROM doomed)")
     doomed = connection.execute("SELECT scope, id FROM doomed").fetchall()
     connection.execute("DELETE FROM observations WHERE id IN (SELECT id FROM doomed)")
+    _forget_conversations(connection, scopes)
     relations = _forget_relations(connection, parameters)
     entities = _forget_entities(connection, selection, parameters)
     # Deleted words stay in old segments of the index until these are merged.
@@ -117,6 +118,16 @@ def forget(
         remaining=0,
         is_index_clean=True,
         backups=tuple(path for (path,) in backups),
+    )
+
+
+def _forget_conversations(connection: sqlite3.Connection, scopes: Sequence[int]) -> None:
+    """Await no conclusions from conversations of which nothing is left."""
+    connection.execute(
+        "DELETE FROM unconsolidated WHERE scope IN (SELECT value FROM json_each(?)) "
+        "AND NOT EXISTS (SELECT 1 FROM observations o WHERE o.scope = unconsolidated.scope "
+        "AND o.conversation = unconsolidated.conversation AND o.kind = 'episode')",
+        (msgspec.json.encode(scopes).decode(),),
     )
 
 
@@ -186,7 +197,7 @@ def expire(
     weak_before = now - int(half_life_ms * 4.322)  # log2(1 / WEAK_BELOW)
     rows = connection.execute(
         "SELECT id, scope FROM observations WHERE expires_at <= :now "
-        "UNION SELECT id, scope FROM observations WHERE NOT is_pinned AND kind = 'episode' "
+        "UNION SELECT id, scope FROM observations WHERE is_pinned = 0 AND kind = 'episode' "
         "AND used_at < :weak "
         "UNION SELECT id, scope FROM (SELECT id, scope, row_number() OVER "
         "(PARTITION BY scope ORDER BY is_pinned DESC, used_at DESC, id DESC) AS place "
@@ -198,6 +209,7 @@ def expire(
         connection.execute("DELETE FROM observations WHERE id = ?", (observation_id,))
         change.steps.append(lambda s=scope, o=observation_id: keeper.remove(s, [o]))  # type: ignore[misc]  # a lambda's defaults have no types
     if rows:
+        _forget_conversations(connection, sorted({scope for _, scope in rows}))
         connection.execute(
             "DELETE FROM entities WHERE scope IN (SELECT value FROM json_each(?)) "
             "AND NOT EXISTS (SELECT 1 FROM observations o WHERE o.entity = entities.id) "

@@ -77,6 +77,11 @@ class ArenaKeeper:
         ).fetchone()
         if model != self.model or self.is_stale:
             self.model = model
+            connection.execute(
+                "INSERT OR IGNORE INTO unembedded SELECT o.id FROM observations o "
+                "LEFT JOIN vectors v ON v.observation = o.id WHERE v.model IS NOT ?",
+                (model,),
+            )
             self.rebuild(connection)
 
     def rebuild(self, connection: sqlite3.Connection) -> None:

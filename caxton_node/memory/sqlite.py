@@ -189,10 +189,11 @@ class SqliteMemory:
         """Note how far a conversation is consolidated."""
 
         def apply(connection: sqlite3.Connection, _: Change) -> None:
-            connection.execute(
-                "INSERT INTO consolidated VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "up_to = max(up_to, excluded.up_to)",
-                (writing.scope_row(connection, scope), conversation_id, up_to),
+            writing.mark_consolidated(
+                connection,
+                scope=writing.scope_row(connection, scope),
+                conversation=conversation_id,
+                up_to=up_to,
             )
 
         await self._write(apply)
@@ -360,10 +361,7 @@ class SqliteMemory:
 
     async def unembedded(self, *, limit: int) -> list[Unembedded]:
         """Return observations without a vector of the current model, newest first."""
-        model = self._keeper.model
-        return await self._readers.read(
-            lambda connection: unembedded_rows(connection, model, limit)
-        )
+        return await self._readers.read(lambda connection: unembedded_rows(connection, limit))
 
     async def unconsolidated(self, *, idle_before: int, limit: int) -> list[Unconsolidated]:
         """Return conversations with episodes to draw conclusions from, idle for a while."""

@@ -38,15 +38,12 @@ def embedding_text(subject: str, text: str, context: str) -> str:
     return f"{head}{text}\n{context}" if context else f"{head}{text}"
 
 
-def unembedded_rows(
-    connection: sqlite3.Connection, model: int | None, limit: int
-) -> list[Unembedded]:
-    """Return observations without a vector of a model, newest first."""
+def unembedded_rows(connection: sqlite3.Connection, limit: int) -> list[Unembedded]:
+    """Return observations without a vector of the model in use, newest first."""
     rows = connection.execute(
-        "SELECT o.id, o.subject, o.text, o.context FROM observations o "
-        "LEFT JOIN vectors v ON v.observation = o.id "
-        "WHERE v.observation IS NULL OR v.model IS NOT ? ORDER BY o.id DESC LIMIT ?",
-        (model, limit),
+        "SELECT o.id, o.subject, o.text, o.context FROM unembedded u "
+        "JOIN observations o ON o.id = u.observation ORDER BY u.observation DESC LIMIT ?",
+        (limit,),
     )
     return [Unembedded(row, embedding_text(*texts)) for row, *texts in rows]
 
@@ -56,12 +53,9 @@ def unconsolidated_rows(
 ) -> list[Unconsolidated]:
     """Return conversations with new episodes in which nothing was said for a while."""
     rows = connection.execute(
-        "SELECT o.scope, s.kind, s.workspace, s.agent, o.conversation, coalesce(c.up_to, 0) "
-        "FROM observations o JOIN scopes s ON s.id = o.scope "
-        "LEFT JOIN consolidated c ON c.scope = o.scope AND c.conversation = o.conversation "
-        "WHERE o.kind = 'episode' AND o.conversation <> '' AND o.id > coalesce(c.up_to, 0) "
-        "GROUP BY o.scope, o.conversation HAVING max(o.created_at) < ? "
-        "ORDER BY max(o.created_at) LIMIT ?",
+        "SELECT u.scope, s.kind, s.workspace, s.agent, u.conversation, u.after "
+        "FROM unconsolidated u JOIN scopes s ON s.id = u.scope "
+        "WHERE u.last_at < ? ORDER BY u.last_at LIMIT ?",
         (idle_before, limit),
     ).fetchall()
     found = []
@@ -70,6 +64,8 @@ def unconsolidated_rows(
         episodes = observations_of_conversation(
             connection, {row: scope}, conversation, after=up_to, limit=EPISODES_MAX
         )
+        if not episodes:
+            continue  # they are forgotten
         found.append(
             Unconsolidated(scope=scope, conversation_id=conversation, episodes=tuple(episodes))
         )

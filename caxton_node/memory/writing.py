@@ -14,11 +14,20 @@ import msgspec
 
 from caxton_node.domain.errors import NotFound
 from caxton_node.memory.keeper import ArenaKeeper
-from caxton_node.memory.records import NewFact, NewRelation, Scope
+from caxton_node.memory.records import Kind, NewFact, NewRelation, Scope
 from caxton_node.memory.wording import digest_of, fold
 from caxton_node.memory.writer import Change
 
-__all__ = ["Remembered", "close_fact", "put_vectors", "relate", "remember", "scope_row", "touch"]
+__all__ = [
+    "Remembered",
+    "close_fact",
+    "mark_consolidated",
+    "put_vectors",
+    "relate",
+    "remember",
+    "scope_row",
+    "touch",
+]
 
 UNNAMED_TYPE: Final = "thing"
 """What an entity is until somebody says it better."""
@@ -38,6 +47,12 @@ ON CONFLICT (entity, digest) WHERE valid_to IS NULL DO UPDATE SET
     expires_at = CASE WHEN excluded.expires_at IS NULL THEN NULL
         ELSE max(coalesce(expires_at, excluded.expires_at), excluded.expires_at) END
 RETURNING id, use_count
+"""
+
+_INDEX_WORDS: Final = """
+INSERT INTO words (rowid, shelf, subject, text, context)
+SELECT id, shelf, subject, text, context FROM observations
+WHERE id IN (SELECT value FROM json_each(?))
 """
 
 _UPSERT_ENTITY: Final = """
@@ -81,7 +96,11 @@ def remember(
 ) -> list[Remembered]:
     """Write facts to a scope, in order."""
     row = scope_row(connection, scope)
-    return [_remember_one(connection, change, keeper, row, fact, now) for fact in facts]
+    done = [_remember_one(connection, change, keeper, row, fact, now) for fact in facts]
+    connection.execute(
+        _INDEX_WORDS, (msgspec.json.encode([d.observation_id for d in done if d.is_new]).decode(),)
+    )
+    return done
 
 
 def _remember_one(
@@ -111,6 +130,12 @@ def _remember_one(
     observation_id, use_count = connection.execute(_INSERT, values).fetchone()
     if older is not None:
         _close(connection, change, keeper, scope, older, start, observation_id)
+    if fact.kind is Kind.EPISODE and fact.source.conversation_id:
+        connection.execute(
+            "INSERT INTO unconsolidated VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET last_at = max(last_at, excluded.last_at)",
+            (scope, fact.source.conversation_id, observation_id - 1, now),
+        )
     return Remembered(observation_id, entity_id, use_count == 0, older)
 
 
@@ -271,11 +296,31 @@ def put_vectors(
             "model = excluded.model, data = excluded.data",
             (observation_id, model, data),
         )
+        connection.execute("DELETE FROM unembedded WHERE observation = ?", (observation_id,))
         if found[1] is None or found[1] > now:
             added.append((int(found[0]), observation_id, data))
     if added:
         change.steps.append(lambda: keeper.add(model, added))
     return len(added)
+
+
+def mark_consolidated(
+    connection: sqlite3.Connection, *, scope: int, conversation: str, up_to: int
+) -> None:
+    """Note that conclusions were drawn from a conversation up to an episode."""
+    key = {"scope": scope, "conversation": conversation, "up_to": up_to}
+    (is_more,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM observations WHERE conversation = :conversation "
+        "AND scope = :scope AND kind = 'episode' AND id > :up_to)",
+        key,
+    ).fetchone()
+    connection.execute(
+        "UPDATE unconsolidated SET after = :up_to "
+        "WHERE scope = :scope AND conversation = :conversation"
+        if is_more
+        else "DELETE FROM unconsolidated WHERE scope = :scope AND conversation = :conversation",
+        key,
+    )
 
 
 def touch(connection: sqlite3.Connection, ids: Sequence[int], now: int) -> None:

@@ -539,6 +539,22 @@ async def test_conversations_come_up_for_consolidation_once_they_are_idle(memory
     assert await memory.unconsolidated(idle_before=NOW + 1, limit=9) == []
 
 
+async def test_no_conclusions_are_awaited_from_what_was_forgotten(memory):
+    source = Source(conversation_id="c1")
+    await tell(memory, "hello there", kind=Kind.EPISODE, source=source)
+    await memory.forget(AS_ADA, Selection(conversation_id="c1"))
+    assert await memory.unconsolidated(idle_before=NOW + 1, limit=9) == []
+
+
+async def test_a_conversation_that_goes_on_is_consolidated_from_where_it_was(memory):
+    source = Source(conversation_id="c1")
+    (first,) = await tell(memory, "hello there", kind=Kind.EPISODE, source=source)
+    await tell(memory, "and goodbye", kind=Kind.EPISODE, source=source)
+    await memory.mark_consolidated(ADA, "c1", up_to=first.observation_id)
+    (one,) = await memory.unconsolidated(idle_before=NOW + 1, limit=9)
+    assert [episode.text for episode in one.episodes] == ["and goodbye"]
+
+
 async def test_the_arena_finds_what_an_exact_search_finds(tmp_path):
     rng = np.random.default_rng(7)
     vectors = rng.standard_normal((3_000, 48)).astype(np.float32)

@@ -64,6 +64,8 @@ CREATE UNIQUE INDEX observations_open ON observations (entity, digest) WHERE val
 CREATE INDEX observations_by_entity ON observations (entity, valid_from);
 CREATE INDEX observations_by_scope ON observations (scope, used_at);
 CREATE INDEX observations_expiring ON observations (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX observations_decaying ON observations (used_at)
+WHERE kind = 'episode' AND is_pinned = 0;
 CREATE INDEX observations_by_conversation ON observations (conversation, id)
 WHERE conversation <> '';
 
@@ -87,9 +89,15 @@ CREATE VIRTUAL TABLE words USING fts5 (
     tokenize = 'porter unicode61 remove_diacritics 2'
 );
 
+-- What lacks a vector of the model in use. A list, because looking for it among all rows would
+-- take longer than making the vector.
+CREATE TABLE unembedded (
+    observation INTEGER PRIMARY KEY REFERENCES observations (id) ON DELETE CASCADE
+) STRICT;
+
+-- The words of new rows are written once a call and not here: FTS5 would flush at every row.
 CREATE TRIGGER observations_added AFTER INSERT ON observations BEGIN
-    INSERT INTO words (rowid, shelf, subject, text, context)
-    VALUES (new.id, 's' || new.scope, new.subject, new.text, new.context);
+    INSERT INTO unembedded VALUES (new.id);
 END;
 
 CREATE TRIGGER observations_gone AFTER DELETE ON observations BEGIN
@@ -121,13 +129,16 @@ CREATE INDEX relations_in ON relations (target, strength DESC) WHERE valid_to IS
 CREATE INDEX relations_from ON relations (source);
 CREATE INDEX relations_to ON relations (target);
 
--- How far a conversation has been consolidated.
-CREATE TABLE consolidated (
+-- Conversations from which nobody has drawn conclusions since the episode `after`.
+CREATE TABLE unconsolidated (
     scope INTEGER NOT NULL REFERENCES scopes (id) ON DELETE CASCADE,
     conversation TEXT NOT NULL,
-    up_to INTEGER NOT NULL,
+    after INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
     PRIMARY KEY (scope, conversation)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX unconsolidated_by_age ON unconsolidated (last_at);
 
 CREATE TABLE backups (
     path TEXT PRIMARY KEY,
