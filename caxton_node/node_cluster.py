@@ -71,6 +71,7 @@ class NodeCluster:
     """The parts that others need. A `ClusterPlace`."""
 
     fleet: NodeFleet
+    members: MembershipFeed
     links: Links
     feed: RegistryFeed
     definitions: DefinitionKeeper
@@ -96,6 +97,16 @@ class NodeCluster:
     def outstanding(self) -> int:
         """Return how many messages of this node the others have, or are to have, without an end."""
         return len(self.in_flight)
+
+    def go_alone(self) -> None:
+        """Go on without the others, after leaving the ring."""
+        self.members.go_alone()
+        self.fleet.resume()
+
+    def come_back(self) -> None:
+        """Go on with the others, after joining the ring again."""
+        self.fleet.resume()
+        self.members.come_back(self.ring.cluster.members())
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Let a gRPC server that is not started yet serve the links of other nodes."""
@@ -203,6 +214,7 @@ async def open_cluster(
     try:
         yield NodeCluster(
             fleet=fleet,
+            members=members,
             links=links,
             feed=feed,
             definitions=parts.definitions,

@@ -291,13 +291,19 @@ async def leave_cluster(request: Request[NoQuery, Leave | None], node: Node) -> 
     if node.cluster is not None:
         drained = await node.cluster.fleet.drain(leave.drain_timeout_s)
         moved_count, left = drained.moved_count, list(drained.left)
-    return Goodbye(is_announced=await ring.leave(), moved_agents=moved_count, left=left)
+    is_announced = await ring.leave()
+    if node.cluster is not None:
+        node.cluster.go_alone()
+    return Goodbye(is_announced=is_announced, moved_agents=moved_count, left=left)
 
 
 async def join_cluster(request: Request[NoQuery, Join | None], node: Node) -> Joined:
     """Join the ring of a peer, again or for the first time."""
     peers = request.body.peers if request.body else []
-    return Joined(through=await _ring(node).join(peers))
+    through = await _ring(node).join(peers)
+    if node.cluster is not None:
+        node.cluster.come_back()
+    return Joined(through=through)
 
 
 def _key_view(key: RingKey) -> KeyView:

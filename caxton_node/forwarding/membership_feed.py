@@ -50,9 +50,25 @@ class MembershipFeed:
         self._peers = peers
         self._fleet = fleet
         self._feed = feed
+        self._is_alone = False
+
+    def go_alone(self) -> None:
+        """Take all others for gone: this node has left them."""
+        self._is_alone = True
+        for node in self._fleet.nodes():
+            if node.name != self._own:
+                self._peers.lose(node.name)
+                self._fleet.member_down(node.name, has_left=True)
+
+    def come_back(self, members: tuple[Member, ...]) -> None:
+        """Take in who is there after joining again."""
+        self._is_alone = False
+        self.catch_up(members)
 
     def follow(self, event: object) -> None:
         """Take in one event."""
+        if self._is_alone:
+            return
         match event:
             case MemberJoined(member) | MemberUpdated(member) | MemberRecovered(member):
                 self._up(member)
@@ -71,6 +87,8 @@ class MembershipFeed:
 
     def catch_up(self, members: tuple[Member, ...]) -> None:
         """Take in the whole table of members, after events were lost or before any came."""
+        if self._is_alone:
+            return
         for member in members:
             if member.state.is_gone:
                 self._down(member, has_left=member.state is MemberState.LEFT)

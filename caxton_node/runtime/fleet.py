@@ -108,6 +108,14 @@ class ClusterPlace(Protocol):
         """Leave the ring, once the others have what this node has for them. Drain first."""
         ...
 
+    def go_alone(self) -> None:
+        """Go on without the others, after leaving the ring."""
+        ...
+
+    def come_back(self) -> None:
+        """Go on with the others, after joining the ring again."""
+        ...
+
     def add_to(self, server: Any) -> None:
         """Let a gRPC server that is not started yet serve the links of other nodes."""
         ...

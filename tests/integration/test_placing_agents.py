@@ -177,3 +177,19 @@ async def test_a_minority_refuses_changes_and_serves_its_own(tmp_path):
         assert a.components()["cluster"] == "degraded: isolated, 1 of 3 nodes"
         kept = await a.pipeline.send(message(a, receiver="Elsewhere"))
         assert not kept.is_over
+
+
+async def test_a_node_that_left_goes_on_alone_and_comes_back(tmp_path):
+    async with cluster_of(tmp_path, "a", "b") as nodes:
+        a, b = nodes
+        await b.ring.leave()
+        b.cluster.go_alone()
+        await until(lambda: [one.name for one in a.cluster.fleet.nodes()] == ["a"])
+        await until(lambda: b.cluster.fleet.partition.is_writable)
+        await deploy(a, python_agent("Echo", "Echo"))
+        await deploy(b, python_agent("Own", "Echo"))
+        assert b.cluster.fleet.partition.expected_count == 1
+        await b.ring.join([a.ring.address])
+        b.cluster.come_back()
+        await until(lambda: all(is_whole(node, 2) for node in nodes))
+        await until(lambda: only(nodes, "Echo", "a") and only(nodes, "Own", "b"))
