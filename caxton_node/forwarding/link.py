@@ -412,12 +412,17 @@ class Link:
             inflow.done(number)
             self.poke(LAZY_S)
 
-        if not arrivals:
-            on_done()
-        elif any(arrival.is_doubtful for arrival in arrivals):
-            await self._arrivals.take_doubtful(arrivals, self.session, on_done)
-        else:
-            self._arrivals.take(arrivals, self.session, on_done)
+        try:
+            if not arrivals:
+                on_done()
+            elif any(arrival.is_doubtful for arrival in arrivals):
+                await self._arrivals.take_doubtful(arrivals, self.session, on_done)
+            else:
+                self._arrivals.take(arrivals, self.session, on_done)
+        except BaseException:
+            # The frame was counted and not handed in: only sent anew it is not lost.
+            self.machine.miscounted()
+            raise
 
     def _take_outcomes(self, frame: LinkFrame) -> None:
         outbox, outcomes = self.machine.outbox, frame.outcomes

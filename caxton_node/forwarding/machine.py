@@ -107,11 +107,15 @@ class LinkMachine:
             return []
         if is_same_life:
             # It counted what was never sent: one of us is broken. The next greeting says so.
-            self.peer_epoch = 0
+            self.miscounted()
             raise LinkRefused(f"{hello.node!r} received frames that were never sent")
         self.peer_epoch = hello.epoch
         self.inflow = Inflow()
         return self.outbox.begin_anew()
+
+    def miscounted(self) -> None:
+        """Take note that not all that was received was taken: the next greeting begins anew."""
+        self.peer_epoch = 0
 
     @property
     def has_messages(self) -> bool:

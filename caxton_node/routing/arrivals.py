@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
-from caxton_node.domain.errors import CaxtonError, NotFound, Unavailable
+from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, Unavailable
 from caxton_node.domain.message import Message
 from caxton_node.routing.authorise import authorise, authorise_reply_to
 from caxton_node.routing.deliver import admit, withdraw
@@ -129,7 +129,8 @@ class Arrivals:
         if stored is None or self._pipeline.in_flight.find(arrival.message.id) is not None:
             return False
         if stored.status is DeliveryStatus.ACCEPTED:
-            busy = Unavailable("already_exists", "it is being accepted here right now")
+            # Its end is being written, or it is being taken from a client: neither takes long.
+            busy = Conflict("already_exists", "it is being accepted or ended here right now")
             origin.refused(arrival.sequence, busy)
             return True
         if arrival.is_revived and stored.status is DeliveryStatus.DEAD:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus, RoutingStrategy
-from caxton_node.domain.errors import CaxtonError
+from caxton_node.domain.errors import CaxtonError, Unavailable
 from caxton_node.domain.performatives import Performative
 from caxton_node.forwarding.outbox import CHUNK_BYTES
 from tests.handlers import Gate
@@ -285,6 +285,24 @@ async def test_a_broken_stream_loses_nothing_and_doubles_nothing(tmp_path):
                 await asyncio.sleep(0.01)
         await all_settled(a, b)
         assert Gate.seen == list(range(1_000))
+
+
+async def test_a_look_up_that_fails_loses_nothing(tmp_path, monkeypatch):
+    async with linked_nodes(tmp_path, "a", "b") as (atlas, (a, b)):
+        await place(atlas, b, "Echo", "Echo")
+        find, failures = b.node.pipeline.journal.find, iter(range(3))
+
+        async def find_at_last(message_id):
+            if next(failures, None) is not None:
+                raise Unavailable("storage_unavailable", "not now")
+            return await find(message_id)
+
+        monkeypatch.setattr(b.node.pipeline.journal, "find", find_at_last)
+        questions = [message(a.node, receiver="Echo", content=n) for n in range(10)]
+        for question in questions:
+            await a.node.pipeline.send(question, is_doubtful=True)
+        for question in questions:
+            assert (await settled(a, question.id)).status is DeliveryStatus.DELIVERED
 
 
 async def test_what_waited_for_the_link_goes_when_it_comes_up(tmp_path):
