@@ -10,7 +10,7 @@ NPROC  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo      start a node, deploy agents, ask them a real question"
+	@echo "make demo      three nodes, agents that answer real questions, a node killed with nothing lost"
 	@echo "make test      everything that can be tested on one machine"
 	@echo "make test-all  the heavier suites too"
 	@echo "make lint types contracts   what CI checks besides"

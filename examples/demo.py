@@ -1,10 +1,11 @@
-"""A node, three agents and real questions, in half a minute: what `make demo` runs.
+"""Three nodes, agents on them, a real question, and a node that is killed: what `make demo` runs.
 
-It makes a CSV file of sales, serves it on loopback, starts a node of its own on free ports with a
-data directory of its own, deploys agents, asks them, compares the answer with figures computed
-here from the same file, restarts the node to see that an agent still knows what it was told, and
-stops everything again. Every command it runs is printed, so that you can type it yourself.
-Nothing leaves this machine and no API key is needed.
+It makes a CSV file of sales, serves it on loopback, and starts a cluster of three nodes on free
+ports with data directories of their own. An agent is deployed on one node and asked from another;
+the answer is compared with figures computed here from the same file. Then two thousand messages
+go to an agent whose node is killed in the middle, and the books are balanced: nothing that was
+accepted is lost. Every command it runs is printed, so that you can type it yourself. Nothing
+leaves this machine and no API key is needed.
 """
 
 import csv
@@ -12,27 +13,21 @@ import functools
 import http.server
 import io
 import math
-import os
 import random
 import re
-import shlex
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
+
+import demo_ledger
+from demo_nodes import Node, caxton, three_nodes
 
 HERE = Path(__file__).parent
 ROWS = 1_200
-START_TIMEOUT_S = 30.0
-COMMAND_TIMEOUT_S = 60.0
 TOWN = "Reykjavik"
 REGIONS = ("north", "south", "east", "west")
 PRODUCTS = {"anvil": 49.9, "rocket": 1250.0, "magnet": 12.5, "paint": 7.25}
@@ -86,87 +81,6 @@ def web_server(folder: Path) -> Iterator[int]:
             thread.join(5)
 
 
-def free_port() -> int:
-    """Return a port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def node(folder: Path, http_port: int, csv_port: int) -> Iterator[None]:
-    """Run `caxton-node` with a data directory below `folder`."""
-    config = folder / "caxton.toml"
-    config.write_text(
-        "# http_client reaches public hosts only, unless the operator allows others by name.\n"
-        f'[tools]\nallowed_private_hosts = ["127.0.0.1:{csv_port}"]\n'
-    )
-    command = [
-        program("caxton-node"),
-        *("--config", str(config)),
-        *("--data-dir", str(folder / "data")),
-        *("--http", f"127.0.0.1:{http_port}"),
-        *("--grpc", "127.0.0.1:0"),
-    ]
-    show(command)
-    log = (folder / "node.log").open("w")
-    process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        wait_until_ready(process, http_port, folder / "node.log")
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        log.close()
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Return once the node answers; give up after `START_TIMEOUT_S`."""
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            sys.exit(f"the node ended with {process.returncode}:\n{log.read_text()}")
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as response:
-                if response.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.05)
-    sys.exit(f"the node did not answer within {START_TIMEOUT_S:g} s:\n{log.read_text()}")
-
-
-def program(name: str) -> str:
-    """Return the path of a program installed beside this Python."""
-    return str(Path(sys.executable).with_name(name))
-
-
-def show(command: list[str]) -> None:
-    """Print a command as one would type it."""
-    words = [Path(command[0]).name, *(word.replace(f"{HERE.parent}/", "") for word in command[1:])]
-    print(
-        f"\n\033[1m$ {shlex.join(words)}\033[0m"
-        if sys.stdout.isatty()
-        else f"\n$ {shlex.join(words)}"
-    )
-
-
-def caxton(*arguments: str) -> str:
-    """Run the command line, print what it says, and return it."""
-    command = [program("caxton"), *arguments]
-    show(command)
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
-    )
-    print(done.stdout, end="", flush=True)
-    if done.returncode != 0:
-        sys.exit(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    return done.stdout
-
-
 def compare(answer: str, column: str, expected: dict[str, float]) -> None:
     """Fail unless the answer's line on a column holds the figures computed here."""
     line = next((line for line in answer.splitlines() if f"- {column}: " in line), "")
@@ -183,37 +97,53 @@ def main() -> None:
         folder = Path(name)
         text = sales_csv()
         (folder / "sales.csv").write_text(text)
-        port = free_port()
-        with node(folder, port, web):
-            os.environ["CAXTON_SERVER"] = f"http://127.0.0.1:{port}"
-            caxton("deploy", str(HERE / "agents" / "data-analyzer.toml"))
-            caxton("deploy", str(HERE / "agents" / "report-writer.md"))
+        with three_nodes(folder, allowed_host=f"127.0.0.1:{web}") as (n1, n2, n3):
+            deploy(n1, "data-analyzer.toml")
+            deploy(n2, "report-writer.md")
             url = f"http://127.0.0.1:{web}/sales.csv"
-            answer = caxton("chat", "DataAnalyzer", f"Analyze the sales data at {url}")
+            question = f"Analyze the sales data at {url}"
+            answer = caxton("chat", "DataAnalyzer", question, url=n3.url)
             compare(answer, "revenue", figures(text))
-            ask_by_capability()
-            caxton("deploy", str(HERE / "agents" / "note-keeper.toml"))
-            caxton("chat", "NoteKeeper", f"The staging server is in {TOWN}.")
-            caxton("status")
-        print("\nThe node was stopped; it is started again, a new process on the same data.")
-        with node(folder, port, web):
-            recall_after_restart()
+            show_route(n3)
+            ask_by_capability(n3)
+            caxton("status", "--cluster", url=n3.url)
+            deploy(n1, "note-keeper.toml")
+            tell_and_recall(told=n3, asked=n2)
+            deploy(n2, "factors.toml")
+            print(f"\n{demo_ledger.MESSAGES:,} messages to Factors, which works on {n2.name} …")
+            demo_ledger.run(n3.url, "Factors", kill=n2.kill)
+            caxton("status", "--cluster", url=n1.url)
         print("\n✓ done; everything was stopped and removed again")
 
 
-def recall_after_restart() -> None:
-    """Ask in another conversation what was said before the node was stopped."""
-    answer = caxton("chat", "NoteKeeper", "Where is our staging server?")
+def deploy(node: Node, file: str) -> None:
+    """Deploy an agent on a node."""
+    caxton("deploy", str(HERE / "agents" / file), "--node", node.name, url=node.url)
+
+
+def show_route(node: Node) -> None:
+    """Print which way the last question took, as the node where it was asked tells it."""
+    listed = demo_ledger.call(f"{node.url}/api/v1/messages?limit=20")["items"]
+    answered = next(
+        one["message"]["in_reply_to"] for one in listed if one["message"]["in_reply_to"]
+    )
+    caxton("message", "trace", answered, url=node.url)
+
+
+def tell_and_recall(*, told: Node, asked: Node) -> None:
+    """Tell an agent something through one node, and ask for it through another, later."""
+    caxton("chat", "NoteKeeper", f"The staging server is in {TOWN}.", url=told.url)
+    answer = caxton("chat", "NoteKeeper", "Where is our staging server?", url=asked.url)
     if TOWN not in answer:
-        sys.exit("what was said before the restart is forgotten")
-    caxton("memory", "search", "--agent", "NoteKeeper", "which town hosts the test system?")
+        sys.exit("what was said in another conversation is forgotten")
 
 
-def ask_by_capability() -> None:
-    """Ask whoever offers `report-writing`, without knowing who that is."""
+def ask_by_capability(node: Node) -> None:
+    """Ask whoever offers `report-writing`, without knowing who and where that is."""
     answer = caxton(
         *("message", "send", "--capability", "report-writing", "--wait", "30s"),
         'Count the words in "nobody knows who answers, and it does not matter"',
+        url=node.url,
     )
     if "9" not in answer:
         sys.exit("nine words were to be counted")
