@@ -33,11 +33,11 @@ class Served:
 
 @asynccontextmanager
 async def served_node(
-    node: Node, *, message_bytes_max: int = MESSAGE_BYTES_MAX
+    node: Node, *, message_bytes_max: int = MESSAGE_BYTES_MAX, heartbeat_s: float = 15.0
 ) -> AsyncIterator[Served]:
     """Serve a node that is open."""
     async with (
-        open_edges(node) as edges,
+        open_edges(node, heartbeat_s=heartbeat_s) as edges,
         open_grpc(
             [Port("127.0.0.1:0")], edges.services, message_bytes_max=message_bytes_max
         ) as bound,

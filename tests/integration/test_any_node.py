@@ -46,7 +46,7 @@ async def nodes(tmp_path_factory):
                 flags["cluster__peers"] = served["a"].node.ring.address
             (folder / name).mkdir()
             node = await stack.enter_async_context(opened_node(folder / name, **flags))
-            served[name] = await stack.enter_async_context(served_node(node))
+            served[name] = await stack.enter_async_context(served_node(node, heartbeat_s=0.1))
             stack.push_async_callback(node.cluster.depart)
         await until(lambda: all(is_whole(one.node, 3) for one in served.values()))
         yield served
