@@ -21,7 +21,7 @@ __all__ = ["CONNECT_S", "GRACE_S", "ITEMS_MAX", "PAGE", "Connection", "Tls"]
 CONNECT_S: Final = 5.0
 """How long one endpoint may take to be connected, where there are others to try."""
 
-ROUNDS_MAX: Final = 3
+ROUNDS_MAX: Final = 5
 """How often each endpoint is tried for one call."""
 
 PAUSE_S: Final = 0.1

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from caxton import CaxtonClient, CaxtonError, Tls, Unavailable
+from caxton import CaxtonClient, NotFound, Tls, Unavailable
 from tests.node_process import node_process
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +29,16 @@ def caxton(folder, *arguments):
 
 
 async def until(condition):
+    """Return what a condition finds; a node that cannot be reached has not found it yet."""
     async with asyncio.timeout(DEADLINE_S):
-        while not (found := await condition()):
+        while True:
+            try:
+                if found := await condition():
+                    return found
+            except Unavailable as error:
+                if error.code not in {"no_majority", "unreachable"}:
+                    raise
             await asyncio.sleep(0.05)
-    return found
 
 
 @pytest.mark.timeout(180)
@@ -66,18 +72,19 @@ async def test_a_cluster_with_certificates_serves_clients_renews_and_survives_a_
 
         await until(all_are_there)
         # Changes need a majority, which the node knows of a moment after the members.
-        await until(lambda: deployed(client))
+        await until(lambda: client.deploy(CLERK, node="b"))
         assert await until(lambda: answered(third))
 
         # Everybody gets a new certificate while the links are up, and still is known.
         for name in "abc":
             await asyncio.to_thread(caxton, tmp_path, "renew-cert", name)
         renewed = await stack.enter_async_context(CaxtonClient(addresses[1], tls=tls))
-        assert await answered(renewed)
+        assert await until(lambda: answered(renewed))
 
         # The first node dies; the client turns to another, which may still miss the agent.
         await nodes["a"].kill()
-        assert {one.node_id for one in await client.members()} == {"a", "b", "c"}
+        members = await until(client.members)
+        assert {one.node_id for one in members} == {"a", "b", "c"}
         assert await until(lambda: answered(client))
 
 
@@ -93,19 +100,8 @@ async def gossip_of(session, node):
         return (await response.json())["address"]
 
 
-async def deployed(client):
-    try:
-        return await client.deploy(CLERK, node="b")
-    except Unavailable as error:
-        if error.code != "no_majority":
-            raise
-        return None
-
-
 async def answered(client):
     try:
         return (await client.chat("Clerk", "hello", timeout_s=10)).text
-    except CaxtonError as error:
-        if error.code not in {"agent_not_found", "unreachable"}:
-            raise
+    except NotFound:
         return None
