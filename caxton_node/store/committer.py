@@ -32,8 +32,8 @@ MARK_LAG: Final = 32_768
 """How far the low-water mark trails the newest message. A start reads about so many rows; a
 message that waits longer costs one row among the stragglers."""
 
-MARK_STEP: Final = 4_096
-"""How far the mark moves at a time: small, because the next batch waits for it."""
+MARK_STEP: Final = 1_024
+"""How far the mark moves at a time: small, because the next batch waits for it (0.4 ms)."""
 
 _CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 """About how much is journaled between two copies of the log into the database."""
