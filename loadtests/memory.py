@@ -300,7 +300,8 @@ async def measure(count: int, python: str | None, folder: Path) -> dict[str, Any
     before = resident_mb()
     encoder = Encoder(model)
     encoder.encode(["to be warm"])
-    rows: dict[str, Any] = {"model_resident_mb": round(resident_mb() - before)}
+    rows = Rows()
+    rows |= {"model_resident_mb": round(resident_mb() - before)}
     rows |= embedding_rates(encoder)
     dice = random.Random(1)
     real = encoder.encode(texts(600, dice))
@@ -310,37 +311,36 @@ async def measure(count: int, python: str | None, folder: Path) -> dict[str, Any
     await memory.open()
     await memory.use_model(encoder.identity, encoder.dimensions)
     before = resident_mb()
-    progress("filling")
     rows |= await fill(memory, said, vectors)
-    progress("single inserts")
     rows |= await single_inserts(memory)
-    rows["resident_mb_above_base"] = round(resident_mb() - before)
+    rows |= {"resident_mb_above_base": round(resident_mb() - before)}
     await memory.close()
-    rows["bytes_per_entity"] = round(path.stat().st_size / count)
+    rows |= {"bytes_per_entity": round(path.stat().st_size / count)}
     memory = SqliteMemory(path)
     started = time.perf_counter()
     await memory.open()
-    rows["open_and_check_s"] = round(time.perf_counter() - started, 2)
+    rows |= {"open_and_check_s": round(time.perf_counter() - started, 2)}
     started = time.perf_counter()
     await memory.use_model(encoder.identity, encoder.dimensions)
-    rows["arena_rebuild_s"] = round(time.perf_counter() - started, 2)
-    progress("searching")
+    rows |= {"arena_rebuild_s": round(time.perf_counter() - started, 2)}
     rows |= await searches(memory, vectors)
     embedder = Embedder(lambda: encoder)
-    progress("whole recalls")
     rows |= await whole_recalls(memory, embedder)
     await embedder.close()
     await memory.close()
-    progress("walking graphs")
     rows |= await graphs(folder, min(count, 100_000), min(5 * count, 500_000))
     if python is not None:
-        progress("measuring peers")
-        rows["peers"] = peers(python, vectors, folder)
+        rows |= {"peers": peers(python, vectors, folder)}
     return rows
 
 
-def progress(what: str) -> None:
-    print(f"… {what}", file=sys.stderr, flush=True)
+class Rows(dict):
+    """Figures, shown as they come."""
+
+    def __ior__(self, more):
+        self.update(more)
+        show(more)
+        return self
 
 
 def show(rows: dict[str, Any]) -> None:
@@ -352,6 +352,7 @@ def show(rows: dict[str, Any]) -> None:
             print(f"{name:28}", *(f"{key} {one:g}" for key, one in value.items()))
         else:
             print(f"{name:28} {value:,}")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -362,7 +363,6 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="caxton-bench-") as folder:
         rows = asyncio.run(measure(given.entities, given.peers_python, Path(folder)))
-    show(rows)
     target = ROOT / "build" / "bench" / "memory.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(rows, indent=2))

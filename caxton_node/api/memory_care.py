@@ -202,6 +202,17 @@ async def delete_entity(request: Request[ScopeQuery, None], node: Node) -> Proof
     return show_proof(proof)
 
 
+class CheckView(View):
+    """What was found amiss and mended."""
+
+    findings: list[str]
+
+
+async def check_memory(_: Request[NoQuery, None], node: Node) -> CheckView:
+    """Compare the word index, vectors and arena with the rows, and mend what can be."""
+    return CheckView(findings=await memory_of(node).backend.check())
+
+
 class BackupBody(Body):
     """What the copy is called."""
 
@@ -321,6 +332,15 @@ ENDPOINTS: Final = (
         tag="memory",
         handle=get_memory_stats,
         responses={200: Shape("The counts.", MemoryStatsView)},
+        errors=_ERRORS,
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{API_PREFIX}/memory/check",
+        summary="Check memory and mend it",
+        tag="memory",
+        handle=check_memory,
+        responses={200: Shape("What was found.", CheckView)},
         errors=_ERRORS,
     ),
     Endpoint(

@@ -349,3 +349,21 @@ def backup(session: Session, name: str) -> None:
         session.output.document(document)
         return
     session.output.done(f"{document['path']}, {document['size_bytes'] / 1e6:,.1f} MB")
+
+
+@memory.command("check")
+@pass_session
+def check(session: Session) -> int:
+    """Compare what is derived from the rows with them, and mend it.
+
+    Exits with 1 if anything was amiss.
+    """
+    document = connect(session).call("POST", path_of("memory", "check"))
+    if session.output.is_json:
+        session.output.document(document)
+        return 1 if document["findings"] else 0
+    for finding in document["findings"]:
+        session.output.check(is_good=False, text=finding)
+    if not document["findings"]:
+        session.output.done("Word index, vectors and arena agree with the rows")
+    return 1 if document["findings"] else 0

@@ -125,6 +125,11 @@ class MemoryBackend(Protocol):
         """What is wrong with it; None when nothing is."""
         ...
 
+    @property
+    def needs_check(self) -> bool:
+        """Whether something that is derived from the rows may differ from them."""
+        ...
+
     async def open(self) -> None:
         """Make ready."""
         ...

@@ -204,7 +204,8 @@ class Memory:
                 f"an entity's name has at most {NAME_LENGTH_MAX} characters, "
                 f"a text at most {TEXT_LENGTH_MAX:,}",
             )
-        if self._exclusion.matches(fact.entity, fact.text, fact.context):
+        told = [f"{key} {value}" for key, value in fact.metadata.items()]
+        if self._exclusion.matches(fact.entity, fact.text, fact.context, *told):
             raise Rejected(
                 "invalid_request",
                 "this looks like a secret and is not stored",
@@ -321,10 +322,13 @@ class Memory:
         return len(waiting)
 
     async def keep_clean(self) -> None:
-        """Delete what has outlived itself, for ever, every so often."""
+        """Delete what has outlived itself and mend what is amiss, for ever, every so often."""
         while True:
             await asyncio.sleep(UPKEEP_EVERY_S)
             try:
+                if self.backend.needs_check:
+                    for finding in await self.backend.check():
+                        _log.warning("memory was mended: %s", finding)
                 while await self._expire_some():
                     pass  # a page is one transaction: others write between two of them
             except CaxtonError as problem:
@@ -345,6 +349,9 @@ class Memory:
                 await self.consolidate_idle(consolidate)
             except CaxtonError as problem:
                 _log.warning("a conversation could not be consolidated: %s", problem)
+            except Exception:
+                # A model may answer with anything; the node goes on, and tries again.
+                _log.exception("a conversation could not be consolidated")
 
     async def consolidate_idle(self, consolidate: Consolidator, *, is_ending: bool = False) -> int:
         """Draw conclusions from some of the conversations that have ended; return of how many.

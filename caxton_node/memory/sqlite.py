@@ -68,6 +68,7 @@ class SqliteMemory:
         self._keeper = ArenaKeeper()
         self._counts = TermCounts()
         self._writer: MemoryWriter | None = None
+        self._is_suspect = False
 
     @property
     def trouble(self) -> str | None:
@@ -75,6 +76,12 @@ class SqliteMemory:
         if self._writer is None:
             return "closed"
         return self._writer.trouble
+
+    @property
+    def needs_check(self) -> bool:
+        """Whether a read failed, or the arena is not to be searched: `check` mends it."""
+        is_stale = self._keeper.is_stale and self._keeper.model is not None
+        return self._is_suspect or is_stale
 
     async def open(self) -> None:
         """Open or create, check and migrate.
@@ -209,6 +216,7 @@ class SqliteMemory:
 
     async def check(self) -> list[str]:
         """Compare index, vectors and arena with the rows; mend what can be; return findings."""
+        self._is_suspect = False
         return await self._write(
             lambda connection, _: check_rows(connection, self._keeper), is_alone=True
         )
@@ -233,9 +241,14 @@ class SqliteMemory:
 
     async def _read(self, access: Access, do: Callable[[sqlite3.Connection, ScopeRows], T]) -> T:
         scopes = sorted(access.reads)
-        return await self._readers.read(
-            lambda connection: do(connection, finding.scope_rows(connection, scopes))
-        )
+        try:
+            return await self._readers.read(
+                lambda connection: do(connection, finding.scope_rows(connection, scopes))
+            )
+        except Unavailable:
+            # It may be the word index alone, which can be built again.
+            self._is_suspect = True
+            raise
 
     async def find_words(
         self, access: Access, question: str, filters: Filters, *, limit: int, now: int

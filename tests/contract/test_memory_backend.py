@@ -504,6 +504,18 @@ async def test_a_damaged_word_index_is_found_and_built_again(memory, tmp_path):
     assert await find(memory, "lighthouse", is_vector=False) == ["the lighthouse keeper"]
 
 
+async def test_a_search_that_fails_on_a_damaged_index_asks_for_a_check(memory):
+    await tell(memory, "the lighthouse keeper")
+    assert not memory.needs_check
+    await memory._write(lambda connection, _: connection.execute("DELETE FROM words_data"))
+    with pytest.raises(Unavailable):
+        await find(memory, "lighthouse", is_vector=False)
+    assert memory.needs_check
+    await memory.check()
+    assert not memory.needs_check
+    assert await find(memory, "lighthouse", is_vector=False) == ["the lighthouse keeper"]
+
+
 async def test_an_arena_that_missed_something_is_not_searched_and_is_rebuilt(memory):
     await tell(memory, "first words")
     memory._keeper.current.remove(1, [1])

@@ -98,3 +98,8 @@ async def test_forgetting_needs_to_be_told_what(line, arguments):
 async def test_stats_tell_how_much_there_is(line):
     await line("add", "office", "in Oslo")
     assert "Observations  1 (1 current)" in (await line("stats")).out
+
+
+async def test_a_memory_that_is_well_says_so(line):
+    ran = await line("check")
+    assert (ran.code, ran.out) == (0, "✓ Word index, vectors and arena agree with the rows\n")

@@ -113,6 +113,11 @@ async def test_what_must_not_be_stored_is_refused_when_it_is_asked_for(memory, e
         await memory.remember(AS_ADA, ADA, [NewFact(entity=entity, text=text)])
 
 
+async def test_metadata_may_not_carry_a_secret_either(memory):
+    with pytest.raises(Rejected):
+        await tell(memory, "fine", metadata={"password": "swordfish"})
+
+
 async def test_what_must_not_be_stored_is_left_out_when_nobody_asked(memory):
     facts = [NewFact(entity="e", text="my password is x"), NewFact(entity="e", text="fine")]
     assert await memory.learn(AS_ADA, ADA, facts) == 1
