@@ -22,7 +22,8 @@ from caxton_cluster.registry import Owner, Registry, RegistryConfig
 from caxton_node.config import Settings
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.forwarding.definitions import DefinitionKeeper
-from caxton_node.forwarding.fleet import FleetParts, NodeFleet
+from caxton_node.forwarding.fleet import NodeFleet
+from caxton_node.forwarding.fleet_parts import FleetParts
 from caxton_node.forwarding.handover import Handover
 from caxton_node.forwarding.links import Links, Self
 from caxton_node.forwarding.membership_feed import MembershipFeed, epoch_of, grpc_of

@@ -7,12 +7,11 @@ agents. Implements `caxton_node.runtime.fleet.Fleet` and `caxton_node.runtime.cl
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol, assert_never
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, assert_never
 
 from caxton_cluster.errors import MalformedPacket
-from caxton_cluster.partition import Partition, PartitionMode
+from caxton_cluster.partition import PartitionMode
 from caxton_cluster.registry import load_bucket
 from caxton_node.domain.errors import Conflict, NotFound, Unavailable
 from caxton_node.forwarding.agent_records import (
@@ -23,26 +22,21 @@ from caxton_node.forwarding.agent_records import (
     record_of,
     state_of,
 )
+from caxton_node.forwarding.fleet_parts import FleetParts
 from caxton_node.forwarding.modes import IN_MODE, no_majority
-from caxton_node.forwarding.node_table import NodeTable
 from caxton_node.forwarding.notices import (
     REFUSED_COUNT_MAX,
     Notice,
     Removal,
+    Retired,
     Wish,
     pack_said,
     unpack_said,
 )
-from caxton_node.forwarding.placing import Placing
-from caxton_node.forwarding.registry_feed import RegistryFeed, RegistryLinks
-from caxton_node.routing.clock import Clock
-from caxton_node.runtime.deployments import Deployments
 from caxton_node.runtime.fleet import Drained, FleetAgent, FleetNode, PartitionState
 from caxton_node.runtime.placement import Copy, candidates, leader, rebalanced
-from caxton_node.runtime.roster import Roster
-from caxton_node.telemetry.events import Events
 
-__all__ = ["FleetLinks", "FleetParts", "NodeFleet"]
+__all__ = ["NodeFleet"]
 
 NOTICE_INTERVAL_S: Final = 2.0
 """How often a node tells of itself though nothing changed: what was lost is said again."""
@@ -57,47 +51,6 @@ FORM_S: Final = 5.0
 """How long a deployment waits on a node that has just started for the others to be found."""
 
 _log = logging.getLogger("caxton.fleet")
-
-
-class FleetLinks(RegistryLinks, Protocol):
-    """What is asked of the links."""
-
-    def is_up(self, node: str) -> bool:
-        """Return whether messages flow between this node and another."""
-        ...
-
-    def round_trip_s(self, node: str) -> float | None:
-        """Return how long the last frame to a node and its echo took; None when never."""
-        ...
-
-    def reconsider(self, agents: Collection[str] | None = None) -> None:
-        """Route again what waits for agents whose place changed; None is all."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetParts:
-    """What a fleet is made of."""
-
-    own: str
-    """This node's name."""
-    epoch: int
-    """Of this life of its process."""
-    labels: Mapping[str, str]
-    """What the operator says of it."""
-    handlers: tuple[str, ...]
-    """The Python classes that it allows."""
-    nodes: NodeTable
-    feed: RegistryFeed
-    links: FleetLinks
-    partition: Partition
-    placing: Placing
-    roster: Roster
-    deployments: Deployments
-    clock: Clock
-    events: Events
-    keep_expected: Callable[[int], None]
-    """Keeps how many nodes are expected, for the next start."""
 
 
 class NodeFleet:
@@ -167,6 +120,10 @@ class NodeFleet:
         if is_up:
             self._feed.linked(node)
             self._links.send_registry(node, pack_said(self._notice()))
+            retired = tuple(self._placing.retirement.all())
+            for start in range(0, len(retired), WISH_AGENTS_MAX):
+                some = retired[start : start + WISH_AGENTS_MAX]
+                self._links.send_registry(node, pack_said(Retired(some)))
 
     def said(self, node: str, payload: bytes) -> None:
         """Take in what a node says, of itself or of the registry."""
@@ -183,6 +140,8 @@ class NodeFleet:
                     self._placing.look_at(None)
             case Wish(agents):
                 self._placing.wish(agents)
+            case Retired(agents):
+                self._retire(agents)
             case Removal(gone):
                 self._remove(gone)
             case _ as unreachable:
@@ -323,10 +282,20 @@ class NodeFleet:
     def highest_claim(self, agent: str) -> tuple[int, int]:
         """Return the highest (revision, epoch) that any node claims or claimed; (0, 0) if none."""
         copies = self._feed.whereabouts.copies(agent)
+        revision = self._placing.retirement.revision(agent)
         return (
-            max((copy.revision for copy in copies), default=0),
+            max([revision, *(copy.revision for copy in copies)]),
             max((copy.epoch for copy in copies), default=0),
         )
+
+    def deleted(self, agent: str, revision: int) -> None:
+        """Take note that an agent is to be nowhere any more, at this revision or any below it."""
+        retired = ((agent, revision),)
+        self._retire(retired)
+        self._links.broadcast_registry(pack_said(Retired(retired)))
+
+    def _retire(self, agents: Iterable[tuple[str, int]]) -> None:
+        self._placing.look_at([one[0] for one in agents if self._placing.retirement.note(*one)])
 
     def changed(self, agent: str) -> None:
         """Take note that this node has, or has no longer, an agent, or a changed one."""

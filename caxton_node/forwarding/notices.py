@@ -19,6 +19,7 @@ __all__ = [
     "REFUSED_COUNT_MAX",
     "Notice",
     "Removal",
+    "Retired",
     "Said",
     "Wish",
     "pack_said",
@@ -68,7 +69,14 @@ class Removal(msgspec.Struct, frozen=True, array_like=True, tag=3):
     node: _Text
 
 
-Said = Notice | Wish | Removal
+class Retired(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Tells of agents that were deleted: no copy of that revision or a lower one is to run."""
+
+    agents: Annotated[tuple[tuple[_Text, _Count], ...], msgspec.Meta(max_length=1_000)]
+    """Name and revision."""
+
+
+Said = Notice | Wish | Removal | Retired
 
 _MARK: Final = b"\x00"
 """No frame of the registry begins so: those are msgpack arrays."""

@@ -10,12 +10,14 @@ not have heard of the agent, or be stuck. Should both do it in the end, one of t
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from caxton_node.domain.errors import CaxtonError, Denied, NotFound, Rejected
 from caxton_node.forwarding.agent_records import number_of, state_of
 from caxton_node.forwarding.definitions import DefinitionKeeper
 from caxton_node.forwarding.handover import Handover
+from caxton_node.forwarding.retirement import Retirement
 from caxton_node.forwarding.whereabouts import Whereabouts
 from caxton_node.runtime.claim import Claim
 from caxton_node.runtime.deployments import Deployments
@@ -33,7 +35,7 @@ from caxton_node.runtime.placement import (
 )
 from caxton_node.telemetry.events import Events
 
-__all__ = ["PATIENCE_S", "Placing"]
+__all__ = ["PATIENCE_S", "Placing", "Retire"]
 
 PATIENCE_S: Final = 2.5
 """How long an agent may be missing before one more candidate may take it over."""
@@ -60,6 +62,13 @@ KEEP_ALL_INTERVAL_S: Final = 60.0
 """How often all are looked through, and those of nobody forgotten."""
 
 _log = logging.getLogger("caxton.placement")
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Take off this node an agent that was deleted on another one."""
+
+    agent: str
 
 
 class Placing:
@@ -108,6 +117,8 @@ class Placing:
         """Agents whose definitions may be missing."""
         self._is_all_to_keep = True
         self._to_keep_news = asyncio.Event()
+        self.retirement = Retirement()
+        """The agents that were deleted."""
         self.may_take = False
         """Whether agents of others may be taken over: with the majority only."""
         self.taken_count = 0
@@ -174,8 +185,12 @@ class Placing:
             if count % SLICE_COUNT == 0:
                 await asyncio.sleep(0)
 
-    def _action(self, agent: str) -> Action | None:
+    def _action(self, agent: str) -> Action | Retire | None:
         copies = self._whereabouts.copies(agent)
+        mine = next((copy for copy in copies if copy.node == self._own), None)
+        if mine is not None and self.retirement.is_over(mine):
+            return Retire(agent)
+        copies = self.retirement.in_force(copies)
         if not copies or self._own not in self._nodes:
             self._missing_since.pop(agent, None)
             self._wished.pop(agent, None)
@@ -213,7 +228,7 @@ class Placing:
             return None
         return Start(like, max(copy.epoch for copy in copies) + 1)
 
-    async def _act(self, agent: str, action: Action) -> None:
+    async def _act(self, agent: str, action: Action | Retire) -> None:
         try:
             match action:
                 case Start(like, epoch):
@@ -222,9 +237,12 @@ class Placing:
                     await self._take_over(like, like.epoch)
                 case GiveUp(_, successor):
                     await self._leave(agent, successor)
+                case Retire():
+                    _log.info("%s was deleted on another node", agent)
+                    await self._deployments.retire(agent)
         except (Rejected, Denied, NotFound) as problem:
             _log.warning("%s cannot run here: %s", agent, problem)
-            if not isinstance(action, GiveUp):
+            if isinstance(action, Start | Follow):
                 self.on_refused(action.like.digest)
         except CaxtonError as problem:
             # The disk, or a node that does not answer: it is tried again, here or by the next.

@@ -45,6 +45,10 @@ class Fellows(Protocol):
         """Take note that this node has, or has no longer, an agent, or a changed one."""
         ...
 
+    def deleted(self, agent: str, revision: int) -> None:
+        """Take note that an agent is to be nowhere any more, at this revision or any below it."""
+        ...
+
 
 class Alone:
     """The `Fellows` of a node in no ring."""
@@ -58,3 +62,6 @@ class Alone:
 
     def changed(self, agent: str) -> None:
         """Nobody wants to know."""
+
+    def deleted(self, agent: str, revision: int) -> None:
+        """Nobody else has it."""

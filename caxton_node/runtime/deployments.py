@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 from caxton_node.agentfile import AgentFormat, ParsedAgent, parse_agent, source_digest
 from caxton_node.domain.agent import AgentSpec, AgentState
 from caxton_node.domain.delivery import DeadReason
-from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, Place, Rejected
+from caxton_node.domain.errors import (
+    CaxtonError,
+    Conflict,
+    NotFound,
+    Place,
+    Rejected,
+    Unavailable,
+)
 from caxton_node.routing.envelope import Envelope
 from caxton_node.runtime.agent import Agent
 from caxton_node.runtime.claim import Alone, Claim, Fellows
@@ -315,7 +322,8 @@ class Deployments:
             rebuilt = None
             if to is AgentState.RUNNING and seat.state is not AgentState.SUSPENDED:
                 rebuilt = self._build(seat.spec)
-            await self._record(name, to, seat.tenant.number, self.claim(name))
+            claim = self._claim_of_state(seat)
+            await self._record(name, to, seat.tenant.number, claim)
             if rebuilt is not None:
                 seat.crashes.clear()
                 self._seat(seat.spec, rebuilt, seat.tenant.number, to)
@@ -329,6 +337,21 @@ class Deployments:
             self.fellows.changed(name)
             self._show("agent.state", name, state=to.value)
             return seat
+
+    def _claim_of_state(self, seat: Seat) -> Claim:
+        """Return the claim to a new state: where there are replicas, they are to follow.
+
+        A node that may not change agents changes its own copy, and nobody follows.
+        """
+        own = self.claim(seat.agent)
+        replicas = seat.spec.deployment.replicas if own.replicas is None else own.replicas
+        if replicas == 1:
+            return own
+        try:
+            self.fellows.check_writable()
+        except Unavailable:
+            return own
+        return self._next_claim(seat.agent, own.digest)
 
     def _end_turns(self, seat: Seat, stop: int) -> None:
         if seat.state is AgentState.STOPPED and seat.stops == stop:
@@ -357,7 +380,11 @@ class Deployments:
             seat = self._roster.find(spec.name)
             if seat is not None and self.claim(spec.name).digest == claim.digest:
                 # The same definition by another right: nothing is built anew.
+                if AgentState.FAILED not in (state, seat.state):
+                    # One that crashed too often here does well elsewhere, or the other way round.
+                    seat.state = state
                 await self._record(spec.name, seat.state, seat.tenant.number, claim)
+                seat.wake()
                 self.fellows.changed(spec.name)
                 return seat
             agent = self._build(spec)
@@ -423,7 +450,7 @@ class Deployments:
             return seat
 
     async def delete(self, name: str, *, is_forced: bool = False) -> None:
-        """Take an agent off the node, with its versions, usage and log.
+        """Take an agent off the cluster, with its versions, usage and log.
 
         What still waits for it becomes dead letters; the senders are told.
 
@@ -442,16 +469,30 @@ class Deployments:
                     hint="Wait, or force it: they become dead letters.",
                     facts={"load": seat.load},
                 )
-            await self._store.delete_agent(name)
-            self._roster.remove(name)
-            del self._claims[name]
-            self.fellows.changed(name)
-            self._supervisor.cancel_all(seat)
-            self._supervisor.dismiss(seat)
-            for envelope in [*seat.mailbox.waiting(), *seat.retrying.values()]:
-                seat.discard(envelope)
-                self._end_late(seat, envelope)
-            self._show("agent.deleted", name)
+            revision, _ = self.fellows.highest_claim(name)
+            revision = max(revision, self.claim(name).revision)
+            await self._delete(seat)
+            self.fellows.deleted(name, revision)
+
+    async def retire(self, name: str) -> None:
+        """Take an agent off this node because it was deleted on another one."""
+        async with self._changing:
+            seat = self._roster.find(name)
+            if seat is not None:
+                await self._delete(seat)
+
+    async def _delete(self, seat: Seat) -> None:
+        name = seat.agent
+        await self._store.delete_agent(name)
+        self._roster.remove(name)
+        del self._claims[name]
+        self.fellows.changed(name)
+        self._supervisor.cancel_all(seat)
+        self._supervisor.dismiss(seat)
+        for envelope in [*seat.mailbox.waiting(), *seat.retrying.values()]:
+            seat.discard(envelope)
+            self._end_late(seat, envelope)
+        self._show("agent.deleted", name)
 
     def _end_late(self, seat: Seat, envelope: Envelope) -> None:
         """Give up a message for an agent that was deleted, and tell its sender."""

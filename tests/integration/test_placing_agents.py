@@ -193,3 +193,43 @@ async def test_a_node_that_left_goes_on_alone_and_comes_back(tmp_path):
         b.cluster.come_back()
         await until(lambda: all(is_whole(node, 2) for node in nodes))
         await until(lambda: only(nodes, "Echo", "a") and only(nodes, "Own", "b"))
+
+
+async def test_a_deleted_agent_is_gone_with_all_replicas_and_does_not_come_back(tmp_path):
+    async with cluster_of(tmp_path, "a", "b") as nodes:
+        a, b = nodes
+        source = python_agent("Echo", "Echo", more="deployment.replicas = 2\n")
+        await deploy(a, source)
+        await until(lambda: only(nodes, "Echo", "a", "b"))
+        await a.deployments.delete("Echo")
+        await until(lambda: only(nodes, "Echo"))
+        assert list(await b.store.agents()) == []
+        await deploy(b, source)
+        await until(lambda: only(nodes, "Echo", "a", "b"))
+
+
+async def test_an_agent_deleted_while_its_former_node_is_away_stays_deleted(tmp_path):
+    async with cluster_of(tmp_path, "a", "b") as nodes:
+        a, b = nodes
+        async with clustered_node(tmp_path / "c", "c", cluster__peers=a.ring.address) as c:
+            await until(lambda: all(is_whole(node, 3) for node in (a, b, c)))
+            await deploy(c, python_agent("Echo", "Echo"))
+            while not [one for node in (a, b) for one in await node.store.definition_digests()]:
+                await asyncio.sleep(0.05)
+        home = await until(lambda: a if runs(a, "Echo") else b if runs(b, "Echo") else None)
+        await home.deployments.delete("Echo")
+        async with clustered_node(tmp_path / "c", "c", cluster__peers=a.ring.address) as c:
+            await until(lambda: all(is_whole(node, 3) for node in (a, b, c)))
+            await until(lambda: only((a, b, c), "Echo"))
+
+
+async def test_replicas_are_suspended_and_resumed_together(tmp_path):
+    async with cluster_of(tmp_path, "a", "b") as nodes:
+        a, b = nodes
+        await deploy(a, python_agent("Echo", "Echo", more="deployment.replicas = 2\n"))
+        await until(lambda: only(nodes, "Echo", "a", "b"))
+        await a.deployments.change_state("Echo", AgentState.SUSPENDED)
+        await until(lambda: b.roster.seat("Echo").state is AgentState.SUSPENDED)
+        await b.deployments.change_state("Echo", AgentState.RUNNING)
+        await until(lambda: a.roster.seat("Echo").is_running)
+        assert only(nodes, "Echo", "a", "b")
