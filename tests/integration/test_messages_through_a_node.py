@@ -10,6 +10,7 @@ from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus, RoutingStr
 from caxton_node.domain.errors import NotFound, TimedOut, Unavailable
 from caxton_node.domain.performatives import Performative
 from caxton_node.routing.waiting import answer_within
+from caxton_node.runtime.supervisor import TURNS_IN_A_ROW_MAX
 from tests.handlers import Gate
 from tests.opened_node import ask, deploy, message, opened_node, python_agent
 
@@ -55,6 +56,34 @@ async def test_an_exchange_leaves_nothing_to_the_garbage_collector(node):
         assert gc.collect() < 20
     finally:
         gc.enable()
+
+
+async def test_a_worker_that_lets_others_run_hears_that_the_node_stops(tmp_path):
+    async with opened_node(tmp_path) as node:
+        await deploy(node, python_agent("counter", "Counter"))
+        for _ in range(TURNS_IN_A_ROW_MAX):
+            told = message(
+                node,
+                receiver="counter",
+                performative=Performative.INFORM,
+                delivery=DeliveryMode.AT_MOST_ONCE,
+            )
+            node.pipeline.submit(told)
+        while node.counts.turns_finished < TURNS_IN_A_ROW_MAX:
+            await asyncio.sleep(0)
+    # Here the worker has gone home. A lost word would have kept the node from closing.
+    assert not node.supervisor.turns_under_way
+
+
+async def test_a_burst_starts_no_more_workers_than_one_at_a_time(node):
+    await deploy(node, python_agent("counter", "Counter"))
+    seat = node.roster.seat("counter")
+    for _ in range(10):
+        node.pipeline.submit(message(node, receiver="counter", performative=Performative.INFORM))
+    await node.store.flush()
+    while seat.counts.finished < 10:
+        await asyncio.sleep(0)
+    assert seat.workers <= 2
 
 
 async def test_reply_with_is_what_the_answer_carries(node):
