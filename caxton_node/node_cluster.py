@@ -12,9 +12,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from random import SystemRandom
-from typing import Final
-
-import grpc
+from typing import Any, Final
 
 from caxton_cluster import Cluster
 from caxton_cluster.partition import Partition, PartitionConfig
@@ -109,12 +107,12 @@ class NodeCluster:
         self.fleet.resume()
         self.members.come_back(self.ring.cluster.members())
 
-    def add_to(self, server: grpc.aio.Server) -> None:
+    def add_to(self, server: Any) -> None:
         """Let a gRPC server that is not started yet serve the links of other nodes."""
         self.links.add_to(server)
         serve_peer_calls(server, self.feed.registry, self.store, self.definitions.find)
 
-    def channel(self, node: str) -> grpc.aio.Channel | None:
+    def channel(self, node: str) -> Any:
         """Return the gRPC channel to a node, or None when it is not held alive."""
         return self.links.channel(node)
 
