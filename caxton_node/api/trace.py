@@ -1,6 +1,7 @@
 """The way of one message: where it waited, what its turn did, which questions that asked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -26,7 +27,14 @@ class Hop(View):
 
     at: Instant
     event: Literal[
-        "accepted", "routed", "turn_started", "model_call", "tool_call", "settled", "replied"
+        "accepted",
+        "routed",
+        "forwarded",
+        "turn_started",
+        "model_call",
+        "tool_call",
+        "settled",
+        "replied",
     ]
     who: str
     duration_ms: int | None = None
@@ -55,7 +63,10 @@ def hops_of(
     if stored.agent is not None:
         how = f"by capability {message.capability}" if message.capability else "by name"
         hops.append((stored.accepted_at, {"event": "routed", "who": stored.agent, "detail": how}))
-    if stored.started_at is not None:
+    if stored.node is not None and stored.started_at is not None:
+        forwarded = {"event": "forwarded", "who": stored.node, "detail": "its turn is told there"}
+        hops.append((stored.started_at, forwarded))
+    elif stored.started_at is not None:
         waited_ms = max(0, stored.started_at - stored.accepted_at)
         attempts = f"attempt {stored.attempts}, " if stored.attempts > 1 else ""
         detail = f"{attempts}{waited_ms} ms after acceptance"
@@ -85,6 +96,9 @@ async def get_trace(request: Request[NoQuery, None], node: Node) -> MessageTrace
     stored = await node.store.message(message_id)
     if stored is None:
         raise message_not_found(message_id)
+    away = node.pipeline.in_flight.find(message_id)
+    if away is not None and away.went_to is not None:
+        stored = replace(stored, node=away.went_to, started_at=away.started_at)
     steps = await node.store.steps(message_id)
     answer = await find_answer(node, stored.message)
     return MessageTrace(

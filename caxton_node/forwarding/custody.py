@@ -97,8 +97,8 @@ class Custody:
         )
         envelope.phase = AWAY
         envelope.parcel = parcel
-        if envelope.started_at is None:
-            envelope.started_at = self._clock.now_ms()
+        envelope.went_to = inbox.node
+        envelope.started_at = self._clock.now_ms()
         if not envelope.is_tracked and envelope.seq:
             self._pipeline.in_flight.add(envelope)
         inbox.outstanding += 1

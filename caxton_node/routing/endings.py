@@ -163,6 +163,7 @@ class Endings:
                 envelope.started_at,
                 envelope.attempts,
                 reason,
+                envelope.went_to,
             )
         if reply is not None:
             self._reply(reply, envelope.message, settlement, told)
@@ -185,7 +186,17 @@ class Endings:
             if self._events.has_watchers:
                 self._publish("message.delivered", envelope.message, agent=envelope.inbox.agent)
             agent = envelope.inbox.agent or envelope.message.receiver
-            settlements.append(Settlement(envelope.seq, _DELIVERED, now_ms, agent))
+            settlements.append(
+                Settlement(
+                    envelope.seq,
+                    _DELIVERED,
+                    now_ms,
+                    agent,
+                    envelope.started_at,
+                    envelope.attempts,
+                    node=envelope.went_to,
+                )
+            )
             if envelope.after is not None:
                 envelope.after()
         if settlements:

@@ -64,6 +64,8 @@ class Envelope(msgspec.Struct, eq=False):
     """A dead letter that is tried again: wherever it died, it is to live again."""
     sent_to: str | None = None
     """The node that may have begun it, where it must have its effect once."""
+    went_to: str | None = None
+    """The node that it was last sent to, while its turn is not taken here."""
     lost_at: int | None = None
     """When its agent was found to be nowhere, in milliseconds since 1970, UTC."""
     parcel: Any = None

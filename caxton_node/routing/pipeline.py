@@ -17,7 +17,7 @@ from typing import Final, assert_never
 import msgspec
 
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
-from caxton_node.domain.errors import CaxtonError, NotFound, Unavailable
+from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, Unavailable
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
 from caxton_node.routing.authorise import authorise_reply_to
@@ -154,6 +154,8 @@ class Pipeline(Endings):
         self, inbox: Inbox, message: Message, on_accepted: OnAccepted | None, is_doubtful: bool
     ) -> Envelope:
         """Take in a message for one agent."""
+        if is_doubtful and self.in_flight.find(message.id) is not None:
+            raise Conflict("already_exists", f"{message.id!r} came from another node just now")
         admit(message, inbox, False)
         if message.delivery is _AT_MOST_ONCE:
             envelope = Envelope(0, message, inbox, on_accepted)
@@ -357,6 +359,7 @@ class Pipeline(Endings):
                 assert_never(unreachable)
         if inbox is not self._unplaced:
             envelope.lost_at = None
+        envelope.went_to = None
         admit(envelope.message, inbox, is_forced=True)
         envelope.inbox = inbox
         return True

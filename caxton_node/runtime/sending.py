@@ -114,7 +114,7 @@ class Sending:
             with self._keep_id(message.id if draft.is_id_chosen else None):
                 earlier = await self._find_earlier(message.id) if draft.is_id_chosen else None
                 if earlier is None:
-                    envelope = await node.pipeline.send(message)
+                    envelope = await node.pipeline.send(message, is_doubtful=draft.is_id_chosen)
             if earlier is None:
                 receivers = await self._receivers_of(envelope)
                 if answer is None or not receivers or not _has_agent(envelope):
@@ -182,14 +182,14 @@ class Sending:
                 _raise_if_any(under_way.get(message.id))
                 check_sender(node, message.sender, field=f"messages[{index}].sender")
                 check_metadata(message.metadata, field=f"messages[{index}].metadata")
-                outcomes.append(self._hand_in(message))
+                outcomes.append(self._hand_in(draft))
             except CaxtonError as error:
                 outcomes.append(error)
             else:
                 taken.add(message.id)
         return outcomes
 
-    def _hand_in(self, message: Message) -> tuple[Sent, asyncio.Future[None]]:
+    def _hand_in(self, draft: Draft) -> tuple[Sent, asyncio.Future[None]]:
         """Submit a message; the future tells when it is on disk, or why it is not."""
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -201,7 +201,10 @@ class Sending:
             else:
                 accepted.set_exception(error)
 
-        inbox = self._node.pipeline.submit(message, on_accepted).inbox
+        message = draft.message
+        inbox = self._node.pipeline.submit(
+            message, on_accepted, is_doubtful=draft.is_id_chosen
+        ).inbox
         receivers = () if inbox is None else (inbox.agent,)
         return Sent(message, DeliveryStatus.ACCEPTED, receivers), accepted
 

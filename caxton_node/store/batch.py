@@ -87,7 +87,7 @@ class JournalCall(msgspec.Struct, frozen=True):
 
 
 AcceptedRow = tuple[int, str, str, int, str, str, int, int]
-SettledRow = tuple[int, str, int, str | None, int | None, int, str | None]
+SettledRow = tuple[int, str, int, str | None, int | None, int, str | None, str | None]
 
 
 @dataclass(slots=True)
@@ -158,6 +158,7 @@ class Batch:
                     end.started_at,
                     end.attempts,
                     reason if reason is None else storable_text(reason),
+                    end.node,
                 )
             )
         self.entry_count += entry_count

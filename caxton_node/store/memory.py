@@ -350,6 +350,7 @@ class MemoryStore:
             started_at=end.started_at,
             attempts=end.attempts,
             reason=None if end.reason is None else storable_text(end.reason),
+            node=end.node,
         )
         self._settled_order.append(end.seq)
         self._settled_count += 1

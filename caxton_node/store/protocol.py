@@ -54,6 +54,9 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     attempts: int = 0
     reason: str | None = None
     """For `dead`: a `DeadReason`, or a code of the error table, with a detail after a colon."""
+    node: str | None = None
+    """The node that had the turn, where that is another one; then `started_at` is when the message
+    was last sent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class StoredMessage:
     started_at: int | None = None
     attempts: int = 0
     reason: str | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ SELECT json_group_array(json_array(seq, size)) FROM (
 -- name: messages_by_seq
 SELECT json_group_array(json_array(
            m.seq, m.id, m.status, m.accepted_at, m.settled_at, m.agent, m.started_at,
-           m.attempts, m.reason)),
+           m.attempts, m.reason, m.node)),
        group_concat(hex(m.body), ' ')
 FROM json_each(:seqs) AS wanted CROSS JOIN messages AS m ON m.seq = wanted.value
 
@@ -142,7 +142,7 @@ SELECT json_group_array(json_array(status, number)) FROM (
 -- name: revive
 UPDATE messages
 SET seq = :seq, status = 'accepted', settled_at = NULL, agent = NULL, started_at = NULL,
-    attempts = 0, reason = NULL
+    attempts = 0, reason = NULL, node = NULL
 WHERE id = :id AND status = 'dead'
 
 -- name: drop

@@ -56,7 +56,8 @@ def stored_messages(rows: str, bodies: str | None) -> tuple[list[StoredMessage],
     found: list[StoredMessage] = []
     undecodable: list[Undecodable] = []
     for row, body in zip(orjson.loads(rows), _blobs(bodies), strict=True):
-        seq, message_id, status, accepted_at, settled_at, agent, started_at, attempts, reason = row
+        seq, message_id, status, accepted_at, settled_at, *end = row
+        agent, started_at, attempts, reason, node = end
         try:
             found.append(
                 StoredMessage(
@@ -69,6 +70,7 @@ def stored_messages(rows: str, bodies: str | None) -> tuple[list[StoredMessage],
                     started_at=started_at,
                     attempts=attempts,
                     reason=reason,
+                    node=node,
                 )
             )
         except (msgspec.DecodeError, ValueError) as error:

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from caxton_node.api.trace import hops_of
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus, RoutingStrategy
 from caxton_node.domain.errors import CaxtonError, Unavailable
 from caxton_node.domain.performatives import Performative
@@ -68,6 +69,22 @@ async def test_both_nodes_know_how_a_message_ended(tmp_path):
         for one in (a, b):
             stored = await settled(one, question.id)
             assert (stored.status, stored.agent) == (DeliveryStatus.DELIVERED, "Echo")
+
+
+async def test_the_journal_says_where_a_message_went_and_when(tmp_path):
+    Gate.close()
+    async with linked_nodes(tmp_path, "a", "b") as (atlas, (a, b)):
+        await place(atlas, b, "Gate", "Gate")
+        question = message(a.node, receiver="Gate")
+        await a.node.pipeline.send(question)
+        await asyncio.wait_for(Gate.entered.wait(), DEADLINE_S)
+        assert a.node.pipeline.in_flight.find(question.id).went_to == "b"
+        Gate.opened.set()
+        stored = await settled(a, question.id)
+        assert stored.node == "b"
+        hops = [hop for _, hop in hops_of(stored, (), None)]
+        assert [hop["event"] for hop in hops] == ["accepted", "routed", "forwarded", "settled"]
+        assert (await settled(b, question.id)).node is None
 
 
 async def test_an_agent_asks_an_agent_of_another_node_within_its_turn(tmp_path):
