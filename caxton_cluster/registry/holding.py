@@ -60,6 +60,8 @@ REMOTE_RANK: Final = 1
 """Added to the rank of all agents of other nodes."""
 _DISTANCE_UNIT: Final = 1 << 4
 _LOAD_UNIT: Final = 1 << 1
+_HEAD_SIZE_BYTES: Final = 50
+"""Of a packed delta without its entries and the owner's name, at most."""
 _ENTRY_SIZE_BYTES: Final = 20
 """Of a packed entry besides its name and value, at most: the version, the marks of msgpack."""
 
@@ -348,14 +350,14 @@ class Holding:
         owner, collected = self.holder.owner, self.collected_version
         chunks: list[Delta] = []
         chunk: list[Entry] = []
-        size_bytes = 0
+        head_size_bytes = size_bytes = _HEAD_SIZE_BYTES + len(owner.node.encode())
         for entry in self.since(after):
             value_size_bytes = 0 if entry.value is None else len(entry.value)
             length = _ENTRY_SIZE_BYTES + len(entry.agent.encode()) + value_size_bytes
             if chunk and size_bytes + length > size_bytes_max:
                 through = chunk[-1].version
                 chunks.append(Delta(owner, after, through, collected, tuple(chunk), True))
-                after, chunk, size_bytes = through, [], 0
+                after, chunk, size_bytes = through, [], head_size_bytes
             chunk.append(entry)
             size_bytes += length
         is_partial = not self.is_whole

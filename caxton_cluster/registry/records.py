@@ -69,7 +69,7 @@ RECORD_SIZE_BYTES_MAX: Final = 8 * 1024
 """Of one packed record. Usual are 150 bytes."""
 FRAME_SIZE_BYTES_MAX: Final = 512 * 1024
 """Of one packed delta or digest: twice what a chunk is meant to have."""
-DIGEST_OWNERS_MAX: Final = 2048
+DIGEST_OWNERS_MAX: Final = 4096
 """Lines of one digest."""
 
 RUNNING: Final = "running"

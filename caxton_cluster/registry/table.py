@@ -24,6 +24,7 @@ from caxton_cluster.registry.holding import Change, Holding, Listing
 from caxton_cluster.registry.query import Lookup
 from caxton_cluster.registry.readiness import Readiness
 from caxton_cluster.registry.records import (
+    DIGEST_OWNERS_MAX,
     FRAME_SIZE_BYTES_MAX,
     AgentRecord,
     Delta,
@@ -271,13 +272,16 @@ class Registry:
             size_bytes_max: Room for it once encoded. Where the lines of all owners do not fit it
                 has the hash of all and some lines, others each time.
         """
+        return self._compose(self.config.vector_owners_max, size_bytes_max)
+
+    def _compose(self, lines_max: int, size_bytes_max: int) -> Digest:
         lines = self.lines()
         rotating = self.config.rotating_owners
         self._line_turn += rotating
         return compose(
             self._root(lines),
             lines,
-            lines_max=self.config.vector_owners_max,
+            lines_max=lines_max,
             rotating=rotating,
             turn=self._line_turn,
             size_bytes_max=size_bytes_max,
@@ -349,8 +353,8 @@ class Registry:
         is_early = answered_at is not None and now - answered_at < self.config.digest_interval_s
         if peer in self._live and not is_early:
             self._answered_at[peer] = now
-            lines = self.lines()
-            self._digests.append(DigestToSend(peer, Digest(self._root(lines), True, lines)))
+            everything = self._compose(DIGEST_OWNERS_MAX, FRAME_SIZE_BYTES_MAX)
+            self._digests.append(DigestToSend(peer, everything))
 
     # Pulls.
 

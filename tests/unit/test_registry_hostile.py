@@ -67,7 +67,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_whatever_peers_say_a_registry_stays_sound(steps):  # noqa: C901 - one arm a step
     config = RegistryConfig(owners_max=3, records_per_owner_max=5, pulls_max=2)
     node = Registry(config, Owner("own", 1), random=random.Random(1), now=0.0)

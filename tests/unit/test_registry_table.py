@@ -23,7 +23,7 @@ from caxton_cluster.registry import (
     encode,
     load_bucket,
 )
-from caxton_cluster.registry.records import pack_record
+from caxton_cluster.registry.records import COUNT_MAX, pack_record
 
 OWN = Owner("own", 1)
 PEER = Owner("peer", 5)
@@ -148,7 +148,7 @@ def test_a_node_lists_no_more_than_it_may():
 
 
 def test_a_large_change_leaves_in_chunks_that_follow_each_other():
-    node = registry(chunk_size_bytes=1000)
+    node = registry(Owner("own" * 50, COUNT_MAX), chunk_size_bytes=1000)
     for number in range(20):
         node.put(AgentRecord(f"a{number}", ("echo",), description="x" * 200), START)
 
