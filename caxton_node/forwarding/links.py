@@ -205,7 +205,10 @@ class Links:
 
     # Who is where has changed.
 
-    def reconsider(self, agents: Collection[str] | None = None) -> None:  # noqa: ARG002 - a hint
+    def reconsider(
+        self,
+        agents: Collection[str] | None = None,  # noqa: ARG002 - a hint; all is routed anew
+    ) -> None:
         """Route again what waits for agents whose place changed.
 
         Called by whoever keeps the registry, after each change of who is where; and when an agent

@@ -65,7 +65,7 @@ class Nowhere:
         """Nobody is elsewhere."""
         return ()
 
-    def providers(self, capability: str) -> Sequence[tuple[Inbox, int]]:  # noqa: ARG002 - ditto
+    def providers(self, capability: str) -> Sequence[tuple[Inbox, int]]:  # noqa: ARG002 - the Protocol's
         """Nobody is elsewhere."""
         return ()
 
@@ -77,10 +77,10 @@ class Nowhere:
         """Nothing is offered elsewhere."""
         return ()
 
-    def client(self, node: str) -> Inbox | None:  # noqa: ARG002 - ditto
+    def client(self, node: str) -> Inbox | None:  # noqa: ARG002 - the Protocol's
         """Every client is a client of this node."""
         return None
 
-    def may_come(self, message: Message) -> bool:  # noqa: ARG002 - ditto
+    def may_come(self, message: Message) -> bool:  # noqa: ARG002 - the Protocol's
         """Nobody is to come."""
         return False
