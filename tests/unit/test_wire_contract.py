@@ -42,7 +42,10 @@ RECORDS = [
     (errors_pb2.Place, Place),
 ]
 SERVICES = {
-    (messages_pb2, "Messages"): "Send SendBatch Get List ListConversations GetConversation Trace Stream "
+    (
+        messages_pb2,
+        "Messages",
+    ): "Send SendBatch Get List ListConversations GetConversation Trace Stream "
     "Converse ListDeadLetters RetryDeadLetter DropDeadLetter",
     (agents_pb2, "Agents"): "Deploy Validate List Get Delete Restart Stop Suspend Resume Scale "
     "Rollback Versions Logs Chat",
