@@ -207,11 +207,16 @@ class Custody:
                 else:
                     self._pipeline.place_again((envelope,))
 
-    def open_inboxes(self) -> None:
-        """Let messages go again to agents that were not where they were sought."""
-        for inbox in self._shut:
+    def open_inboxes(self) -> bool:
+        """Let messages go again to agents that were not where they were sought.
+
+        Returns:
+            Whether there were such: then those that wait go first, for whomever they are.
+        """
+        shut, self._shut = self._shut, []
+        for inbox in shut:
             inbox.is_shut = False
-        self._shut.clear()
+        return bool(shut)
 
     def _let_go(self, parcel: Parcel) -> bool:
         """Count a message as no longer away; False when that happened before."""

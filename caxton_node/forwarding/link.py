@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import grpc
 
 from caxton.v1.peer_pb2 import LinkFrame
-from caxton_node.domain.delivery import DeliveryStatus
+from caxton_node.domain.delivery import FINAL, DeliveryStatus
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.forwarding.convert import (
     arrival_of,
@@ -436,8 +436,20 @@ class Link:
         for end in outcomes.ended:
             parcel = outbox.ended(end.sequence)
             if parcel is not None:
-                self._events.ended([parcel], DeliveryStatus(end.status), end.reason or None)
+                self._events.ended([parcel], _end_named(end.status), end.reason or None)
         for refusal in outcomes.refused:
             parcel = outbox.ended(refusal.sequence)
             if parcel is not None:
                 self._events.refused(parcel, refusal.code, refusal.detail)
+
+
+def _end_named(text: str) -> DeliveryStatus:
+    """Return the end that the other side names.
+
+    Raises:
+        LinkBroken: There is no such end.
+    """
+    for status in FINAL:
+        if status.value == text:
+            return status
+    raise LinkBroken(f"{text!r} is no end of a message")

@@ -205,10 +205,7 @@ class Links:
 
     # Who is where has changed.
 
-    def reconsider(
-        self,
-        agents: Collection[str] | None = None,  # noqa: ARG002 - a hint; all is routed anew
-    ) -> None:
+    def reconsider(self, agents: Collection[str] | None = None) -> None:
         """Route again what waits for agents whose place changed.
 
         Called by whoever keeps the registry, after each change of who is where; and when an agent
@@ -217,11 +214,12 @@ class Links:
         Args:
             agents: Their names; None is all, as after a node's death.
         """
-        self._custody.open_inboxes()
+        if self._custody.open_inboxes():
+            agents = None
         for node, link in list(self._links.items()):
             if self._directory.find(node) is None and link.machine.has_messages:
                 self._custody.left_over(link, link.let_go())
-        self._pipeline.reconsider()
+        self._pipeline.reconsider(agents)
 
     def _seen(self, peer: Peer) -> None:
         """Dial a node that is new, has another address, or began another life."""

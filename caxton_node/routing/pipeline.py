@@ -11,7 +11,7 @@ both are there or neither is.
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -162,11 +162,11 @@ class Pipeline(Endings):
             self._deliver(envelope)
             return envelope
         envelope = Envelope(self._journal.next_seq(), message, inbox, on_accepted)
+        committed = functools.partial(self._committed, envelope)
+        self._write_or_withdraw(((envelope.seq, message),), (), committed, (envelope,))
         if is_doubtful:
             envelope.is_doubtful = True
             self.in_flight.add(envelope)
-        committed = functools.partial(self._committed, envelope)
-        self._write_or_withdraw(((envelope.seq, message),), (), committed, (envelope,))
         return envelope
 
     def _write_or_withdraw(
@@ -333,10 +333,14 @@ class Pipeline(Endings):
             if envelope.phase != OVER and self._place(envelope):
                 deliver(envelope)
 
-    def reconsider(self) -> None:
-        """Look again for those for whom nobody was there. Called when somebody came."""
+    def reconsider(self, agents: Collection[str] | None = None) -> None:
+        """Look again for those for whom nobody was there.
+
+        Args:
+            agents: Whose place changed; None is everybody's.
+        """
         if len(self._unplaced):
-            self.place_again(self._unplaced.take_all())
+            self.place_again(self._unplaced.take(agents))
 
     def _place(self, envelope: Envelope) -> bool:
         """Find an inbox for an accepted message; False when that was its end."""

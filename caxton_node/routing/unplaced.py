@@ -4,7 +4,7 @@ An accepted message is not given up because a node died or cannot be seen. It wa
 and takes its way anew whenever the picture of who is where changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from caxton_node.domain.agent import PermissionSettings
@@ -72,8 +72,17 @@ class Unplaced:
             one for one in self._waiting.values() if one.message.conversation_id == conversation_id
         ]
 
-    def take_all(self) -> list[Envelope]:
-        """Return, and let go of, all that waits, in order of acceptance."""
-        taken = sorted(self._waiting.values(), key=lambda envelope: envelope.seq)
-        self._waiting.clear()
-        return taken
+    def take(self, agents: Collection[str] | None = None) -> list[Envelope]:
+        """Return, and let go of, what may wait for some agents, in order of acceptance.
+
+        Args:
+            agents: Their names; None is everybody. What waits for a capability may be for any.
+        """
+        taken = [
+            one
+            for one in self._waiting.values()
+            if agents is None or one.message.receiver in agents or one.message.capability
+        ]
+        for one in taken:
+            del self._waiting[id(one)]
+        return sorted(taken, key=lambda envelope: envelope.seq)
