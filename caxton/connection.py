@@ -59,7 +59,7 @@ Stub = Callable[[grpc.aio.Channel], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """How to know the server, and to be known by it. Paths of files in PEM."""
+    """How to know the server, and to be known by it. Paths of files in PEM, read once."""
 
     ca: Path | str | None = None
     """Whom to trust; the system's authorities when None."""
@@ -170,6 +170,9 @@ class Connection:
                 self._endpoints.failed(endpoint, _now_s())
                 if not is_repeatable and last.code != "node_draining":
                     raise last from None
+            except asyncio.CancelledError:
+                _raise_if_ours()
+                raise _closed() from None
             else:
                 self._endpoints.answered(endpoint)
                 return answer
@@ -200,6 +203,9 @@ class Connection:
                 yield answer
         except grpc.aio.AioRpcError as failure:
             raise error_from_rpc(failure) from None
+        except asyncio.CancelledError:
+            _raise_if_ours()
+            raise _closed() from None
         finally:
             call.cancel()
 
@@ -263,6 +269,17 @@ class Connection:
 _HOPELESS: Final = frozenset(
     {grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN}
 )
+
+
+def _raise_if_ours() -> None:
+    """Let a cancellation through that is meant for the caller: gRPC raises it for its own, too."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _closed() -> Unavailable:
+    return Unavailable("unreachable", "the client was closed under the call")
 
 
 def _now_s() -> float:

@@ -5,18 +5,17 @@ could not be reached is left alone for a while that doubles, and is tried again 
 no other is left.
 """
 
+import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["BACKOFF_FIRST_S", "BACKOFF_MAX_S", "Endpoints", "parse_endpoint"]
+__all__ = ["BACKOFF_FIRST_S", "BACKOFF_MAX_S", "Endpoints", "is_local", "parse_endpoint"]
 
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 30.0
 
 ENDPOINTS_MAX: Final = 100
 PORT_DEFAULT: Final = 50051
-
-_LOCAL: Final = ("localhost", "127.", "[::1]")
 
 
 def parse_endpoint(text: str) -> str:
@@ -36,8 +35,12 @@ def parse_endpoint(text: str) -> str:
 
 
 def is_local(endpoint: str) -> bool:
-    """Return whether an endpoint is on this machine."""
-    return endpoint.startswith(_LOCAL)
+    """Return whether an endpoint is on this machine: by name or address, not by a look-up."""
+    host = endpoint.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Endpoints:

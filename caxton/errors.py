@@ -148,7 +148,11 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> CaxtonError:
             detail = _unpack(value)
             if detail is not None:
                 return error_from_detail(detail, kind)
-    return kind(code, error.details() or error.code().name.lower())
+    said = error.details() or error.code().name.lower()
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in said:
+        # gRPC itself refuses it, before the server can say so in its own words.
+        return Rejected("body_too_large", said)
+    return kind(code, said)
 
 
 def error_from_detail(

@@ -48,7 +48,8 @@ def _many(
                     return
                 yield item
         finally:
-            self.run(items.aclose())
+            if not self.is_closed:
+                self.run(items.aclose())
 
     return call
 
@@ -94,9 +95,14 @@ class SyncCaxtonClient:
     ) -> None:
         self.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it can be used no more."""
+        return self._loop.is_closed()
+
     def close(self) -> None:
         """Close the connections and end the thread. A second call does nothing."""
-        if self._loop.is_closed():
+        if self.is_closed:
             return
         try:
             self.run(self.twin.close())

@@ -28,7 +28,7 @@ from caxton_node.security.tls_files import TlsFiles
 __all__ = ["STOP_GRACE_S", "Port", "Service", "open_grpc"]
 
 STOP_GRACE_S: Final = 5.0
-"""For calls under way when the node stops. Streams are ended by then."""
+"""For calls under way when the node stops. The streams of clients are ended at once."""
 
 CALLS_MAX: Final = 10_000
 """Calls under way at once, streams included. Those beyond are answered RESOURCE_EXHAUSTED."""
@@ -92,13 +92,12 @@ async def open_grpc(
     Raises:
         Conflict: `state_conflict`: nothing can listen there.
     """
+    shell = Shell(
+        for_nodes=frozenset(one.name for one in services if one.is_for_nodes),
+        for_all=_STANDARD,
+    )
     server = grpc.aio.server(
-        interceptors=(
-            Shell(
-                for_nodes=frozenset(one.name for one in services if one.is_for_nodes),
-                for_all=_STANDARD,
-            ),
-        ),
+        interceptors=(shell,),
         options=(
             *_OPTIONS,
             ("grpc.max_receive_message_length", message_bytes_max),
@@ -118,6 +117,7 @@ async def open_grpc(
         yield bound
     finally:
         await health.enter_graceful_shutdown()
+        shell.end_streams()
         await server.stop(STOP_GRACE_S)
 
 

@@ -1,15 +1,16 @@
 """What surrounds every gRPC call: who may call, a trace, and one shape for whatever goes wrong."""
 
+import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Final, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from caxton_node.domain.errors import Bug, CaxtonError, Denied, Rejected
+from caxton_node.domain.errors import Bug, CaxtonError, Denied, Rejected, Unavailable
 from caxton_node.grpc_api.failures import details_metadata, status_code
 from caxton_node.security.identity import identity_of
 from caxton_node.telemetry.trace import (
@@ -51,6 +52,14 @@ class Shell(grpc.aio.ServerInterceptor):
         self._for_all = for_all
         # By method. Only methods that exist get here, so that it cannot grow.
         self._wrapped: dict[str, _Handler] = {}
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._is_ending = False
+
+    def end_streams(self) -> None:
+        """End the streams of clients: the node is stopping. Nodes end theirs by themselves."""
+        self._is_ending = True
+        for task in self._streams:
+            task.cancel()
 
     async def intercept_service(
         self,
@@ -83,19 +92,21 @@ class Shell(grpc.aio.ServerInterceptor):
                 make, inner = grpc.unary_unary_rpc_method_handler, handler.unary_unary
         # A method that streams by `context.write` is a coroutine as the others are.
         wrap = self._plain if inspect.iscoroutinefunction(inner) else self._streaming
-        outer = wrap(method, inner)
+        is_ended = handler.response_streaming and _service(method) not in self._for_nodes
+        outer = wrap(method, inner, is_ended=is_ended)
         read = handler.request_deserializer
         if not handler.request_streaming:
             # Left to gRPC, bytes that are no message would end as an unknown error in our log.
             read = _reader(read)
         return make(outer, read, handler.response_serializer)
 
-    def _plain(self, method: str, behaviour: _Behaviour) -> _Behaviour:
+    def _plain(self, method: str, behaviour: _Behaviour, *, is_ended: bool) -> _Behaviour:
         async def call(request: Any, context: _Context) -> Any:
             trace = _begin(context)
             try:
                 self._check(method, context)
-                return await behaviour(_readable(request), context)
+                with self._kept(is_ended=is_ended):
+                    return await behaviour(_readable(request), context)
             except CaxtonError as error:
                 await _fail(context, error, trace)
             except (grpc.aio.AbortError, grpc.aio.BaseError):
@@ -105,14 +116,15 @@ class Shell(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _streaming(self, method: str, behaviour: _Behaviour) -> _Behaviour:
+    def _streaming(self, method: str, behaviour: _Behaviour, *, is_ended: bool) -> _Behaviour:
         async def call(request: Any, context: _Context) -> AsyncIterator[Any]:
             trace = _begin(context)
             try:
                 self._check(method, context)
-                async with aclosing(behaviour(_readable(request), context)) as responses:
-                    async for response in responses:
-                        yield response
+                with self._kept(is_ended=is_ended):
+                    async with aclosing(behaviour(_readable(request), context)) as responses:
+                        async for response in responses:
+                            yield response
             except CaxtonError as error:
                 await _fail(context, error, trace)
             except (grpc.aio.AbortError, grpc.aio.BaseError):
@@ -121,6 +133,29 @@ class Shell(grpc.aio.ServerInterceptor):
                 await _fail(context, _bug(method), trace)
 
         return call
+
+    @contextmanager
+    def _kept(self, *, is_ended: bool) -> Iterator[None]:
+        """Know the task of a stream as long as it runs, to end it when the node stops.
+
+        Raises:
+            Unavailable: `node_draining`: it was ended so.
+        """
+        task = asyncio.current_task()
+        if not is_ended or task is None:
+            yield
+            return
+        self._streams.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._is_ending:
+                raise
+            raise Unavailable(
+                "node_draining", "this node is stopping", hint="Ask another node."
+            ) from None
+        finally:
+            self._streams.discard(task)
 
     def _check(self, method: str, context: _Context) -> None:
         """Let a call pass that its caller may make.
@@ -128,7 +163,7 @@ class Shell(grpc.aio.ServerInterceptor):
         Raises:
             Denied: `denied`.
         """
-        service = method.split("/")[1]
+        service = _service(method)
         if service in self._for_all:
             return
         caller = identity_of(context.auth_context())
@@ -143,6 +178,10 @@ class Shell(grpc.aio.ServerInterceptor):
                 else "the certificate names no client",
                 hint="make one for a client with: caxton security gen-cert --client NAME",
             )
+
+
+def _service(method: str) -> str:
+    return method.split("/")[1]
 
 
 class _Unreadable:

@@ -111,7 +111,9 @@ async def test_content_that_is_no_json_is_malformed(served, channel, content):
 TEXT = st.text(max_size=12)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     message=st.fixed_dictionaries(
         {"performative": st.just("inform")},

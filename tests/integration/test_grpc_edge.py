@@ -1,6 +1,7 @@
 """The gRPC edge under clients that misbehave: deadlines, cancellation, sizes, garbage."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import grpc
 import pytest
@@ -18,7 +19,7 @@ from caxton.v1.agents_pb2_grpc import AgentsStub
 from caxton.v1.cluster_pb2_grpc import ClusterStub
 from caxton.v1.messages_pb2_grpc import MessagesStub
 from caxton_node.domain.errors import Conflict
-from caxton_node.grpc_api.server import Port, open_grpc
+from caxton_node.grpc_api.server import STOP_GRACE_S, Port, open_grpc
 from tests.clustered_nodes import until
 from tests.grpc_node import grpc_node, served_node
 from tests.handlers import Gate
@@ -234,6 +235,24 @@ async def test_the_health_of_each_service_is_told(channel):
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     unknown = stub.Check(health_pb2.HealthCheckRequest(service="nobody"))
     assert await code_of(unknown) is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_node_that_stops_ends_the_streams_of_its_clients_at_once(tmp_path):
+    async with opened_node(tmp_path, memory__enabled="false") as node, AsyncExitStack() as serving:
+        served = await serving.enter_async_context(served_node(node))
+        async with grpc.aio.insecure_channel(served.address) as channel:
+            stub = MessagesStub(channel)
+            following = stub.Stream(messages_pb2.MessagesStreamRequest())
+            talking = stub.Converse()
+            await talking.write(messages_pb2.MessagesConverseRequest(**OPEN))
+            await talking.read()
+            await until(lambda: node.events.has_watchers)
+            async with asyncio.timeout(STOP_GRACE_S - 1):
+                await serving.aclose()
+            for call in (following, talking):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await call.read()
+                assert error_from_rpc(caught.value).code == "node_draining"
 
 
 async def test_a_port_is_not_shared_with_another_node(served):

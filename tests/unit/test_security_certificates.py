@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caxton_node.domain.errors import Conflict, Rejected
@@ -46,17 +46,20 @@ def names_of(made) -> list[str]:
     ).value.get_values_for_type(x509.DNSName)
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_a_name_comes_back_from_its_certificate_as_it_was(name):
     assert identity_in(dns_name_of("node", name)) == ("node", name)
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES)
 def test_two_names_are_never_one_to_a_server_that_ignores_case(one, other):
     is_same = dns_name_of("node", one).lower() == dns_name_of("node", other).lower()
     assert is_same == (one == other)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_whatever_a_certificate_says_means_one_identity_or_none(text):
     for dns_name in (text, f"{text}.node.caxton.internal"):
