@@ -1,7 +1,8 @@
 """The nodes that are alive and what they say of themselves: what placement sees of them.
 
-A node counts for placement once it has told of itself in the life that membership knows. So one
-that was just started is not chosen before it is ready, and what an earlier life said is void.
+A node gets agents once it has told of itself in the life that membership knows. So one that was
+just started is not chosen before it is ready, and what an earlier life said is void. Until then it
+is silent: what it runs is its own, and nobody takes it over because a link is not up yet.
 
 State only; membership and the links bring the news.
 """
@@ -36,7 +37,7 @@ class NodeTable:
 
     @property
     def views(self) -> Mapping[str, NodeView]:
-        """The nodes that placement may count on, this one among them once it told of itself.
+        """The live nodes as placement sees them, this one among them once it told of itself.
 
         Always the same mapping, kept current.
         """
@@ -60,7 +61,8 @@ class NodeTable:
 
     def notice(self, node: str) -> Notice | None:
         """Return what a live node said of itself last."""
-        return self._notices.get(node) if node in self._views else None
+        view = self._views.get(node)
+        return None if view is None or view.is_silent else self._notices.get(node)
 
     def up(self, node: str, epoch: int) -> bool:
         """Note that a node is alive; return whether that is news."""
@@ -102,9 +104,10 @@ class NodeTable:
 
     def _refresh(self, node: str) -> None:
         notice, epoch = self._notices.get(node), self._alive.get(node)
-        if notice is not None and epoch == notice.epoch:
+        if epoch is None:
+            self._views.pop(node, None)
+            self._notices.pop(node, None)
+        elif notice is not None and epoch == notice.epoch:
             self._views[node] = view_of(node, notice)
         else:
-            self._views.pop(node, None)
-            if epoch is None:
-                self._notices.pop(node, None)
+            self._views[node] = NodeView(name=node, is_silent=True)

@@ -63,6 +63,8 @@ class NodeView:
     """The Python classes, or patterns of them, that its operator allows."""
     refused: frozenset[str] = frozenset()
     """Digests of definitions that it could not bring into force."""
+    is_silent: bool = False
+    """It is alive and has not told of itself yet: it keeps what it has and gets nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,7 @@ def leader(copies: Iterable[Copy]) -> Copy:
 def fits(node: NodeView, like: Copy) -> bool:
     """Return whether a node may take an agent."""
     return (
-        not node.is_draining
+        not (node.is_draining or node.is_silent)
         and like.rule.fits(node.name, node.labels)
         and like.digest not in node.refused
         and (not like.handler or any(fnmatchcase(like.handler, one) for one in node.handlers))
@@ -177,7 +179,7 @@ def keepers(nodes: Mapping[str, NodeView], copies: Sequence[Copy], like: Copy) -
     live = sorted(
         (copy for copy in copies if copy.node in nodes), key=lambda copy: copy.rank, reverse=True
     )
-    settled = [copy for copy in live if fits(nodes[copy.node], like)]
+    settled = [copy for copy in live if nodes[copy.node].is_silent or fits(nodes[copy.node], like)]
     if not settled and not candidates(nodes, like):
         settled = live
     return settled[: like.replicas]

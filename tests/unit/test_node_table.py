@@ -16,9 +16,10 @@ def notice(epoch=1, **more):
 
 def test_a_node_counts_once_it_is_alive_and_told_of_itself():
     table = NodeTable("me")
-    assert table.heard("n2", notice()) is False
+    assert table.heard("n2", notice(epoch=7)) is False
     assert table.up("n2", 1) is True
-    assert list(table.views) == []
+    assert table.views["n2"].is_silent
+    assert table.notice("n2") is None
     assert table.heard("n2", notice(load=3)) is True
     assert table.views["n2"].load == 3
     assert table.heard("n2", notice(load=3)) is False
@@ -29,10 +30,10 @@ def test_what_an_earlier_life_said_is_void():
     table.up("n2", 1)
     table.heard("n2", notice(1))
     table.up("n2", 2)
-    assert "n2" not in table.views
+    assert table.views["n2"].is_silent
     assert table.notice("n2") is None
     table.heard("n2", notice(2))
-    assert "n2" in table.views
+    assert not table.views["n2"].is_silent
 
 
 def test_a_dead_node_is_expected_back_and_one_that_left_is_not():

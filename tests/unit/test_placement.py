@@ -227,6 +227,14 @@ def test_a_replica_follows_the_newer_version_of_the_first():
     assert decide(nodes, agents, own="n2", may_take=True) == [Follow(first)]
 
 
+def test_a_node_that_has_not_told_of_itself_keeps_what_it_has_and_gets_nothing():
+    nodes = nodes_of("n2", "n3") | nodes_of("n1", is_silent=True)
+    agents = {"a": [copy(node="n1")], "b": [copy("b", "n9")]}
+    after = settled(nodes, agents)
+    assert after["a"] == agents["a"]
+    assert [one.node for one in live(after["b"], nodes)] != ["n1"]
+
+
 def test_a_draining_node_keeps_its_agent_until_another_runs_it():
     nodes = nodes_of("n2") | nodes_of("n1", is_draining=True)
     agents = {"a": [copy(node="n1")]}
