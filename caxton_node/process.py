@@ -172,8 +172,6 @@ def run(loaded: LoadedSettings, reread: Callable[[], LoadedSettings] | None = No
     """
     settings = loaded.settings
     gc.set_threshold(*COLLECT_EVERY)
-    # gRPC's own lines are no lines of our log, and strangers decide how many there are.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     logs = configure_logging(
         level=settings.log.level,

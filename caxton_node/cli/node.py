@@ -42,6 +42,9 @@ def run_node(session: Session, flags: Flags, *, is_insecure: bool) -> int:
         session.output.warn(place_lines(warning, line_of_file))
     refuse_exposure(loaded, is_insecure=is_insecure)
     with hold_lock(loaded.settings.node.data_dir, reachable_url(loaded)):
+        # Read when gRPC is loaded. Its own lines are none of our log, and strangers decide how many
+        # there are: one for each handshake that fails.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from caxton_node.process import run
 
         return run(loaded, reread=lambda: load(flags))
