@@ -31,9 +31,9 @@ __all__ = [
 TERMS_ASKED_MAX: Final = 8
 """The rarest words of a question that are asked for."""
 
-MATCHES_MAX: Final = 20_000
-"""About how many rows the words of one question may match together: ranking them takes time in
-proportion. Beyond it the commonest words are left out."""
+MATCHES_MAX: Final = 3_000
+"""About how many rows the words of one question may match together: ranking them takes a
+microsecond each. Beyond it the commonest words are left out."""
 
 COUNTS_KEPT_MAX: Final = 50_000
 
@@ -99,24 +99,30 @@ o.used_at, o.agent, o.conversation, o.message, o.model
 
 
 class TermCounts:
-    """How many rows have a word, remembered until the store has grown by a fifth."""
+    """How many rows of some scopes have a word, remembered until the store has grown by a fifth.
+
+    A word that is common with others may be rare here, so what others say does not count.
+    """
 
     def __init__(self) -> None:
-        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._counts: OrderedDict[tuple[str, tuple[int, ...]], int] = OrderedDict()
         self._row_count = 0
 
-    def of(self, connection: sqlite3.Connection, term: str, row_count: int) -> int:
-        """Return the count of rows with a word, at most `MATCHES_MAX`."""
+    def of(
+        self, connection: sqlite3.Connection, term: str, scopes: Sequence[int], row_count: int
+    ) -> int:
+        """Return the count of rows with a word, a little more than `MATCHES_MAX` at most."""
         if not 0.8 * self._row_count <= row_count <= 1.2 * self._row_count:
             self._counts.clear()
             self._row_count = row_count
-        count = self._counts.get(term)
+        key = (term, tuple(scopes))
+        count = self._counts.get(key)
         if count is None:
             (count,) = connection.execute(
                 "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)",
-                (f'"{term}"', MATCHES_MAX),
+                (match_expression((term,), scopes), MATCHES_MAX + 1),
             ).fetchone()
-            self._counts[term] = count
+            self._counts[key] = count
             if len(self._counts) > COUNTS_KEPT_MAX:
                 self._counts.popitem(last=False)
         return count
@@ -146,8 +152,10 @@ def by_keywords(
     now: int,
 ) -> list[tuple[int, float]]:
     """Return observations that have words of the question, best first, with their BM25."""
-    terms = _telling(connection, terms_of(question), counts)
-    if not terms or not scopes:
+    if not scopes:
+        return []
+    terms = _telling(connection, terms_of(question), scopes, counts)
+    if not terms:
         return []
     found = connection.execute(
         "SELECT w.rowid, -w.rank FROM words w JOIN observations o ON o.id = w.rowid "  # noqa: S608 - constants of this module
@@ -165,11 +173,14 @@ def by_keywords(
 
 
 def _telling(
-    connection: sqlite3.Connection, terms: Sequence[str], counts: TermCounts
+    connection: sqlite3.Connection,
+    terms: Sequence[str],
+    scopes: Sequence[int],
+    counts: TermCounts,
 ) -> tuple[str, ...]:
     """Return the rarest words that occur, as many as can be ranked in time; one at least."""
     (row_count,) = connection.execute("SELECT coalesce(max(id), 0) FROM observations").fetchone()
-    counted = sorted((counts.of(connection, term, row_count), term) for term in terms)
+    counted = sorted((counts.of(connection, term, scopes, row_count), term) for term in terms)
     chosen: list[str] = []
     total = 0
     for count, term in counted:
