@@ -123,7 +123,7 @@ class AnyOrderForLong(AnyOrder):
 
 
 AnyOrderForLong.TestCase.settings = settings(
-    max_examples=2000,
+    max_examples=500,
     stateful_step_count=120,
     deadline=None,
     phases=PHASES,
