@@ -165,8 +165,7 @@ class Messages(MessagesServicer):
         async for event in follow_messages(self._node, request.filter):
             yield event
 
-    # gRPC also takes a coroutine that writes; the stubs know the generator only.
-    async def Converse(  # type: ignore[override]  # see above
+    async def Converse(  # type: ignore[override]  # the stubs know no coroutine that writes
         self,
         request_iterator: AsyncIterator[messages_pb2.MessagesConverseRequest],
         context: _Context,
