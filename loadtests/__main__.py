@@ -9,6 +9,8 @@ BENCHMARKS = (
     "loadtests.local",
     "loadtests.memory",
     "loadtests.membership",
+    "loadtests.forwarding",
+    "loadtests.cluster",
     "loadtests.registry",
     "loadtests.etcd",
     "loadtests.tool_choice",
