@@ -182,6 +182,7 @@ def _facts_of(document: dict[str, Any]) -> list[tuple[str, object]]:
         ("Last activity", instant(document.get("last_activity_at"))),
         ("Capabilities", document["capabilities"]),
         ("Tools", document["tools"]),
+        ("Nodes", document.get("nodes")),
         ("Model", model or None),
         ("Messages", queued),
         ("Turns", turns),

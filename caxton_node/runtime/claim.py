@@ -25,6 +25,11 @@ class Claim:
     placement: str | None = None
     """Where; None as its definition says."""
 
+    @property
+    def rank(self) -> tuple[int, int]:
+        """The higher one is right."""
+        return (self.revision, self.epoch)
+
 
 class Fellows(Protocol):
     """The other nodes, as far as whoever changes agents must know them."""

@@ -378,6 +378,9 @@ class Deployments:
         spec = parsed.spec
         async with self._changing:
             seat = self._roster.find(spec.name)
+            if seat is not None and self.claim(spec.name).rank > claim.rank:
+                # It was changed here while what to follow was being fetched.
+                return seat
             if seat is not None and self.claim(spec.name).digest == claim.digest:
                 # The same definition by another right: nothing is built anew.
                 if AgentState.FAILED not in (state, seat.state):

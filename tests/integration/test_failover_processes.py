@@ -57,7 +57,7 @@ class Lab:
     async def post(self, name, path, body=None, status=(200, 201, 202)):
         address = f"{self.nodes[name].url}/api/v1/{path}"
         async with self.session.post(address, json=body) as response:
-            document = await response.json()
+            document = await response.json() if response.content_length else None
             assert response.status in status, document
             return document
 
@@ -81,6 +81,9 @@ class Lab:
     async def only_home(self, name, agent):
         homes = await self.homes(name, agent)
         return homes[0] if len(homes) == 1 else None
+
+    async def has_homes(self, name, agent, count):
+        return len(await self.homes(name, agent)) == count
 
     async def runs_at(self, agent, *names, seen_by):
         async def is_so():
@@ -148,6 +151,32 @@ async def _is_delivered(lab, name, message_id):
     return document["status"] == "delivered"
 
 
+async def test_every_node_takes_every_request(tmp_path):
+    async with cluster(tmp_path, "a", "b", "c") as lab:
+        source = {"source": python_agent("Echo", "Echo"), "format": "toml"}
+        await lab.post("a", "agents?node=c&replicas=2", source)
+        await until(lambda: lab.has_homes("a", "Echo", 2))
+        assert "c" in await lab.homes("b", "Echo")
+        await lab.post("b", "agents/Echo/scale", {"replicas": 1})
+        home = await until(lambda: lab.only_home("b", "Echo"))
+        target = "b" if home == "a" else "a"
+        await lab.post("c", "agents/Echo/move", {"node": target})
+        await lab.runs_at("Echo", target, seen_by="abc")
+        again = await lab.post("c", "agents", source)
+        assert again["is_changed"] is False, "it is deployed where it runs"
+        for name in "abc":
+            [shown] = (await lab.get(name, "agents"))["items"]
+            assert (shown["name"], shown["nodes"]) == ("Echo", [target])
+            [provider] = (await lab.get(name, "capabilities/test"))["agents"]
+            assert (provider["name"], provider["node"]) == ("Echo", target)
+        other = next(name for name in "abc" if name != target)
+        address = f"{lab.nodes[other].url}/api/v1/agents/Echo"
+        async with lab.session.delete(address) as response:
+            assert response.status == 204
+        await until(lambda: lab.has_homes(other, "Echo", 0))
+
+
+@pytest.mark.slow
 async def test_a_node_that_was_frozen_gives_up_what_others_took_over(tmp_path):
     async with cluster(tmp_path, "a", "b", "c") as lab:
         await lab.deploy("c", python_agent("Echo", "Echo"))
@@ -191,6 +220,7 @@ async def test_a_restarted_node_does_not_run_what_others_took_over(tmp_path):
         assert "left Echo" not in log
 
 
+@pytest.mark.slow
 async def test_a_minority_refuses_deployments_until_it_is_healed(tmp_path):
     async with cluster(tmp_path, "a", "b", "c") as lab:
         await lab.deploy("a", python_agent("Own", "Echo"))

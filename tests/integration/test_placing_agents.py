@@ -233,3 +233,14 @@ async def test_replicas_are_suspended_and_resumed_together(tmp_path):
         await b.deployments.change_state("Echo", AgentState.RUNNING)
         await until(lambda: a.roster.seat("Echo").is_running)
         assert only(nodes, "Echo", "a", "b")
+
+
+async def test_what_is_followed_never_undoes_a_change_made_meanwhile(tmp_path):
+    async with clustered_node(tmp_path / "a", "a") as a:
+        await deploy(a, python_agent("Echo", "Echo"))
+        old = a.deployments.claim("Echo")
+        await a.deployments.place("Echo", replicas=3)
+        definition = await a.store.definition(old.digest)
+        await a.deployments.adopt(definition, old, number=1, state=AgentState.SUSPENDED)
+        assert a.deployments.claim("Echo").replicas == 3
+        assert a.roster.seat("Echo").is_running
