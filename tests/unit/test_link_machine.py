@@ -42,7 +42,7 @@ def test_a_frame_holds_what_waits_up_to_its_bound():
     first, second = outbox.take(), outbox.take()
     assert (first.number, len(first.parcels)) == (1, FRAME_MESSAGES_MAX)
     assert (second.number, len(second.parcels)) == (2, 10)
-    assert [p.sequence for p in second.parcels][0] == FRAME_MESSAGES_MAX + 1
+    assert second.parcels[0].sequence == FRAME_MESSAGES_MAX + 1
     assert outbox.take() is None
 
 
