@@ -135,7 +135,7 @@ def walk(
         is_cut = is_cut or len(best) > room
         layer = best[: max(0, room)]
         depths.update(dict.fromkeys(layer, depth))
-        if not layer:
+        if not layer or len(depths) >= plan.entity_count:
             break
     found = entities_by_id(connection, list(depths), scopes)
     by_id = {entity.id: entity for entity in found}

@@ -38,6 +38,15 @@ include-operation-id = ["list_agents", "list_messages", "list_conversations", "l
 checks.positive_data_acceptance.expected-statuses = ["2xx", 422]
 
 [[operations]]
+# An agent's memory needs the agent's name, an interval ends after it began, a record has a grammar
+# of its own, and what looks like a secret is refused.
+include-operation-id = [
+  "tell_memory", "list_entities", "get_entity", "search_memory", "relate_entities", "walk_graph",
+  "delete_entity", "forget_memory", "export_memory", "import_memory", "back_up_memory",
+]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 422]
+
+[[operations]]
 # It learns the names of agents and speaks under them, which nobody may.
 include-operation-id = ["chat", "send_message"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 422, 504]
