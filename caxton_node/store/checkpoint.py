@@ -5,9 +5,10 @@ left to do. The log begins anew only once everything in it is copied, which unde
 so: the writer has to copy the last pages itself (`Committer.keep_books`). And SQLite syncs the
 database only then; we sync it after every copy, so that little is left for that moment.
 
-One thread writes and this one copies, on the writer's word and never while the writer copies. So
-the log cannot begin anew under a copy: that takes a finished one, and there is one at a time.
-(Versions of SQLite before 3.51.3 can lose pages where several connections checkpoint at will.)
+One thread writes and this one copies, on the writer's word and never while the writer copies. The
+word is given only when something was written since the last copy ended. So the log cannot begin
+anew while a copy starts: that takes a log of which everything is copied. (Versions of SQLite
+before 3.51.3 can lose pages where a commit begins the log anew while a checkpoint starts.)
 
 Reference: https://sqlite.org/wal.html, "Checkpointing" and "The WAL-Reset Bug".
 """
@@ -92,7 +93,7 @@ class Copier:
             try:
                 self.log_pages = self._copy()
                 self.has_failed = False
-            except (sqlite3.Error, OSError):
+            except Exception:
                 _LOG.warning("the log could not be copied; it is tried again", exc_info=True)
                 self.has_failed = True
             self.is_idle = True

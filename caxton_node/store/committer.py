@@ -61,6 +61,8 @@ class Committer:
         self._lock_fd: int | None = None
         self._copier = Copier(path)
         self._unchecked_bytes = 0
+        self._is_log_ahead = False
+        """Whether something was written since the last copy of the log ended."""
         self._highest_seq = 0
         self.mark = 1
         self.last_seq = 0
@@ -123,6 +125,9 @@ class Committer:
         """
         connection = self._open_connection()
         parameters = batch.journal_parameters(self.mark)
+        # Looked at first: a copy that ends during this commit may have copied it, too.
+        was_copier_idle = self._copier.is_idle
+        change_count = connection.total_changes
         results: Sequence[Any] = ()
         if not batch.writes:
             connection.execute(self._queries["accept_and_settle"], parameters)
@@ -138,6 +143,8 @@ class Committer:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
+        if was_copier_idle and connection.total_changes != change_count:
+            self._is_log_ahead = True
         if batch.accepted:
             self._highest_seq = max(self._highest_seq, batch.accepted[-1][0])
         self._unchecked_bytes += batch.size_bytes + _ROW_COST_BYTES * batch.entry_count
@@ -162,9 +169,13 @@ class Committer:
             # commit begins the log anew. What a reader holds back is copied another time.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             copier.log_pages = 0
-        elif self._unchecked_bytes >= _CHECKPOINT_BYTES or copier.has_failed:
-            copier.order()
+            self._is_log_ahead = False
+        elif self._is_log_ahead and (
+            self._unchecked_bytes >= _CHECKPOINT_BYTES or copier.has_failed
+        ):
+            self._is_log_ahead = False
             self._unchecked_bytes = 0
+            copier.order()
 
     def _open_connection(self) -> sqlite3.Connection:
         assert self._connection is not None, "the committer is open"
@@ -198,8 +209,8 @@ class Committer:
             "journal_mode = WAL",
             f"synchronous = {'FULL' if self._is_synced else 'NORMAL'}",
             "foreign_keys = ON",
-            # Nobody's commit shall wait for a checkpoint. This is the net under that, in pages.
-            "wal_autocheckpoint = 16384",
+            # Nobody's commit waits for a checkpoint, and none begins but on our word.
+            "wal_autocheckpoint = 0",
             # After a surge the log file shrinks back.
             "journal_size_limit = 67108864",
             # No mmap: an I/O error under it kills the process instead of raising.

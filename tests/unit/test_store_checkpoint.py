@@ -101,3 +101,20 @@ def test_closing_finishes_the_copy_that_was_ordered(committer, tmp_path):
     committer.close()
     assert not (tmp_path / "store.db-wal").exists()
     assert committer._copier.is_idle
+
+
+def test_nothing_is_copied_while_the_next_commit_could_begin_the_log_anew(
+    committer, tmp_path, monkeypatch
+):
+    """A copy that has copied everything is followed by a write before the next is ordered."""
+    orders = []
+    monkeypatch.setattr(Copier, "order", lambda copier: orders.append(copier._copy()))
+    committer.commit(batch_of(1))
+    committer._unchecked_bytes = 10_000
+    committer.keep_books()
+    committer._unchecked_bytes = 10_000
+    committer.keep_books()
+    assert len(orders) == 1
+    committer.commit(batch_of(2))
+    committer.keep_books()
+    assert len(orders) == 2
