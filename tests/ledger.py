@@ -95,13 +95,17 @@ def _invented(ledger: Ledger, done: Counter[str]) -> Iterable[str]:
 
 
 def _disordered(ledger: Ledger) -> Iterable[str]:
-    """Within a conversation, first effects come in the order of sending."""
+    """Within a conversation, first effects come in the order of sending.
+
+    Not so for `exactly_once`: one that a dead node may have begun waits for that node, and those
+    after it do not wait for it.
+    """
     first: dict[str, int] = {}
     for effect in sorted(ledger.effects, key=lambda effect: effect.at_ns):
         first.setdefault(effect.id, effect.at_ns)
     conversations = defaultdict(list)
     for one in ledger.sent:
-        if one.id in first and one.mode != "at_most_once":
+        if one.id in first and one.mode == "at_least_once":
             conversations[one.conversation].append(one)
     for name, members in conversations.items():
         members.sort(key=lambda one: one.number)
