@@ -212,13 +212,15 @@ class RegistryWorld(World):
             keeper.registry.pull_ended(pull.id, self.now, is_complete=is_complete)
             self.settle_registry(keeper)
 
+        def give_up() -> None:
+            self._if_there(keeper, lambda: end(is_complete=False))
+
         def travel(source: str, target: str, action: Callable[[], None]) -> None:
             delay_s = self.network.stream_delay_s(
                 self.nodes[source].address, self.nodes[target].address
             )
             if delay_s is None:
-                fail = lambda: self._if_there(keeper, lambda: end(is_complete=False))  # noqa: E731
-                self.after(2.0, fail)
+                self.after(2.0, give_up)
             else:
                 self.after(delay_s, action)
 
