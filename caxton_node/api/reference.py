@@ -1,5 +1,6 @@
 """The API about itself: its OpenAPI document, and a page of it for people."""
 
+import asyncio
 from typing import Final
 
 from caxton_node.api.docs_page import CONTENT_SECURITY_POLICY
@@ -9,15 +10,17 @@ from caxton_node.runtime.node import Node
 __all__ = ["ENDPOINTS"]
 
 
-async def get_openapi(request: Request[NoQuery, None], node: Node) -> Document:  # noqa: ARG001 - rendered when the server was built
+async def get_openapi(request: Request[NoQuery, None], _: Node) -> Document:
     """Return the OpenAPI document."""
-    return Document(request.edge.openapi, "application/json")
+    rendered = await asyncio.to_thread(request.edge.render)
+    return Document(rendered.openapi, "application/json")
 
 
-async def get_docs(request: Request[NoQuery, None], node: Node) -> Document:  # noqa: ARG001 - rendered when the server was built
+async def get_docs(request: Request[NoQuery, None], _: Node) -> Document:
     """Return the page about this API."""
+    rendered = await asyncio.to_thread(request.edge.render)
     return Document(
-        request.edge.docs_page,
+        rendered.docs_page,
         "text/html; charset=utf-8",
         {
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,

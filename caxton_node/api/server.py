@@ -5,6 +5,7 @@ within its deadline, and one shape for whatever goes wrong.
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from caxton_node.api.docs_page import render_docs
-from caxton_node.api.edge import HEARTBEAT_S, Edge
+from caxton_node.api.edge import HEARTBEAT_S, Edge, Rendered
 from caxton_node.api.guard import is_loopback, refuse_foreign
 from caxton_node.api.openapi import build_openapi
 from caxton_node.api.performing import perform
@@ -83,8 +84,17 @@ def build_edge(
         heartbeat_s: How often a silent stream says that it lives.
     """
     return Edge(
-        metrics=HttpMetrics(), sending=Sending(node), others=others, heartbeat_s=heartbeat_s
+        metrics=HttpMetrics(),
+        sending=Sending(node),
+        others=others,
+        heartbeat_s=heartbeat_s,
+        render=functools.cache(functools.partial(_render, node.version)),
     )
+
+
+def _render(version: str) -> Rendered:
+    document = build_openapi(ENDPOINTS, version=version)
+    return Rendered(openapi=msgspec.json.encode(document), docs_page=render_docs(document))
 
 
 def build_application(node: Node, edge: Edge, *, body_bytes_max: int) -> web.Application:
@@ -95,9 +105,6 @@ def build_application(node: Node, edge: Edge, *, body_bytes_max: int) -> web.App
         edge: What requests share.
         body_bytes_max: Larger bodies are refused unread.
     """
-    document = build_openapi(ENDPOINTS, version=node.version)
-    edge.openapi = msgspec.json.encode(document)
-    edge.docs_page = render_docs(document)
     application = web.Application(middlewares=[_shell(edge)], client_max_size=body_bytes_max)
     for endpoint in ENDPOINTS:
         handler = _http_handler(endpoint, node, edge)
