@@ -88,11 +88,11 @@ def build_edge(
         sending=Sending(node),
         others=others,
         heartbeat_s=heartbeat_s,
-        render=functools.cache(functools.partial(_render, node.version)),
+        render=functools.cache(functools.partial(_render_reference, node.version)),
     )
 
 
-def _render(version: str) -> Rendered:
+def _render_reference(version: str) -> Rendered:
     document = build_openapi(ENDPOINTS, version=version)
     return Rendered(openapi=msgspec.json.encode(document), docs_page=render_docs(document))
 
