@@ -16,7 +16,7 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
-from caxton_node.api.server import build_application
+from caxton_node.api.server import LINE_BYTES_MAX, build_application
 from caxton_node.app import open_node
 from caxton_node.config import LoadedSettings, Settings
 from caxton_node.config.live import CLUSTER_WIDE, LiveSettings
@@ -89,7 +89,13 @@ async def serve(
         application = build_application(
             node, edges.rest, body_bytes_max=settings.http.max_body_bytes
         )
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=LINE_BYTES_MAX,
+        )
         await runner.setup()
         try:
             host, port = settings.http.address

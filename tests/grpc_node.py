@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from caxton import CaxtonClient
-from caxton_node.api.server import build_application
+from caxton_node.api.server import LINE_BYTES_MAX, build_application
 from caxton_node.edges import Edges, open_edges
 from caxton_node.grpc_api.server import Port, open_grpc
 from caxton_node.runtime.node import Node
@@ -43,7 +43,9 @@ async def served_node(
         ) as bound,
     ):
         application = build_application(node, edges.rest, body_bytes_max=BODY_BYTES_MAX)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=1.0, max_line_size=LINE_BYTES_MAX
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,7 +1,8 @@
 """The books of a run with faults: what was accepted, what was done, and how each message ended.
 
 Kept apart from the system: it reads what clients were told, what agents wrote down as they worked,
-and what nodes say of each message at the end. `faults` returns every broken promise as a sentence.
+and what nodes say of each message at the end. `faults` returns every broken promise as a sentence,
+`losses` those about messages that are gone.
 
 Instants are of the machine's monotonic clock, which all processes of one machine share.
 """
@@ -60,12 +61,13 @@ class Ledger:
 def faults(ledger: Ledger) -> list[str]:
     """Return every promise that was broken; none in a good run."""
     done = Counter(effect.id for effect in ledger.effects)
-    return [
-        *_lost(ledger, done),
-        *_repeated(ledger, done),
-        *_invented(ledger, done),
-        *_disordered(ledger),
-    ]
+    return [*losses(ledger), *_repeated(ledger, done), *_disordered(ledger)]
+
+
+def losses(ledger: Ledger) -> list[str]:
+    """Return what was lost, and what appeared from nowhere."""
+    done = Counter(effect.id for effect in ledger.effects)
+    return [*_lost(ledger, done), *_invented(ledger, done)]
 
 
 def _lost(ledger: Ledger, done: Counter[str]) -> Iterable[str]:

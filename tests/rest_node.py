@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from caxton_node.api.server import build_application, build_edge
+from caxton_node.api.server import LINE_BYTES_MAX, build_application, build_edge
 from caxton_node.runtime.node import Node
 from tests.opened_node import opened_node
 
@@ -73,7 +73,9 @@ async def served(node: Node, heartbeat_s: float = 15.0) -> AsyncIterator[Rest]:
     """Serve a node that is open."""
     edge = build_edge(node, heartbeat_s=heartbeat_s)
     application = build_application(node, edge, body_bytes_max=BODY_BYTES_MAX)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        application, access_log=None, shutdown_timeout=1.0, max_line_size=LINE_BYTES_MAX
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

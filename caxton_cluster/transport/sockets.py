@@ -99,7 +99,9 @@ class Sockets:
     _server: asyncio.Server
 
     def send(self, payload: bytes, target: Address) -> None:
-        """Send a datagram; the kernel may refuse, which is counted."""
+        """Send a datagram; the kernel may refuse, which is counted. Nothing is sent when closed."""
+        if self._datagrams.is_closing():
+            return
         try:
             self._datagrams.sendto(payload, (_host(target), target.port))
         except OSError:

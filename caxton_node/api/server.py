@@ -52,7 +52,7 @@ from caxton_node.telemetry.trace import (
     parse_traceparent,
 )
 
-__all__ = ["build_application", "build_edge"]
+__all__ = ["LINE_BYTES_MAX", "build_application", "build_edge"]
 
 INSTANCE_LENGTH_MAX: Final = 500
 
@@ -65,6 +65,9 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Server": "caxton",
 }
+
+LINE_BYTES_MAX: Final = 65_536
+"""The longest line of a request's head: a query with its every letter percent-encoded fits."""
 
 _TRACE: Final = web.RequestKey("caxton_trace", Trace)
 

@@ -22,8 +22,8 @@ from tests.ledger import FINAL, Effect, Ledger, Sent
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
-START_TIMEOUT_S = 25.0
-ANSWER_TIMEOUT_S = 8.0
+START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 20.0
 SETTLE_TIMEOUT_S = 60.0
 
 
@@ -87,7 +87,9 @@ class Host:
             assert await process.stdout.readline() == b"open\n"
         connector = aiohttp.UnixConnector(path, limit=0)
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
-        self.session = aiohttp.ClientSession("http://node", connector=connector, timeout=timeout)
+        self.session = aiohttp.ClientSession(
+            "http://127.0.0.1:8080", connector=connector, timeout=timeout
+        )
         await stack.enter_async_context(self.session)
 
     async def start(self) -> None:
@@ -153,7 +155,7 @@ class FaultLab:
         settings = folder / "caxton.toml"
         certificates = self._folder / "certificates"
         settings.write_text(
-            f'[cluster]\npreset = "{self._preset}"\n'
+            f'[cluster]\npreset = "{self._preset}"\nkey_file = "{certificates}/gossip.key"\n'
             f'[python]\nallow = ["tests.handlers:*"]\n'
             f'[security]\nca_file = "{certificates}/ca.crt"\n'
             f'cert_file = "{certificates}/n{number}.crt"\n'
@@ -183,14 +185,17 @@ class FaultLab:
         folder = self._folder / "certificates"
         caxton = [str(Path(sys.executable).with_name("caxton")), "security"]
         commands = [["init-ca"], *(["gen-cert", "--node", host.name] for host in self.hosts)]
+        commands = [[*command, "--dir", str(folder)] for command in commands]
+        commands.append(["gen-key", "--out", str(folder / "gossip.key")])
         for command in commands:
             process = await asyncio.create_subprocess_exec(
-                *caxton, *command, "--dir", str(folder), stdout=asyncio.subprocess.DEVNULL
+                *caxton, *command, stdout=asyncio.subprocess.DEVNULL
             )
             async with asyncio.timeout(START_TIMEOUT_S):
                 assert await process.wait() == 0
 
     async def until_all_alive(self) -> None:
+        """Return once everyone sees everyone, and is in the majority."""
         names = {host.name: "alive" for host in self.hosts}
         async with asyncio.timeout(SETTLE_TIMEOUT_S):
             for host in self.hosts:
@@ -200,7 +205,9 @@ class FaultLab:
     async def _states(self, host: Host) -> dict[str, str]:
         with suppress(aiohttp.ClientError, TimeoutError):
             listed = await host.get("cluster/members")
-            return {member["name"]: member["state"] for member in listed["items"]}
+            partition = await host.get("cluster/partition")
+            if partition.get("is_writable"):
+                return {member["name"]: member["state"] for member in listed["items"]}
         return {}
 
     def split(self, *groups: Iterable[int]) -> None:
@@ -218,7 +225,7 @@ class FaultLab:
     async def deploy(self, host: Host, name: str, *, pause_s: float = 0.0) -> None:
         """Deploy an agent that writes down each turn that it takes."""
         source = (
-            f'name = "{name}"\nkind = "python"\ncapabilities = ["work.{name}"]\n'
+            f'name = "{name}"\nkind = "python"\ncapabilities = ["work.{name.lower()}"]\n'
             f'handler = "tests.handlers:WritesDown"\n[parameters]\n'
             f'path = "{self.effects_path}"\npause_s = {pause_s}\n'
         )
@@ -259,29 +266,29 @@ class FaultLab:
             await asyncio.sleep(0.05)
         return False
 
-    async def close_books(self) -> Ledger:
-        """Wait until every accepted message has its end, and return the books."""
+    async def close_books(self, timeout_s: float = SETTLE_TIMEOUT_S) -> Ledger:
+        """Wait until every accepted message has its end, or the time is up; return the books."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
         for one in self.ledger.sent:
             if one.is_accepted and one.mode != "at_most_once":
-                end = await self._end_of(one.id, self._accepted_by[one.id])
+                end = await self._end_of(one.id, self._accepted_by[one.id], deadline)
                 if end is not None:
                     self.ledger.ends[one.id] = end
+        self.ledger.effects.clear()
         for line in self.effects_path.read_text().splitlines():
             at_ns, message_id, node = line.split()
             self.ledger.effects.append(Effect(int(at_ns), message_id, node))
         return self.ledger
 
-    async def _end_of(self, message_id: str, host: Host) -> str | None:
-        loop = asyncio.get_running_loop()
-        deadline, status = loop.time() + SETTLE_TIMEOUT_S, None
-        while loop.time() < deadline:
+    async def _end_of(self, message_id: str, host: Host, deadline: float) -> str | None:
+        status = None
+        while True:
             with suppress(aiohttp.ClientError, TimeoutError):
                 told = await host.get(f"messages/{message_id}")
                 status = told.get("status") if told["http"] == 200 else None
-                if status in FINAL:
-                    break
+            if status in FINAL or asyncio.get_running_loop().time() > deadline:
+                return status
             await asyncio.sleep(0.1)
-        return status
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

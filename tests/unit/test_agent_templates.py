@@ -16,7 +16,7 @@ NAMES = [template.name for template in list_templates()]
 
 async def tools() -> list[str]:
     async with builtin_tools() as built:
-        return [tool.spec.name for tool in built]
+        return [tool.spec.name for tool in built] + ["knowledge_base"]
 
 
 def test_there_are_templates_with_descriptions():
