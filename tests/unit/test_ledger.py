@@ -21,12 +21,14 @@ def test_a_good_run_has_no_faults():
     assert faults(good()) == []
 
 
-def test_a_repeated_turn_is_a_fault_only_where_once_was_asked():
+def test_a_repeated_turn_is_a_fault_only_on_another_node_where_once_was_asked():
     ledger = good()
     ledger.effects.append(Effect(40, "m1", "b"))
     assert faults(ledger) == []
-    ledger.effects.append(Effect(50, "m2", "b"))
-    assert faults(ledger) == ["m2 was sent exactly_once and took effect 2 times"]
+    ledger.effects.append(Effect(50, "m2", "a"))
+    assert faults(ledger) == []
+    ledger.effects.append(Effect(60, "m2", "b"))
+    assert faults(ledger) == ["m2 was sent exactly_once and took effect on ['a', 'b']"]
 
 
 @pytest.mark.parametrize(
