@@ -90,19 +90,30 @@ def clusters(draw):
             )
         )
         homes = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
-        agents[agent] = [
-            Copy(
-                agent=agent,
-                node=home,
-                revision=draw(st.integers(1, 2)),
-                epoch=draw(st.integers(1, 3)),
-                digest=draw(st.sampled_from(("d1", "d2"))),
-                replicas=draw(st.integers(1, 3)),
-                rule=read_placement(rule),
-                handler=draw(st.sampled_from(("", "m:C"))),
+        # The handler is written in the definition that the digest is of, and one claim says one
+        # thing: two nodes that deploy under the same one are told apart by their names alone.
+        handlers = {digest: draw(st.sampled_from(("", "m:C"))) for digest in ("d1", "d2")}
+        meant = {
+            (revision, epoch): (draw(st.sampled_from(("d1", "d2"))), draw(st.integers(1, 3)))
+            for revision in (1, 2)
+            for epoch in (1, 2, 3)
+        }
+        agents[agent] = []
+        for home in homes:
+            revision, epoch = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+            digest, replicas = meant[revision, epoch]
+            agents[agent].append(
+                Copy(
+                    agent=agent,
+                    node=home,
+                    revision=revision,
+                    epoch=epoch,
+                    digest=digest,
+                    replicas=replicas,
+                    rule=read_placement(rule),
+                    handler=handlers[digest],
+                )
             )
-            for home in homes
-        ]
     return nodes, agents
 
 
