@@ -363,6 +363,8 @@ def run_pair(options, *, is_plain):
                     preexec_fn=pinned(0),
                     check=False,
                 )
+            except subprocess.TimeoutExpired:
+                return {"error": f"not done within {SCENARIO_TIMEOUT_S} s"}
             finally:
                 receiver.stdin.close()
         if done.returncode != 0:
