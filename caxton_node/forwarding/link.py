@@ -272,6 +272,10 @@ class Link:
                 writing.cancel()
                 watching.cancel()
         except ExceptionGroup as group:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A stream that breaks while its end is asked for must not swallow the asking.
+                raise asyncio.CancelledError from group
             worst = group.exceptions[0]
             if isinstance(worst, _ENDS_OF_STREAMS):
                 if isinstance(worst, grpc.aio.AioRpcError):
