@@ -4,7 +4,7 @@ The roster of the runtime fills it; routing only reads. An entry is whatever can
 for an agent, so that routing knows nothing of mailboxes, states or turns.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from caxton_node.domain.agent import PermissionSettings
@@ -68,6 +68,8 @@ class Directory:
 
     def __init__(self) -> None:
         self._inboxes: dict[str, Inbox] = {}
+        self.inbox: Callable[[str], Inbox | None] = self._inboxes.get
+        """Returns an agent's inbox, or None. The dictionary's own method: every message asks."""
         self._offers: dict[str, tuple[Capability, ...]] = {}
         self._providers: dict[str, dict[str, int]] = {}
         """Spelling of a request → agent → how far its nearest capability is from it."""
@@ -91,10 +93,6 @@ class Directory:
                 agents.pop(agent, None)
                 if not agents:
                     self._providers.pop(spelling, None)
-
-    def inbox(self, agent: str) -> Inbox | None:
-        """Return an agent's inbox, or None."""
-        return self._inboxes.get(agent)
 
     def inboxes(self) -> Iterable[Inbox]:
         """Return all inboxes in order of their agents' first deployment."""

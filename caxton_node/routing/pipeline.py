@@ -88,7 +88,17 @@ class Pipeline(Endings):
                 raise Unavailable(
                     "node_draining", "this node is stopping", hint="Ask another node."
                 )
-            return self._submit(message, on_accepted, is_doubtful)
+            # On this way arguments go by position: the interpreter enters such calls directly.
+            validate(message, 0 if message.reply_by is None else self._clock_ms())
+            if message.delivery is not _AT_MOST_ONCE:
+                self._journal.check_room()
+            if message.reply_to is not None:
+                authorise_reply_to(message, self._directory)
+            inbox = self._directory.inbox(message.receiver)
+            if inbox is not None:
+                # An agent of this node, named: nothing is to be decided.
+                return self._submit_to(inbox, message, on_accepted, is_doubtful)
+            return self._submit_routed(message, on_accepted, is_doubtful)
         except CaxtonError:
             self._counts.messages_refused += 1
             raise
@@ -125,16 +135,10 @@ class Pipeline(Endings):
             ) from None
         return envelope
 
-    def _submit(
+    def _submit_routed(
         self, message: Message, on_accepted: OnAccepted | None, is_doubtful: bool
     ) -> Envelope:
-        # On this way arguments go by position: the interpreter enters such calls directly.
-        validate(message, 0 if message.reply_by is None else self._clock_ms())
-        is_journaled = message.delivery is not _AT_MOST_ONCE
-        if is_journaled:
-            self._journal.check_room()
-        if message.reply_to is not None:
-            authorise_reply_to(message, self._directory)
+        """Take in a message whose receiver is to be found."""
         self._turn += 1
         match route(message, self._directory, self.elsewhere, self._turn):
             case Deliver() as decision:

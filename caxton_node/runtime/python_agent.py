@@ -70,9 +70,12 @@ def load_handler(path: str, allow: Sequence[str]) -> HandlerFactory:
 
     def build(parameters: Mapping[str, Any]) -> Handler:
         try:
-            return factory(parameters)
+            handler = factory(parameters)
         except (Exception, SystemExit) as error:
             raise Rejected("invalid_agent", f"cannot build {path!r}: {_told(error)}") from error
+        if not callable(getattr(handler, "handle", None)):
+            raise Rejected("invalid_agent", f"{path!r} has no coroutine `handle`")
+        return handler
 
     return build
 
@@ -94,16 +97,13 @@ class PythonAgent:
     def __init__(self, factory: HandlerFactory, parameters: Mapping[str, Any]) -> None:
         self._factory = factory
         self._parameters = parameters
-        self._handler = factory(parameters)
-
-    def handle(self, message: Message, context: TurnContext) -> Awaitable[Any]:
-        """Take a turn: the author's own coroutine, with nothing in between."""
-        return self._handler.handle(message, context)
+        self.handle: Callable[[Message, TurnContext], Awaitable[Any]] = factory(parameters).handle
+        """Takes a turn: the author's own coroutine, with nothing in between."""
 
     def after_crash(self) -> None:
         """Build the class anew. When that fails too, the old one goes on: it may still serve."""
         try:
-            self._handler = self._factory(self._parameters)
+            self.handle = self._factory(self._parameters).handle
         except Exception:
             _log.exception("after a crash the agent's class cannot be built; the old one goes on")
 

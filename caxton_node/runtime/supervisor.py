@@ -27,7 +27,7 @@ from caxton_node.runtime.agent import Reply
 from caxton_node.runtime.context import Context, Speech
 from caxton_node.runtime.seat import RunningTurn, Seat, StopReason, Tenant
 from caxton_node.telemetry.counts import Counts
-from caxton_node.telemetry.logging import begin_turn
+from caxton_node.telemetry.logging import note_turns
 
 __all__ = ["Supervisor"]
 
@@ -96,35 +96,40 @@ class Supervisor:
     async def _take_turns(self, seat: Seat, task: asyncio.Task[None]) -> None:
         """Take one turn after the other until there is nothing to do for this worker."""
         in_a_row = 0
+        note = note_turns(seat.agent)
+        now_ms = self._clock_ms()
         while not (self._is_stopping or seat.is_dismissed):
             envelope = seat.next()
             if envelope is None:
                 return
-            turn = self._begin_turn(seat, envelope, task)
+            turn = self._begin_turn(seat, envelope, task, now_ms)
             if turn is not None:
                 answer: Any = None
                 error: BaseException | None = None
+                note.message = envelope.message
                 context = Context(seat.agent, turn, self._speech)
                 try:
                     answer = await turn.tenant.agent.handle(envelope.message, context)
                 except (Exception, SystemExit, asyncio.CancelledError) as problem:
                     error = problem
-                # From here to the next turn nothing awaits: a turn is either running or over.
-                self._end_turn(seat, turn, answer, error)
+                # From here to the next turn nothing awaits: a turn is either running or over,
+                # and the one begins when the other ends.
+                now_ms = self._clock_ms()
+                self._end_turn(seat, turn, answer, error, now_ms)
             if seat.workers > seat.spec.limits.concurrency:
                 return
             in_a_row += 1
             if in_a_row >= TURNS_IN_A_ROW_MAX:
                 in_a_row = 0
                 await asyncio.sleep(0)
+                now_ms = self._clock_ms()
 
     def _begin_turn(
-        self, seat: Seat, envelope: Envelope, task: asyncio.Task[None]
+        self, seat: Seat, envelope: Envelope, task: asyncio.Task[None], now_ms: int
     ) -> RunningTurn | None:
         """Note a turn as running; None when its message came too late."""
         message = envelope.message
         tenant = seat.tenant
-        now_ms = self._clock_ms()
         deadline_ms: int = now_ms + tenant.time_ms
         if message.reply_by is not None:
             if message.reply_by <= now_ms:
@@ -138,11 +143,15 @@ class Supervisor:
         turn = RunningTurn(envelope, task, deadline_ms, tenant)
         seat.running[message.conversation_id] = turn
         tenant.turns_under_way += 1
-        begin_turn(seat.agent, message)
         return turn
 
     def _end_turn(
-        self, seat: Seat, turn: RunningTurn, answer: Any, error: BaseException | None
+        self,
+        seat: Seat,
+        turn: RunningTurn,
+        answer: Any,
+        error: BaseException | None,
+        ended_ms: int,
     ) -> None:
         """Settle or postpone the message of a turn that is over.
 
@@ -158,7 +167,6 @@ class Supervisor:
             self._all_done.set()
         if error is not None:
             _raise_if_the_worker_is_meant(turn, error)
-        ended_ms = self._clock_ms()
         seat.counts.busy_ms += ended_ms - (envelope.started_at or ended_ms)
         seat.counts.last_activity_at = ended_ms
         if turn.stop_reason is not None:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, Final, TextIO
 
+import msgspec
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -32,8 +33,9 @@ __all__ = [
     "JsonFormatter",
     "Logs",
     "TextFormatter",
-    "begin_turn",
+    "TurnNote",
     "configure_logging",
+    "note_turns",
 ]
 
 QUEUE_MAX: Final = 10_000
@@ -66,15 +68,24 @@ HTTP_LOGGER: Final = "aiohttp.server"
 _THEIR_WORDS: Final = re.compile(r"\n|(\bb)?['\"]")
 
 
-_TURN: ContextVar[tuple[str, Message] | None] = ContextVar("caxton_log_turn", default=None)
+class TurnNote(msgspec.Struct, eq=False):
+    """Whose work the lines of a task belong to.
 
-
-def begin_turn(agent: str, message: Message) -> None:
-    """Say whose work the lines of this task belong to from now on.
-
-    It costs a turn next to nothing: what a line shows is found when a line is written.
+    A turn writes its message into it, no more: what a line shows is found when it is written.
     """
-    _TURN.set((agent, message))
+
+    agent: str
+    message: Message | None = None
+
+
+_TURN: ContextVar[TurnNote | None] = ContextVar("caxton_log_turn", default=None)
+
+
+def note_turns(agent: str) -> TurnNote:
+    """Return what the lines of this task, and of those that it starts, are marked with."""
+    note = TurnNote(agent)
+    _TURN.set(note)
+    return note
 
 
 class JsonFormatter(logging.Formatter):
@@ -149,10 +160,11 @@ class _Intake(QueueHandler):
         turn, trace = _TURN.get(), CURRENT_TRACE.get()
         found: dict[str, str | None] = {"conversation_id": None, "agent": None}
         if turn is not None:
-            agent, message = turn
-            found = {"conversation_id": message.conversation_id, "agent": agent}
+            message = turn.message
+            found["agent"] = turn.agent
             # A worker was started by some request; its turns belong to others.
-            trace = parse_traceparent(message.traceparent)
+            trace = None if message is None else parse_traceparent(message.traceparent)
+            found["conversation_id"] = None if message is None else message.conversation_id
         found["trace_id"] = None if trace is None else trace.trace_id
         for name, value in found.items():
             if not hasattr(record, name):

@@ -14,8 +14,8 @@ from caxton_node.telemetry import logging as node_logging
 from caxton_node.telemetry.logging import (
     MESSAGE_LENGTH_MAX,
     QUEUE_MAX,
-    begin_turn,
     configure_logging,
+    note_turns,
 )
 from caxton_node.telemetry.trace import CURRENT_TRACE, Trace
 
@@ -49,15 +49,12 @@ def in_turn(agent, conversation_id, write, *, traceparent=None):
     """Write as a worker does that takes a turn."""
 
     def taking_a_turn():
-        begin_turn(
-            agent,
-            Message(
-                id="m",
-                performative=Performative.REQUEST,
-                sender="client",
-                conversation_id=conversation_id,
-                traceparent=traceparent,
-            ),
+        note_turns(agent).message = Message(
+            id="m",
+            performative=Performative.REQUEST,
+            sender="client",
+            conversation_id=conversation_id,
+            traceparent=traceparent,
         )
         write()
 
