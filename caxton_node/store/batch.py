@@ -19,6 +19,7 @@ import msgspec
 import orjson
 
 from caxton_node.domain.message import Message, encode_message
+from caxton_node.store.ends import pack_ends
 from caxton_node.store.protocol import Committed, Settlement
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
     "RowsWrite",
     "SingleWrite",
     "Write",
-    "storable_text",
 ]
 
 BATCH_ENTRIES_MAX: Final = 2_048
@@ -87,7 +87,6 @@ class JournalCall(msgspec.Struct, frozen=True):
 
 
 AcceptedRow = tuple[int, str, str, int, str, str, int, int]
-SettledRow = tuple[int, str, int, str | None, int | None, int, str | None, str | None]
 
 
 @dataclass(slots=True)
@@ -97,7 +96,7 @@ class Batch:
     accepted: list[AcceptedRow] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
-    settled: list[SettledRow] = field(default_factory=list)
+    settled: list[Settlement] = field(default_factory=list)
     callbacks: list[Committed] = field(default_factory=list)
     silent: list[JournalCall] = field(default_factory=list)
     """The calls that came without a callback."""
@@ -147,20 +146,7 @@ class Batch:
                 offset += size
             self.bodies += packed
             self.size_bytes = offset - 1
-        for end in settled:
-            reason = end.reason
-            self.settled.append(
-                (
-                    end.seq,
-                    end.status,
-                    end.settled_at,
-                    end.agent,
-                    end.started_at,
-                    end.attempts,
-                    reason if reason is None else storable_text(reason),
-                    end.node,
-                )
-            )
+        self.settled += settled
         self.entry_count += entry_count
         if committed is not None:
             self.callbacks.append(committed)
@@ -190,21 +176,10 @@ class Batch:
         Args:
             mark: The low-water mark; settlements below it also leave the list of stragglers.
         """
-        late = [row[0] for row in self.settled if row[0] < mark]
+        late = [end.seq for end in self.settled if end.seq < mark]
         return (
             orjson.dumps(self.accepted).decode(),
             b"".join(self.bodies),
-            orjson.dumps(self.settled).decode(),
+            orjson.dumps(pack_ends(self.settled)).decode(),
             orjson.dumps(late).decode(),
         )
-
-
-def storable_text(text: str) -> str:
-    """Return `text` with what SQLite's JSON cannot carry (NUL, lone surrogates) replaced by `�`.
-
-    Meant for text that people read. Names and ids are checked at the edge instead.
-    """
-    if text.isascii():
-        return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    clean = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return clean.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -16,7 +16,6 @@ from caxton_node.domain.conversation import Conversation, ConversationStatus
 from caxton_node.domain.delivery import DeliveryStatus
 from caxton_node.domain.errors import Conflict
 from caxton_node.domain.message import Message
-from caxton_node.store.batch import storable_text
 from caxton_node.store.paging import (
     PARTICIPANT_SCAN_MAX,
     PARTICIPANTS_MAX,
@@ -24,6 +23,7 @@ from caxton_node.store.paging import (
     parse_cursor,
 )
 from caxton_node.store.protocol import (
+    RECEIVER,
     AgentRecord,
     AgentVersion,
     Committed,
@@ -35,6 +35,7 @@ from caxton_node.store.protocol import (
     StoredMessage,
     UsageTotal,
 )
+from caxton_node.store.storable_text import storable_text
 from caxton_node.store.writes import LOG_LINES_MAX
 
 __all__ = ["SETTLED_MAX", "MemoryStore"]
@@ -342,11 +343,12 @@ class MemoryStore:
 
     def _settle(self, end: Settlement) -> None:
         del self._open[end.seq]
+        stored = self._by_seq[end.seq]
         self._by_seq[end.seq] = replace(
-            self._by_seq[end.seq],
+            stored,
             status=end.status,
             settled_at=end.settled_at,
-            agent=end.agent,
+            agent=stored.message.receiver if end.agent == RECEIVER else end.agent,
             started_at=end.started_at,
             attempts=end.attempts,
             reason=None if end.reason is None else storable_text(end.reason),

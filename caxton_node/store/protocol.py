@@ -9,7 +9,7 @@ in order.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from caxton_node.domain.errors import Unavailable
 from caxton_node.domain.message import Message
 
 __all__ = [
+    "RECEIVER",
     "AgentRecord",
     "AgentVersion",
     "Committed",
@@ -36,6 +37,9 @@ __all__ = [
 
 Item = TypeVar("Item")
 
+RECEIVER: Final = ""
+"""In `Settlement.agent`: the agent that the message names. Nobody is called so."""
+
 Committed = Callable[[Unavailable | None], None]
 """Called on the event loop after the commit; with `storage_unavailable` when it failed and
 nothing of the call was kept."""
@@ -48,7 +52,7 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     status: DeliveryStatus
     settled_at: int
     agent: str | None = None
-    """Who took the turn, or where a client reads it."""
+    """Who took the turn, or where a client reads it; `RECEIVER` where that is the receiver."""
     started_at: int | None = None
     """When the last attempt began."""
     attempts: int = 0

@@ -23,7 +23,7 @@ from caxton_node.domain.conversation import Conversation
 from caxton_node.domain.delivery import DeadReason, DeliveryStatus
 from caxton_node.domain.message import Message
 from caxton_node.store import rows
-from caxton_node.store.batch import RowKind, RowsWrite, SingleWrite, storable_text
+from caxton_node.store.batch import RowKind, RowsWrite, SingleWrite
 from caxton_node.store.committer import Committer
 from caxton_node.store.history import History
 from caxton_node.store.paging import clamp_limit
@@ -42,6 +42,7 @@ from caxton_node.store.protocol import (
 from caxton_node.store.queries import load_queries
 from caxton_node.store.readers import Readers
 from caxton_node.store.rows import Undecodable
+from caxton_node.store.storable_text import storable_text
 from caxton_node.store.writer import Writer
 from caxton_node.store.writes import (
     LOG_LINES_MAX,

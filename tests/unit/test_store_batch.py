@@ -11,11 +11,12 @@ from caxton_node.domain.delivery import DeliveryStatus
 from caxton_node.domain.message import Message, decode_message
 from caxton_node.domain.performatives import Performative
 from caxton_node.store import batch as batch_module
-from caxton_node.store.batch import Batch, RowKind, RowsWrite, SingleWrite, storable_text
+from caxton_node.store.batch import Batch, RowKind, RowsWrite, SingleWrite
 from caxton_node.store.migrations import load_migrations, migrate
 from caxton_node.store.protocol import Settlement
 from caxton_node.store.queries import load_queries
 from caxton_node.store.sqlite import SqliteStore
+from caxton_node.store.storable_text import storable_text
 from caxton_node.store.writes import run_writes
 
 
