@@ -48,6 +48,8 @@ from caxton_node.store.protocol import Store, UsageTotal
 from caxton_node.store.sqlite import SqliteStore
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
+from caxton_node.telemetry.otlp import export_spans
+from caxton_node.telemetry.spans import Tracing
 from caxton_node.tools.builtin import builtin_tools
 from caxton_node.tools.registry import ToolRegistry
 
@@ -108,10 +110,7 @@ async def open_node(
     """
     settings = loaded.settings
     async with AsyncExitStack() as stack:
-        if store is None:
-            store = SqliteStore(
-                settings.node.data_dir / "caxton.db", is_synced=settings.node.is_synced
-            )
+        store = _own_store(settings) if store is None else store
         await store.open()
         stack.push_async_callback(store.close)
         tools = await stack.enter_async_context(
@@ -126,6 +125,7 @@ async def open_node(
             open_ring(settings, version=__version__, epoch=epoch)
         )
         live = LiveSettings(loaded) if live is None else live
+        tracing = await stack.enter_async_context(_open_tracing(live))
         metadata = await stack.enter_async_context(
             open_metadata(settings, live, now_ms=clock.now_ms)
         )
@@ -140,6 +140,8 @@ async def open_node(
                 ring,
                 memory,
                 metadata,
+                tracing,
+                files,
             )
             node = _connect(live, environment, resources)
             async with join_cluster(settings, node, ring, files=files, tasks=tasks) as node:
@@ -160,6 +162,10 @@ async def open_node(
                         chore.cancel()
 
 
+def _own_store(settings: Settings) -> Store:
+    return SqliteStore(settings.node.data_dir / "caxton.db", is_synced=settings.node.is_synced)
+
+
 @dataclass(frozen=True, slots=True)
 class _Resources:
     """What was opened for a node and is closed after it."""
@@ -172,14 +178,45 @@ class _Resources:
     ring: ClusterRing | None
     memory: NodeMemory
     metadata: NodeMetadata
+    tracing: Tracing
+    files: TlsFiles | None
+
+
+@asynccontextmanager
+async def _open_tracing(live: LiveSettings) -> AsyncIterator[Tracing]:
+    """Record traces where somebody receives them, and send what is left at the end."""
+    settings = live.settings
+    endpoint = settings.telemetry.otlp_endpoint
+    tracing = Tracing(
+        time.time_ns,
+        ratio=lambda: live.settings.telemetry.sample_ratio,
+        is_recording=endpoint is not None,
+    )
+    if endpoint is None:
+        yield tracing
+        return
+    resource = {
+        "service.name": "caxton",
+        "service.instance.id": settings.node.name,
+        "service.version": __version__,
+    }
+    if settings.cluster.label:
+        resource["service.namespace"] = settings.cluster.label
+    async with export_spans(
+        tracing,
+        endpoint=endpoint,
+        protocol="http" if settings.telemetry.otlp_protocol == "http" else "grpc",
+        resource=resource,
+    ):
+        yield tracing
 
 
 def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Resources) -> Node:
     """Connect routing, runtime and capabilities into a node."""
-    settings, store = live.settings, resources.store
+    settings, store, files = live.settings, resources.store, resources.files
     clock = resources.clock
     counts, directory = Counts(), Directory()
-    speech = _speech(live, store, clock, counts, directory)
+    speech = _speech(live, resources, counts, directory)
     supervisor = Supervisor(tasks=resources.tasks, speech=speech, counts=counts)
     roster = Roster(directory)
     parts = LlmParts(
@@ -214,12 +251,15 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
         tools=resources.tools,
         events=speech.events,
         counts=counts,
+        tracing=resources.tracing,
         clock=clock,
         new_id=speech.new_id,
         settings_in_force=live.sources,
         ring=resources.ring,
         cluster=None,
         metadata=resources.metadata,
+        data_dir=settings.node.data_dir,
+        certificate_ends_at_s=lambda: None if files is None else files.ends_at_s(),
         components=lambda: (
             _components(store, roster, resources.ring)
             | {"memory": resources.memory.state}
@@ -230,9 +270,10 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
 
 
 def _speech(
-    live: LiveSettings, store: Store, clock: SystemClock, counts: Counts, directory: Directory
+    live: LiveSettings, resources: _Resources, counts: Counts, directory: Directory
 ) -> Speech:
     """Build the pipeline and what speaks through it."""
+    store, clock = resources.store, resources.clock
     events, answers = Events(clock.now_ms), Answers()
     new_id = id_factory(boot_token(clock.now_ms(), SystemRandom()))
     jitter = Random()  # noqa: S311 - it spreads retries; nothing secret hangs on it
@@ -244,6 +285,7 @@ def _speech(
         counts=counts,
         new_id=new_id,
         clock=clock,
+        tracing=resources.tracing,
         after_failure=lambda error, attempts: after_failure(
             error, attempts=attempts, settings=_retry(live.settings), random=jitter
         ),
@@ -255,6 +297,7 @@ def _speech(
         events=events,
         clock=clock,
         new_id=new_id,
+        tracing=resources.tracing,
     )
 
 

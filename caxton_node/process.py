@@ -82,6 +82,7 @@ async def serve(
             grpc_ports(settings, files),
             edges.services,
             message_bytes_max=settings.grpc.max_message_bytes,
+            tracing=node.tracing,
         ) as grpc,
     ):
         for (host, port), how in zip(grpc, _manners(settings, files), strict=True):

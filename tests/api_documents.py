@@ -12,7 +12,14 @@ from caxton import __version__
 from caxton_node.api.openapi import build_openapi
 from caxton_node.api.routes import ENDPOINTS
 from caxton_node.domain.errors import ERRORS
-from caxton_node.telemetry.names import EVENTS, LOG_FIELDS, METRICS
+from caxton_node.telemetry.names import (
+    EVENTS,
+    LOG_FIELDS,
+    METRICS,
+    RESOURCE_ATTRIBUTES,
+    SPAN_ATTRIBUTES,
+    SPANS,
+)
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 
@@ -166,7 +173,8 @@ def telemetry_reference() -> str:
         "",
         "## Metrics",
         "",
-        "Served at `/metrics` in the text format of Prometheus.",
+        "Served at `/metrics` in the text format of Prometheus; in that of OpenMetrics to whoever",
+        "accepts it, with exemplars: a class of a histogram names the latest recorded trace of it.",
         "",
         "| Name | Kind | Labels | |",
         "|---|---|---|---|",
@@ -175,6 +183,23 @@ def telemetry_reference() -> str:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.description} |")
     lines += [
+        "",
+        "## Spans",
+        "",
+        "Sent by OTLP to `telemetry.otlp_endpoint`. A trace is recorded where whoever began it",
+        "decided so; of those begun by a node, `telemetry.sample_ratio` are.",
+        "",
+        "| Name | |",
+        "|---|---|",
+        *(f"| `{name}` | {text} |" for name, text in SPANS.items()),
+        "",
+        "| Attribute | |",
+        "|---|---|",
+        *(f"| `{name}` | {text} |" for name, text in SPAN_ATTRIBUTES.items()),
+        "",
+        "| Attribute of the resource | |",
+        "|---|---|",
+        *(f"| `{name}` | {text} |" for name, text in RESOURCE_ATTRIBUTES.items()),
         "",
         "## Events",
         "",

@@ -55,6 +55,7 @@ class FrontDoor:
             body=body,
             raw_body=ask.body,
             wants_events=ask.wants_events,
+            wants_openmetrics=False,
             trace=CURRENT_TRACE.get() or new_trace(),
             instance=ask.path,
             edge=self._edge,

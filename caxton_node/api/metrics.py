@@ -1,6 +1,7 @@
 """Metrics in the text format of Prometheus."""
 
 import asyncio
+import shutil
 from dataclasses import asdict
 from typing import Final
 
@@ -11,6 +12,7 @@ from caxton_node.runtime.node import Node
 from caxton_node.telemetry.cluster_metrics import ClusterSnapshot
 from caxton_node.telemetry.metrics import (
     EXPOSITION_MEDIA_TYPE,
+    OPENMETRICS_MEDIA_TYPE,
     NodeSnapshot,
     expose,
     resident_bytes,
@@ -22,7 +24,10 @@ __all__ = ["ENDPOINTS"]
 async def get_metrics(request: Request[NoQuery, None], node: Node) -> Document:
     """Return all metrics of this node."""
     snapshot = _snapshot(node, await _loop_lag_s())
-    return Document(expose(snapshot, request.edge.metrics), EXPOSITION_MEDIA_TYPE)
+    body, media_type = expose(
+        snapshot, request.edge.metrics, is_openmetrics=request.wants_openmetrics
+    )
+    return Document(body, media_type)
 
 
 async def _loop_lag_s() -> float:
@@ -36,6 +41,8 @@ async def _loop_lag_s() -> float:
 
 def _snapshot(node: Node, loop_lag_s: float) -> NodeSnapshot:
     seats = list(node.roster)
+    disk = shutil.disk_usage(node.data_dir)
+    tracing = node.tracing
     return NodeSnapshot(
         node=node.name,
         version=node.version,
@@ -53,6 +60,14 @@ def _snapshot(node: Node, loop_lag_s: float) -> NodeSnapshot:
         answers_awaited=len(node.answers),
         loop_lag_s=loop_lag_s,
         resident_bytes=resident_bytes(),
+        free_bytes=disk.free,
+        size_bytes=disk.total,
+        certificate_ends_at_s=node.certificate_ends_at_s(),
+        spans={
+            "exported": tracing.exported_count,
+            "failed": tracing.failed_count,
+            "dropped": tracing.dropped_count,
+        },
         etcd_state=node.metadata.state.connection.value,
         etcd=asdict(node.metadata.counts),
         ring=None if node.ring is None else node.ring.snapshot(),
@@ -79,6 +94,8 @@ ENDPOINTS: Final = (
         summary="Read metrics",
         tag="node",
         handle=get_metrics,
+        description=f"With `Accept: {OPENMETRICS_MEDIA_TYPE.partition(';')[0]}` they are told in "
+        "the format of OpenMetrics, whose histograms name recorded traces as exemplars.",
         responses={200: Shape("Metrics for Prometheus.", media_type=EXPOSITION_MEDIA_TYPE)},
     ),
 )

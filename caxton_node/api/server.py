@@ -44,12 +44,10 @@ from caxton_node.runtime.door import Ask, Going, Others, Told, Whole
 from caxton_node.runtime.node import Node
 from caxton_node.runtime.sending import Sending
 from caxton_node.telemetry.metrics import HttpMetrics
+from caxton_node.telemetry.spans import Tracing
 from caxton_node.telemetry.trace import (
     CURRENT_TRACE,
     Trace,
-    child_of,
-    new_trace,
-    parse_traceparent,
 )
 
 __all__ = ["LINE_BYTES_MAX", "build_application", "build_edge"]
@@ -68,6 +66,9 @@ _HEADERS: Final = {
 
 LINE_BYTES_MAX: Final = 65_536
 """The longest line of a request's head: a query with its every letter percent-encoded fits."""
+
+_UNTRACED: Final = frozenset({"/health", "/ready", "/metrics"})
+"""Asked by machines every few seconds: no trace begins here."""
 
 _TRACE: Final = web.RequestKey("caxton_trace", Trace)
 
@@ -108,7 +109,9 @@ def build_application(node: Node, edge: Edge, *, body_bytes_max: int) -> web.App
         edge: What requests share.
         body_bytes_max: Larger bodies are refused unread.
     """
-    application = web.Application(middlewares=[_shell(edge)], client_max_size=body_bytes_max)
+    application = web.Application(
+        middlewares=[_shell(edge, node.tracing)], client_max_size=body_bytes_max
+    )
     for endpoint in ENDPOINTS:
         handler = _http_handler(endpoint, node, edge)
         if endpoint.method == "GET":
@@ -139,6 +142,7 @@ def _http_handler(endpoint: Endpoint, node: Node, edge: Edge) -> HttpHandler:
             body=body,
             raw_body=raw_body,
             wants_events="text/event-stream" in http.headers.get("Accept", ""),
+            wants_openmetrics="application/openmetrics-text" in http.headers.get("Accept", ""),
             trace=trace,
             instance=_instance(http),
             edge=edge,
@@ -209,46 +213,62 @@ def _instance(http: web.Request) -> str:
     return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
 
 
-def _shell(edge: Edge) -> Callable[..., Awaitable[web.StreamResponse]]:
+def _shell(edge: Edge, tracing: Tracing) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Return what surrounds every request, those to unknown addresses included."""
 
     @web.middleware
     async def shell(http: web.Request, handler: HttpHandler) -> web.StreamResponse:
         loop_time_s = asyncio.get_running_loop().time
         started_at_s = loop_time_s()
-        parent = parse_traceparent(http.headers.get("traceparent"))
-        trace = new_trace() if parent is None else child_of(parent)
+        method = http.method if http.method in _METHODS else "other"
+        route = _route(http)
+        trace, span = tracing.enter(
+            http.headers.get("traceparent"),
+            f"{method} {route}",
+            {"http.request.method": method, "http.route": route},
+            may_begin=route not in _UNTRACED,
+        )
         http[_TRACE] = trace
         CURRENT_TRACE.set(trace)
-        try:
-            refuse_foreign(http.method, http.headers, is_local=_is_local(http))
-            response = await handler(http)
-        except CaxtonError as error:
-            response = _problem(error, http, trace)
-        except web.HTTPException as error:
-            response = _problem_of_framework(error, http, trace)
-        except Exception:
-            _log.exception("%s %s failed", http.method, _route(http))
-            bug = Bug(
-                "internal",
-                "the request met a bug in Caxton",
-                hint="Please report it, with the lines of the log that carry this trace_id.",
-            )
-            response = _problem(bug, http, trace)
-        is_stream = response.prepared
-        if not is_stream:
-            for name, value in _HEADERS.items():
-                response.headers.setdefault(name, value)
-            response.headers["X-Trace-Id"] = trace.trace_id
+        with span:
+            response = await _respond(http, handler, trace)
+            span.set("http.response.status_code", response.status)
+            if response.status >= 500:
+                span.fail(str(response.status))
         edge.metrics.observe(
-            _route(http),
-            http.method if http.method in _METHODS else "other",
+            route,
+            method,
             response.status,
-            None if is_stream else loop_time_s() - started_at_s,
+            None if response.prepared else loop_time_s() - started_at_s,
+            trace.trace_id if span else None,
         )
         return response
 
     return shell
+
+
+async def _respond(http: web.Request, handler: HttpHandler, trace: Trace) -> web.StreamResponse:
+    """Let the handler answer, or answer that it could not."""
+    try:
+        refuse_foreign(http.method, http.headers, is_local=_is_local(http))
+        response = await handler(http)
+    except CaxtonError as error:
+        response = _problem(error, http, trace)
+    except web.HTTPException as error:
+        response = _problem_of_framework(error, http, trace)
+    except Exception:
+        _log.exception("%s %s failed", http.method, _route(http))
+        bug = Bug(
+            "internal",
+            "the request met a bug in Caxton",
+            hint="Please report it, with the lines of the log that carry this trace_id.",
+        )
+        response = _problem(bug, http, trace)
+    if not response.prepared:
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Trace-Id"] = trace.trace_id
+    return response
 
 
 def _is_local(http: web.Request) -> bool:

@@ -61,6 +61,8 @@ class Request(Generic[QueryT, BodyT]):
     raw_body: bytes
     wants_events: bool
     """The client asked for `text/event-stream`."""
+    wants_openmetrics: bool
+    """The client asked for `application/openmetrics-text`."""
     trace: Trace
     instance: str
     """The path that was asked for."""

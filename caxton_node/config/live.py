@@ -26,6 +26,7 @@ CLUSTER_WIDE: Final[Mapping[str, Setting]] = {
         "retry.factor",
         "retry.initial",
         "retry.max",
+        "telemetry.sample_ratio",
     }
 }
 """What the whole cluster can be told, by key: what no two nodes can contradict each other about,

@@ -56,6 +56,7 @@ __all__ = [
     "SecuritySettings",
     "Setting",
     "Settings",
+    "TelemetrySettings",
     "ToolSettings",
     "all_settings",
 ]
@@ -272,6 +273,23 @@ class LogSettings(_Section):
     """`text` for people, `json` for collectors: one object a line."""
 
 
+class TelemetrySettings(_Section):
+    """`[telemetry]`: where traces go. Metrics are read at `/metrics`, whatever stands here.
+
+    Headers, certificates and compression are taken from the variables that OpenTelemetry has for
+    them, such as `OTEL_EXPORTER_OTLP_HEADERS`.
+    """
+
+    otlp_endpoint: Annotated[str | None, Reads(Url())] = None
+    """Who receives traces, such as `http://collector:4317`. Without it nothing is recorded, and
+    the traces of others pass through. Nothing is sent anywhere else."""
+    otlp_protocol: Annotated[str, Reads(Choice(("grpc", "http")))] = "grpc"
+    """How the receiver is spoken to: mostly `grpc` at port 4317 and `http` at port 4318."""
+    sample_ratio: Annotated[float, Reads(Number(minimum=0.0, maximum=1.0))] = 0.1
+    """The share of traces begun by this node that is recorded. Those that came with a decision
+    keep it."""
+
+
 class LlmSettings(_Section):
     """`[llm]`: the model for agents that name none of their own."""
 
@@ -391,6 +409,7 @@ class Settings(_Section):
     cluster: ClusterSettings = ClusterSettings()
     etcd: EtcdSettings = EtcdSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     llm: LlmSettings = LlmSettings()
     memory: MemorySettings = MemorySettings()
     tools: ToolSettings = ToolSettings()

@@ -24,6 +24,7 @@ from grpc_reflection.v1alpha.reflection import enable_server_reflection
 from caxton_node.domain.errors import Conflict
 from caxton_node.grpc_api.shell import Shell
 from caxton_node.security.tls_files import TlsFiles
+from caxton_node.telemetry.spans import Tracing
 
 __all__ = ["STOP_GRACE_S", "Port", "Service", "open_grpc"]
 
@@ -77,7 +78,11 @@ class Port:
 
 @asynccontextmanager
 async def open_grpc(
-    ports: Sequence[Port], services: Sequence[Service], *, message_bytes_max: int
+    ports: Sequence[Port],
+    services: Sequence[Service],
+    *,
+    message_bytes_max: int,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[tuple[tuple[str, int], ...]]:
     """Serve until the block ends.
 
@@ -85,6 +90,7 @@ async def open_grpc(
         ports: Where.
         services: What.
         message_bytes_max: The largest message, either way.
+        tracing: Records calls; None records none.
 
     Yields:
         Host and port of each of `ports`, as they turned out.
@@ -95,6 +101,7 @@ async def open_grpc(
     shell = Shell(
         for_nodes=frozenset(one.name for one in services if one.is_for_nodes),
         for_all=_STANDARD,
+        tracing=Tracing.off() if tracing is None else tracing,
     )
     server = grpc.aio.server(
         interceptors=(shell,),

@@ -13,12 +13,11 @@ from google.protobuf.message import DecodeError
 from caxton_node.domain.errors import Bug, CaxtonError, Denied, Rejected, Unavailable
 from caxton_node.grpc_api.failures import details_metadata, status_code
 from caxton_node.security.identity import identity_of
+from caxton_node.telemetry.spans import NoSpan, Span, Tracing
 from caxton_node.telemetry.trace import (
     CURRENT_TRACE,
     Trace,
-    child_of,
     new_trace,
-    parse_traceparent,
 )
 
 __all__ = ["Shell", "trace_in_force"]
@@ -45,9 +44,13 @@ class Shell(grpc.aio.ServerInterceptor):
     Args:
         for_nodes: Names of services that only other nodes may call.
         for_all: Names of services that nodes and clients may call. All others are for clients.
+        tracing: Records calls.
     """
 
-    def __init__(self, *, for_nodes: frozenset[str], for_all: frozenset[str]) -> None:
+    def __init__(
+        self, *, for_nodes: frozenset[str], for_all: frozenset[str], tracing: Tracing
+    ) -> None:
+        self._tracing = tracing
         self._for_nodes = for_nodes
         self._for_all = for_all
         # By method. Only methods that exist get here, so that it cannot grow.
@@ -102,11 +105,12 @@ class Shell(grpc.aio.ServerInterceptor):
 
     def _plain(self, method: str, behaviour: _Behaviour, *, is_ended: bool) -> _Behaviour:
         async def call(request: Any, context: _Context) -> Any:
-            trace = _begin(context)
+            trace, span = self._begin(method, context)
             try:
-                self._check(method, context)
-                with self._kept(is_ended=is_ended):
-                    return await behaviour(_readable(request), context)
+                with span:
+                    self._check(method, context)
+                    with self._kept(is_ended=is_ended):
+                        return await behaviour(_readable(request), context)
             except CaxtonError as error:
                 await _fail(context, error, trace)
             except (grpc.aio.AbortError, grpc.aio.BaseError):
@@ -118,13 +122,14 @@ class Shell(grpc.aio.ServerInterceptor):
 
     def _streaming(self, method: str, behaviour: _Behaviour, *, is_ended: bool) -> _Behaviour:
         async def call(request: Any, context: _Context) -> AsyncIterator[Any]:
-            trace = _begin(context)
+            trace, span = self._begin(method, context)
             try:
-                self._check(method, context)
-                with self._kept(is_ended=is_ended):
-                    async with aclosing(behaviour(_readable(request), context)) as responses:
-                        async for response in responses:
-                            yield response
+                with span:
+                    self._check(method, context)
+                    with self._kept(is_ended=is_ended):
+                        async with aclosing(behaviour(_readable(request), context)) as responses:
+                            async for response in responses:
+                                yield response
             except CaxtonError as error:
                 await _fail(context, error, trace)
             except (grpc.aio.AbortError, grpc.aio.BaseError):
@@ -133,6 +138,21 @@ class Shell(grpc.aio.ServerInterceptor):
                 await _fail(context, _bug(method), trace)
 
         return call
+
+    def _begin(self, method: str, context: _Context) -> tuple[Trace, Span | NoSpan]:
+        metadata = dict(context.invocation_metadata() or ())
+        said = metadata.get(TRACEPARENT)
+        name = method.removeprefix("/")
+        service = _service(method)
+        trace, span = self._tracing.enter(
+            said if isinstance(said, str) else None,
+            name,
+            {"rpc.system.name": "grpc", "rpc.method": name},
+            # Links of nodes last for days, and probes come every few seconds.
+            may_begin=service not in self._for_nodes and service not in self._for_all,
+        )
+        CURRENT_TRACE.set(trace)
+        return trace, span
 
     @contextmanager
     def _kept(self, *, is_ended: bool) -> Iterator[None]:
@@ -205,15 +225,6 @@ def _readable(request: Any) -> Any:
     if isinstance(request, _Unreadable):
         raise Rejected("malformed_body", "the request is no message of this method")
     return request
-
-
-def _begin(context: _Context) -> Trace:
-    metadata = dict(context.invocation_metadata() or ())
-    said = metadata.get(TRACEPARENT)
-    parent = parse_traceparent(said if isinstance(said, str) else None)
-    trace = new_trace() if parent is None else child_of(parent)
-    CURRENT_TRACE.set(trace)
-    return trace
 
 
 async def _fail(context: _Context, error: CaxtonError, trace: Trace) -> None:

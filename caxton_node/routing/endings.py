@@ -19,15 +19,19 @@ from caxton_node.routing.deliver import admit, deliver, withdraw
 from caxton_node.routing.directory import Directory, Inbox
 from caxton_node.routing.elsewhere import Elsewhere, Nowhere
 from caxton_node.routing.envelope import AWAY, OVER, RETRYING, WAITING, Envelope
+from caxton_node.routing.gathering import Gathering
 from caxton_node.routing.in_flight import InFlight, tell_end
 from caxton_node.routing.journal import Journal
 from caxton_node.routing.redelivery import GiveUp, RetryIn
 from caxton_node.routing.replies import failure_reply
 from caxton_node.routing.unplaced import Unplaced
 from caxton_node.routing.waiting import Answers, is_ask
-from caxton_node.store.protocol import Settlement
+from caxton_node.store.protocol import RECEIVER, Settlement
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
+from caxton_node.telemetry.message_spans import note_received
+from caxton_node.telemetry.spans import Tracing
+from caxton_node.telemetry.trace import is_sampled, parse_traceparent
 
 __all__ = ["ALONE", "Endings"]
 
@@ -55,7 +59,7 @@ class Endings:
     Everything here runs on the event loop's thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that the pipeline connects
         self,
         *,
         journal: Journal,
@@ -66,6 +70,7 @@ class Endings:
         new_id: IdFactory,
         clock: Clock,
         after_failure: AfterFailure,
+        tracing: Tracing,
     ) -> None:
         self._journal = journal
         self._directory = directory
@@ -76,10 +81,14 @@ class Endings:
         self._clock = clock
         self._clock_ms = clock.now_ms
         self._after_failure = after_failure
+        self._tracing = tracing
         self.elsewhere: Elsewhere = ALONE
         """Agents of other nodes. Set by whoever connects the node to them."""
         self.in_flight = InFlight()
         """What other nodes know of."""
+        self._gathering = Gathering(
+            self.in_flight, lambda ends, told: self._write_until_kept((), ends, told)
+        )
         self.is_draining = False
         """Set when the node is stopping: nothing new from outside is accepted."""
         self._unplaced = Unplaced(self._call_off_unplaced)
@@ -118,6 +127,8 @@ class Endings:
         deliver(envelope)
 
     def _note_handed_over(self, message: Message, client: str) -> None:
+        if self._tracing.is_recording and is_sampled(message.traceparent):
+            note_received(self._tracing, message, client)
         self._counts.messages_accepted += 1
         self._counts.messages_delivered += 1
         if self._events.has_watchers:
@@ -152,19 +163,32 @@ class Endings:
         if self._events.has_watchers:
             agent = envelope.inbox.agent if envelope.inbox is not None else ""
             self._publish(f"message.{status}", envelope.message, agent=agent)
-        told = self._close(envelope, status, reason) if envelope.is_tracked else None
+        is_gathered = (
+            reply is None
+            and envelope.origin is not None
+            and envelope.after is None
+            and envelope.seq > 0
+        )
+        told = None
+        if envelope.is_tracked and not is_gathered:
+            told = self._close(envelope, status, reason)
         settlement = None
         if envelope.seq:
+            now_ms = self._clock_ms()
+            self._time(envelope.message, now_ms)
             settlement = Settlement(
                 envelope.seq,
                 status,
-                self._clock_ms(),
-                (envelope.inbox.agent or None) if envelope.inbox is not None else None,
+                now_ms,
+                _whose(envelope),
                 envelope.started_at,
                 envelope.attempts,
                 reason,
                 envelope.went_to,
             )
+            if is_gathered:
+                self._gathering.add(envelope, settlement)
+                return
         if reply is not None:
             self._reply(reply, envelope.message, settlement, told)
         elif told is not None:
@@ -183,24 +207,37 @@ class Endings:
             envelope.phase = OVER
             self.in_flight.remove(envelope)
             self._counts.messages_delivered += 1
+            self._time(envelope.message, now_ms)
             if self._events.has_watchers:
                 self._publish("message.delivered", envelope.message, agent=envelope.inbox.agent)
-            agent = envelope.inbox.agent or envelope.message.receiver
             settlements.append(
                 Settlement(
                     envelope.seq,
                     _DELIVERED,
                     now_ms,
-                    agent,
+                    _whose(envelope) or RECEIVER,
                     envelope.started_at,
                     envelope.attempts,
-                    node=envelope.went_to,
+                    None,
+                    envelope.went_to,
                 )
             )
             if envelope.after is not None:
                 envelope.after()
         if settlements:
             self._journal.write((), settlements, None)
+
+    def _time(self, message: Message, now_ms: int) -> None:
+        """Count how long a message took that this node accepted."""
+        if message.home is not None:
+            return
+        duration_s = (now_ms - message.created_at) / 1000
+        if self._tracing.is_recording and is_sampled(message.traceparent):
+            trace = parse_traceparent(message.traceparent)
+            if trace is not None:
+                self._counts.message_s.observe_traced(duration_s, trace.trace_id, now_ms / 1000)
+                return
+        self._counts.message_s.observe(duration_s)
 
     def park(self, envelope: Envelope) -> None:
         """Keep a message until its agent is somewhere; `reconsider` looks again."""
@@ -445,6 +482,13 @@ class Endings:
             receiver=message.receiver or agent,
             agent=agent,
         )
+
+
+def _whose(envelope: Envelope) -> str | None:
+    """Return who took a message's turn, as a `Settlement` says it."""
+    inbox = envelope.inbox
+    agent = None if inbox is None else inbox.agent or None
+    return RECEIVER if agent == envelope.message.receiver else agent
 
 
 def _both(first: _Then, second: _Then) -> None:

@@ -1,11 +1,13 @@
 """What an agent is to the runtime: something that takes a turn on a message."""
 
 from collections.abc import Awaitable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
+from caxton_node.telemetry.spans import Attribute, Kind, NoSpan, Span
 from caxton_node.tools.tool import Outbox
 
 __all__ = ["Agent", "Reply", "TurnContext"]
@@ -47,6 +49,15 @@ class TurnContext(Outbox, Protocol):
 
     def step_outbox(self, step: int) -> Outbox:
         """Return an outbox whose messages carry the step's number, the same every attempt."""
+        ...
+
+    def span(
+        self, name: str, kind: Kind, attributes: Mapping[str, Attribute | None]
+    ) -> AbstractContextManager[Span | NoSpan]:
+        """Record a part of the turn, where its trace is recorded: as long as the block lasts.
+
+        Names and attributes stand in `caxton_node.telemetry.names`. Content stays out of them.
+        """
         ...
 
     def show(self, kind: str, **data: Any) -> None:

@@ -6,7 +6,8 @@ answer to a question asked before the crash is found in the journal.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import msgspec
@@ -17,11 +18,14 @@ from caxton_node.domain.ids import IdFactory
 from caxton_node.domain.message import Message, encode_content
 from caxton_node.domain.performatives import NEGATIVE, Performative, act_named
 from caxton_node.routing.clock import Clock
+from caxton_node.routing.envelope import Envelope
 from caxton_node.routing.pipeline import Pipeline
 from caxton_node.routing.waiting import ASK_MARK, Answers, answer_within
 from caxton_node.runtime.seat import RunningTurn
 from caxton_node.store.protocol import Store, StoredMessage
 from caxton_node.telemetry.events import Events
+from caxton_node.telemetry.message_spans import begin_send
+from caxton_node.telemetry.spans import NO_SPAN, Attribute, Kind, NoSpan, Span, Tracing
 from caxton_node.tools.tool import Outbox
 
 __all__ = ["DEPTH_MAX", "Context", "Speech", "StepOutbox", "is_same"]
@@ -48,6 +52,7 @@ class Speech:
         events: Events,
         clock: Clock,
         new_id: IdFactory,
+        tracing: Tracing,
     ) -> None:
         self.pipeline = pipeline
         self.answers = answers
@@ -55,6 +60,7 @@ class Speech:
         self.events = events
         self.clock = clock
         self.new_id = new_id
+        self.tracing = tracing
 
     async def find_answer(self, question: Message) -> Message | None:
         """Return the good answer to a question that was asked before a crash, if it came.
@@ -133,6 +139,23 @@ class Context(msgspec.Struct, eq=False):
     def step_outbox(self, step: int) -> Outbox:
         """Return an outbox for one step: its messages carry the step's number."""
         return StepOutbox(self, step)
+
+    @contextmanager
+    def span(
+        self, name: str, kind: Kind, attributes: Mapping[str, Attribute | None]
+    ) -> Iterator[Span | NoSpan]:
+        """Record a part of the turn; what is asked of others within belongs to it."""
+        turn = self._turn
+        above = turn.span
+        if above is None:
+            yield NO_SPAN
+            return
+        with self._speech.tracing.begin(name, kind, above.traceparent, attributes) as span:
+            turn.span = span if isinstance(span, Span) else above
+            try:
+                yield span
+            finally:
+                turn.span = above
 
     def show(self, kind: str, **data: Any) -> None:
         """Show something to whoever watches the conversation."""
@@ -215,8 +238,15 @@ class Context(msgspec.Struct, eq=False):
             return message.id
         if earlier is not None:
             message = self._differently(message)
-        await self._speech.pipeline.send(message, is_internal=True, is_doubtful=self.is_resumed)
+        await self._send(message)
         return message.id
+
+    async def _send(self, message: Message) -> Envelope:
+        message, span = begin_send(self._speech.tracing, message)
+        with span:
+            return await self._speech.pipeline.send(
+                message, is_internal=True, is_doubtful=self.is_resumed
+            )
 
     async def _earlier(self, message: Message) -> StoredMessage | None:
         """Return what an earlier attempt at this turn sent under the same number."""
@@ -261,9 +291,7 @@ class Context(msgspec.Struct, eq=False):
                 if found is not None:
                     return found
             else:
-                envelope = await self._speech.pipeline.send(
-                    question, is_internal=True, is_doubtful=self.is_resumed
-                )
+                envelope = await self._send(question)
                 agent = envelope.inbox.agent if envelope.inbox is not None else ""
             try:
                 return await answer_within(answer, min(timeout_s, left_s))
@@ -280,7 +308,7 @@ class Context(msgspec.Struct, eq=False):
         performative: Performative,
         content: Any,
     ) -> Message:
-        message = self.message
+        message, span = self.message, self._turn.span
         depth = int((message.metadata or {}).get("depth", 0)) + 1
         if depth > DEPTH_MAX:
             raise Failed("loop_detected", f"agents have asked each other {DEPTH_MAX} levels deep")
@@ -295,7 +323,7 @@ class Context(msgspec.Struct, eq=False):
             conversation_id=f"{message.conversation_id}.{number}",
             delivery=message.delivery,
             created_at=self._speech.clock.now_ms(),
-            traceparent=message.traceparent,
+            traceparent=message.traceparent if span is None else span.traceparent,
             metadata={"depth": depth},
         )
 

@@ -4,6 +4,7 @@ It builds the prompt, calls the model, runs the tools, and records each step, so
 taken again after a crash repeats no model call and no effect.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,11 +35,13 @@ from caxton_node.runtime.steps import (
 from caxton_node.runtime.turn import CallModel, CallTools, Fail, Say, Turn
 from caxton_node.store.protocol import LogLine, StepState, Store, UsageTotal
 from caxton_node.telemetry.counts import Counts
+from caxton_node.telemetry.logging import LEVELS
+from caxton_node.telemetry.spans import Attribute, Kind
 from caxton_node.tools.arguments import check_arguments
 from caxton_node.tools.artifacts import open_artifacts
 from caxton_node.tools.permissions import Refused, decide_permission
 from caxton_node.tools.registry import ToolRegistry
-from caxton_node.tools.tool import Artifacts, ToolContext
+from caxton_node.tools.tool import Artifacts, Tool, ToolContext
 
 __all__ = ["LlmAgent", "LlmParts"]
 
@@ -47,6 +50,10 @@ HISTORY_SEARCHED_MAX: Final = 100
 
 LOG_TEXT_MAX: Final = 1_000
 SUMMARY_TEXT_MAX: Final = 200
+
+_log = logging.getLogger("caxton.agents")
+
+_Facts = dict[str, Attribute | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +102,16 @@ class LlmAgent:
             TimedOut: `timed_out`, of the model.
         """
         run = _Run(self, message, context)
-        return await run.to_the_end()
+        spec = self._spec
+        facts = {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": spec.name,
+            "gen_ai.agent.version": str(spec.version),
+            "gen_ai.conversation.id": message.conversation_id,
+            "gen_ai.provider.name": self._model.provider,
+        }
+        with context.span(f"invoke_agent {spec.name}", Kind.INTERNAL, facts):
+            return await run.to_the_end()
 
     def after_crash(self) -> None:
         """Nothing to begin anew: an agent holds no state between turns."""
@@ -207,7 +223,10 @@ class _Run:
         if before is not None:
             return decode_knowledge(before.data)
         await self._recorder.start(number, "recall", "memory", is_effect=False)
-        knowledge = await memory.recall(self._message)
+        facts: _Facts = {"gen_ai.operation.name": "search_memory", "caxton.step": number}
+        with self._context.span("search_memory", Kind.INTERNAL, facts) as span:
+            knowledge = await memory.recall(self._message)
+            span.set("caxton.knowledge.count", len(knowledge.texts))
         await self._recorder.finish(number, "recall", "memory", encode_knowledge(knowledge))
         if knowledge.texts:
             self._context.show(
@@ -268,12 +287,35 @@ class _Run:
         self._context.show("turn.model_call", model=name, step=number)
         self._is_silent = True
         try:
-            reply = await self._agent.model.complete(request, self._on_delta)
+            reply = await self._complete(request, number, name)
         except CaxtonError as error:
+            self._parts.counts.model_errors += 1
             await self._log_turn("error", f"{error.code}: {error.detail}")
             raise
         await self._recorder.finish(number, "model", name, encode_reply(reply))
         await self._account(reply)
+        return reply
+
+    async def _complete(self, request: ModelRequest, number: int, name: str) -> ModelReply:
+        """Call the model, timed and recorded."""
+        clock = self._parts.clock
+        facts: _Facts = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": self._agent.model.provider,
+            "gen_ai.request.model": request.model,
+            "gen_ai.agent.name": self._agent.spec.name,
+            "gen_ai.conversation.id": self._message.conversation_id,
+            "caxton.step": number,
+        }
+        with self._context.span(f"chat {name}", Kind.CLIENT, facts) as span:
+            began_at = clock.now_ms()
+            try:
+                reply = await self._agent.model.complete(request, self._on_delta)
+            finally:
+                self._parts.counts.model_s.observe((clock.now_ms() - began_at) / 1000)
+            span.set("gen_ai.response.model", reply.model)
+            span.set("gen_ai.usage.input_tokens", reply.usage.input_tokens)
+            span.set("gen_ai.usage.output_tokens", reply.usage.output_tokens)
         return reply
 
     def _on_delta(self, text: str) -> None:
@@ -320,16 +362,40 @@ class _Run:
         self._context.show(
             "turn.tool_call", name=call.name, arguments=dict(call.arguments), step=number
         )
-        try:
-            result = await tool.call(prepared, await self._tool_context(call, number))
-        except CaxtonError as error:
-            if error.code not in ("denied", "tool_denied", "tool_failed", "timed_out"):
-                raise
-            result = ToolResult(
-                content={"error": error.detail, "code": error.code, "hint": error.hint},
-                is_error=True,
-            )
+        result = await self._execute(tool, call, prepared, number)
         return await self._keep_result(number, call, result)
+
+    async def _execute(
+        self, tool: Tool, call: ToolCall, prepared: Mapping[str, Any], number: int
+    ) -> ToolResult:
+        """Call a tool, timed and recorded."""
+        clock = self._parts.clock
+        facts: _Facts = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": call.name,
+            "gen_ai.tool.call.id": call.id,
+            "gen_ai.tool.type": "function",
+            "gen_ai.agent.name": self._agent.spec.name,
+            "gen_ai.conversation.id": self._message.conversation_id,
+            "caxton.step": number,
+        }
+        with self._context.span(f"execute_tool {call.name}", Kind.INTERNAL, facts) as span:
+            began_at = clock.now_ms()
+            try:
+                result = await tool.call(prepared, await self._tool_context(call, number))
+            except CaxtonError as error:
+                if error.code not in ("denied", "tool_denied", "tool_failed", "timed_out"):
+                    raise
+                span.fail(error)
+                return ToolResult(
+                    content={"error": error.detail, "code": error.code, "hint": error.hint},
+                    is_error=True,
+                )
+            finally:
+                self._parts.counts.tool_s.observe((clock.now_ms() - began_at) / 1000)
+            if result.is_error:
+                span.fail("tool_failed")
+        return result
 
     def _prepare(self, call: ToolCall, malformed: str | None) -> Mapping[str, Any] | ToolResult:
         """Return checked arguments, or the result that tells the model what is wrong."""
@@ -394,6 +460,7 @@ class _Run:
 
     async def _log_turn(self, level: str, text: str) -> None:
         text = f"{text} of {self._message.sender} (attempt {self._context.attempt})"[:LOG_TEXT_MAX]
+        _log.log(LEVELS[level], "%s", text)
         await self._parts.store.put_log(
             self._agent.spec.name,
             [

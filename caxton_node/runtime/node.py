@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from caxton_node.domain.ids import IdFactory
@@ -19,6 +20,7 @@ from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.store.protocol import Store
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
+from caxton_node.telemetry.spans import Tracing
 from caxton_node.tools.registry import ToolRegistry
 
 __all__ = ["Node"]
@@ -42,6 +44,7 @@ class Node:
     tools: ToolRegistry
     events: Events
     counts: Counts
+    tracing: Tracing
     clock: Clock
     new_id: IdFactory
     settings_in_force: Mapping[str, tuple[Any, str]]
@@ -54,5 +57,8 @@ class Node:
     """What all nodes agree on; it says so where there is no etcd."""
     memory: Memory | None
     """What its agents remember; None where it keeps none or could not open it."""
+    data_dir: Path
+    certificate_ends_at_s: Callable[[], float | None]
+    """Seconds since 1970; None on a node without certificates."""
     components: Callable[[], Mapping[str, str]]
     """Name of a part → `ready`, `degraded: why` or `failed: why`."""

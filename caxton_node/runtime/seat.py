@@ -17,6 +17,7 @@ from caxton_node.routing.envelope import RETRYING, Envelope
 from caxton_node.runtime.agent import Agent
 from caxton_node.runtime.mailbox import Mailbox
 from caxton_node.runtime.supervision import CrashRecord
+from caxton_node.telemetry.spans import Span
 
 __all__ = ["RunningTurn", "Seat", "SeatCounts", "StopReason", "Tenant"]
 
@@ -65,6 +66,8 @@ class RunningTurn(msgspec.Struct, eq=False):
     """Pieces of what there is so far."""
     partial_length: int = 0
     """Characters in `partial`."""
+    span: Span | None = None
+    """The innermost part of the turn that is under way, where its trace is recorded."""
 
 
 @dataclass(slots=True)

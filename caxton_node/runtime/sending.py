@@ -29,6 +29,7 @@ from caxton_node.routing.pipeline import ACCEPT_TIMEOUT_S
 from caxton_node.routing.waiting import answer_within
 from caxton_node.runtime.node import Node
 from caxton_node.store.protocol import StoredMessage
+from caxton_node.telemetry.message_spans import begin_send
 
 __all__ = [
     "BATCH_MAX",
@@ -114,7 +115,9 @@ class Sending:
             with self._keep_id(message.id if draft.is_id_chosen else None):
                 earlier = await self._find_earlier(message.id) if draft.is_id_chosen else None
                 if earlier is None:
-                    envelope = await node.pipeline.send(message, is_doubtful=draft.is_id_chosen)
+                    message, span = begin_send(node.tracing, message)
+                    with span:
+                        envelope = await node.pipeline.send(message, is_doubtful=draft.is_id_chosen)
             if earlier is None:
                 receivers = await self._receivers_of(envelope)
                 if answer is None or not receivers or not _has_agent(envelope):

@@ -28,6 +28,9 @@ from caxton_node.runtime.context import Context, Speech
 from caxton_node.runtime.seat import RunningTurn, Seat, StopReason, Tenant
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.logging import note_turns
+from caxton_node.telemetry.message_spans import begin_process
+from caxton_node.telemetry.spans import Span
+from caxton_node.telemetry.trace import is_sampled
 
 __all__ = ["Supervisor"]
 
@@ -59,6 +62,7 @@ class Supervisor:
         self._clock = speech.clock
         self._clock_ms = speech.clock.now_ms
         self._counts = counts
+        self._tracing = speech.tracing
         self._seats: dict[Seat, None] = {}
         """Every seat that has or had workers, in order."""
         self._is_stopping = False
@@ -143,6 +147,14 @@ class Supervisor:
         turn = RunningTurn(envelope, task, deadline_ms, tenant)
         seat.running[message.conversation_id] = turn
         tenant.turns_under_way += 1
+        if self._tracing.is_recording and is_sampled(message.traceparent):
+            turn.span = begin_process(
+                self._tracing,
+                message,
+                seat.agent,
+                attempt=envelope.attempts,
+                wait_ms=now_ms - message.created_at,
+            )
         return turn
 
     def _end_turn(
@@ -161,6 +173,10 @@ class Supervisor:
         envelope, tenant = turn.envelope, turn.tenant
         del seat.running[envelope.message.conversation_id]
         tenant.turns_under_way -= 1
+        if turn.span is None:
+            self._counts.turn_s.observe((ended_ms - (envelope.started_at or ended_ms)) / 1000)
+        else:
+            self._end_span(turn, turn.span, error, ended_ms)
         if tenant.is_replaced:
             self._close_if_idle(tenant)
         if self._is_stopping and not self.turns_under_way:
@@ -182,6 +198,8 @@ class Supervisor:
             except CaxtonError as unusable:
                 self._fail(seat, envelope, unusable)
                 return
+            if reply is not None and turn.span is not None:
+                reply = msgspec.structs.replace(reply, traceparent=turn.span.traceparent)
             seat.counts.finished += 1
             self._counts.turns_finished += 1
             self._pipeline.finish(envelope, reply)
@@ -193,6 +211,18 @@ class Supervisor:
             return
         # What this makes ready, the worker that calls takes next.
         seat.mailbox.release(envelope.message.conversation_id)
+
+    def _end_span(
+        self, turn: RunningTurn, span: Span, error: BaseException | None, ended_ms: int
+    ) -> None:
+        """End what was recorded of a turn, and let its duration lead to it."""
+        if turn.stop_reason is not None:
+            span.fail(turn.stop_reason.value)
+        elif error is not None:
+            span.fail(error)
+        span.end()
+        duration_s = (ended_ms - (turn.envelope.started_at or ended_ms)) / 1000
+        self._counts.turn_s.observe_traced(duration_s, span.trace.trace_id, ended_ms / 1000)
 
     def _reply(self, seat: Seat, message: Message, answer: Any, now_ms: int) -> Message:
         """Build what is sent to whoever asked.

@@ -100,6 +100,11 @@ class TlsFiles:
                     _log.error("certificates were not read again, the old ones stay: %s", problem)
             return self._material
 
+    def ends_at_s(self) -> float:
+        """Return when the certificate in force ends, in seconds since 1970, UTC."""
+        own = x509.load_pem_x509_certificates(self.current().certificate)[0]
+        return own.not_valid_after_utc.timestamp()
+
     def _look(self) -> _Stamp:
         try:
             found = [os.stat(path) for path in self._paths]

@@ -2,6 +2,9 @@
 
 import msgspec
 
+from caxton_node.telemetry.histogram import Histogram
+from caxton_node.telemetry.names import LATENCY_BUCKETS_S, WORK_BUCKETS_S
+
 __all__ = ["Counts"]
 
 
@@ -20,8 +23,14 @@ class Counts(msgspec.Struct):
     turns_finished: int = 0
     turns_failed: int = 0
     model_calls: int = 0
+    model_errors: int = 0
     model_input_tokens: int = 0
     model_output_tokens: int = 0
     tool_calls: int = 0
     tool_errors: int = 0
     events_lost: int = 0
+    message_s: Histogram = msgspec.field(default_factory=lambda: Histogram(LATENCY_BUCKETS_S))
+    """From acceptance to the end, in seconds."""
+    turn_s: Histogram = msgspec.field(default_factory=lambda: Histogram(WORK_BUCKETS_S))
+    model_s: Histogram = msgspec.field(default_factory=lambda: Histogram(WORK_BUCKETS_S))
+    tool_s: Histogram = msgspec.field(default_factory=lambda: Histogram(WORK_BUCKETS_S))

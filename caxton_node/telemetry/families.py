@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 
+from caxton_node.telemetry.histogram import Histogram
 from caxton_node.telemetry.names import METRICS
 
-__all__ = ["BY_NAME", "counter", "gauge"]
+__all__ = ["BY_NAME", "counter", "gauge", "histogram"]
 
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
@@ -27,4 +32,13 @@ def counter(name: str, values: Mapping[tuple[str, ...], float]) -> CounterMetric
     family = CounterMetricFamily(name, metric.description, labels=metric.labels)
     for labels, value in values.items():
         family.add_metric(labels, value)
+    return family
+
+
+def histogram(name: str, values: Mapping[tuple[str, ...], Histogram]) -> HistogramMetricFamily:
+    """Return the family of `name`: how values were distributed since the start."""
+    metric = BY_NAME[name]
+    family = HistogramMetricFamily(name, metric.description, labels=metric.labels)
+    for labels, one in values.items():
+        family.add_metric(labels, one.buckets(), one.sum)
     return family

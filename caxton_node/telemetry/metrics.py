@@ -5,30 +5,29 @@ happen, since only they are distributed over routes. There is no global registry
 process, as in tests, do not meet.
 """
 
-from bisect import bisect_left
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from resource import RUSAGE_SELF, getpagesize, getrusage
 from sys import platform
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from caxton_node.telemetry.cluster_metrics import ClusterSnapshot, cluster_families
 from caxton_node.telemetry.counts import Counts
-from caxton_node.telemetry.families import BY_NAME, counter, gauge
-from caxton_node.telemetry.names import HTTP_BUCKETS_S
+from caxton_node.telemetry.families import counter, gauge, histogram
+from caxton_node.telemetry.histogram import Histogram
+from caxton_node.telemetry.names import LATENCY_BUCKETS_S
 from caxton_node.telemetry.ring_metrics import RingSnapshot, ring_families
 
 __all__ = [
     "EXPOSITION_MEDIA_TYPE",
+    "OPENMETRICS_MEDIA_TYPE",
     "HttpMetrics",
     "NodeSnapshot",
     "expose",
@@ -36,6 +35,7 @@ __all__ = [
 ]
 
 EXPOSITION_MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_MEDIA_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _OUTCOMES: Final = (
     "accepted",
@@ -67,6 +67,14 @@ class NodeSnapshot:
     answers_awaited: int
     loop_lag_s: float
     resident_bytes: int
+    free_bytes: int
+    """Of the file system that holds the data directory."""
+    size_bytes: int
+    """Of that file system."""
+    certificate_ends_at_s: float | None
+    """Seconds since 1970; None without certificates."""
+    spans: Mapping[str, int]
+    """By outcome."""
     etcd_state: str
     etcd: Mapping[str, int]
     ring: RingSnapshot | None
@@ -76,36 +84,21 @@ class NodeSnapshot:
     """By name of the field in `MetadataCounts`."""
 
 
-class _Timer:
-    """How long requests of one route took, in buckets."""
-
-    def __init__(self) -> None:
-        self._counts = [0] * (len(HTTP_BUCKETS_S) + 1)
-        self._sum_s = 0.0
-
-    def observe(self, duration_s: float) -> None:
-        self._counts[bisect_left(HTTP_BUCKETS_S, duration_s)] += 1
-        self._sum_s += duration_s
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Return (upper bound, how many were at most that), the last bound infinite."""
-        bounds = [*(f"{bound:g}" for bound in HTTP_BUCKETS_S), "+Inf"]
-        return list(zip(bounds, accumulate(self._counts), strict=True))
-
-    @property
-    def sum_s(self) -> float:
-        """All durations together, in seconds."""
-        return self._sum_s
-
-
 class HttpMetrics(Collector):
     """Counts and times requests. One per application."""
 
     def __init__(self) -> None:
         self._requests: dict[tuple[str, str, int], int] = {}
-        self._timers: dict[str, _Timer] = {}
+        self._timers: dict[str, Histogram] = {}
 
-    def observe(self, route: str, method: str, status: int, duration_s: float | None) -> None:
+    def observe(
+        self,
+        route: str,
+        method: str,
+        status: int,
+        duration_s: float | None,
+        trace_id: str | None = None,
+    ) -> None:
         """Count a request.
 
         Args:
@@ -113,6 +106,7 @@ class HttpMetrics(Collector):
             method: One of the methods that the server knows, or `other`.
             status: Of the response.
             duration_s: Until the response was ready; None for a stream.
+            trace_id: Of the trace that was recorded of it, if one was.
         """
         key = (route, method, status)
         self._requests[key] = self._requests.get(key, 0) + 1
@@ -120,8 +114,11 @@ class HttpMetrics(Collector):
             return
         timer = self._timers.get(route)
         if timer is None:
-            timer = self._timers[route] = _Timer()
-        timer.observe(duration_s)
+            timer = self._timers[route] = Histogram(LATENCY_BUCKETS_S)
+        if trace_id is None:
+            timer.observe(duration_s)
+        else:
+            timer.observe_traced(duration_s, trace_id, time.time())
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families of requests and durations."""
@@ -132,11 +129,10 @@ class HttpMetrics(Collector):
                 for (route, method, status), number in sorted(self._requests.items())
             },
         )
-        metric = BY_NAME["caxton_http_request_duration_seconds"]
-        family = HistogramMetricFamily(metric.name, metric.description, labels=metric.labels)
-        for route, timer in sorted(self._timers.items()):
-            family.add_metric((route,), timer.buckets(), timer.sum_s)
-        yield family
+        yield histogram(
+            "caxton_http_request_duration_seconds",
+            {(route,): timer for route, timer in sorted(self._timers.items())},
+        )
 
 
 class _NodeCollector(Collector):
@@ -158,7 +154,11 @@ class _NodeCollector(Collector):
             {("finished",): counts.turns_finished, ("failed",): counts.turns_failed},
         )
         yield gauge("caxton_turns_under_way", {(): now.turns_under_way})
+        yield histogram("caxton_message_duration_seconds", {(): counts.message_s})
+        yield histogram("caxton_turn_duration_seconds", {(): counts.turn_s})
         yield counter("caxton_model_calls_total", {(): counts.model_calls})
+        yield counter("caxton_model_errors_total", {(): counts.model_errors})
+        yield histogram("caxton_model_call_duration_seconds", {(): counts.model_s})
         yield counter(
             "caxton_model_tokens_total",
             {("input",): counts.model_input_tokens, ("output",): counts.model_output_tokens},
@@ -167,6 +167,7 @@ class _NodeCollector(Collector):
         yield counter(
             "caxton_tool_calls_total", {("ok",): succeeded, ("error",): counts.tool_errors}
         )
+        yield histogram("caxton_tool_call_duration_seconds", {(): counts.tool_s})
         yield gauge(
             "caxton_agents", {(state,): number for state, number in now.agents_by_state.items()}
         )
@@ -176,6 +177,15 @@ class _NodeCollector(Collector):
         yield gauge("caxton_answers_awaited", {(): now.answers_awaited})
         yield gauge("caxton_event_loop_lag_seconds", {(): now.loop_lag_s})
         yield gauge("caxton_process_resident_memory_bytes", {(): now.resident_bytes})
+        yield gauge("caxton_data_dir_bytes", {("free",): now.free_bytes, ("size",): now.size_bytes})
+        ends_at_s = now.certificate_ends_at_s
+        yield gauge(
+            "caxton_certificate_expiry_timestamp_seconds",
+            {} if ends_at_s is None else {(): ends_at_s},
+        )
+        yield counter(
+            "caxton_trace_spans_total", {(outcome,): n for outcome, n in now.spans.items()}
+        )
         if now.ring is not None:
             yield from ring_families(now.ring)
         if now.cluster is not None:
@@ -196,12 +206,23 @@ def _etcd_metrics(state: str, counts: Mapping[str, int]) -> Iterator[Metric]:
     yield counter("caxton_etcd_mirror_refused_total", {(): counts["mirror_refused"]})
 
 
-def expose(snapshot: NodeSnapshot, http: HttpMetrics) -> bytes:
-    """Return everything in the text format of Prometheus."""
+def expose(
+    snapshot: NodeSnapshot, http: HttpMetrics, *, is_openmetrics: bool = False
+) -> tuple[bytes, str]:
+    """Return everything in a text format of Prometheus, and the name of that format.
+
+    Args:
+        snapshot: What the node does.
+        http: What was asked of it.
+        is_openmetrics: Whether in the format that carries exemplars.
+    """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_NodeCollector(snapshot))
     registry.register(http)
-    return generate_latest(registry)
+    if is_openmetrics:
+        text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]  # it has no types
+        return text, OPENMETRICS_MEDIA_TYPE
+    return generate_latest(registry), EXPOSITION_MEDIA_TYPE
 
 
 def resident_bytes(read: Callable[[], str] = _STATM.read_text) -> int:

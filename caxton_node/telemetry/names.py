@@ -1,4 +1,4 @@
-"""Every name that monitoring may rely on: metrics, events, fields of log lines. One table.
+"""Every name that monitoring may rely on: metrics, spans, events, fields of log lines. One table.
 
 A name, once released, keeps its meaning. `docs/reference/telemetry.md` shows this table.
 Labels are few and their values come from short closed lists: a label for every conversation
@@ -8,7 +8,17 @@ would fill a time-series database.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["EVENTS", "HTTP_BUCKETS_S", "LOG_FIELDS", "METRICS", "Metric"]
+__all__ = [
+    "EVENTS",
+    "LATENCY_BUCKETS_S",
+    "LOG_FIELDS",
+    "METRICS",
+    "RESOURCE_ATTRIBUTES",
+    "SPANS",
+    "SPAN_ATTRIBUTES",
+    "WORK_BUCKETS_S",
+    "Metric",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,24 @@ METRICS: Final[tuple[Metric, ...]] = (
         ("result",),
     ),
     Metric("caxton_turns_under_way", "gauge", "Turns that run now."),
+    Metric(
+        "caxton_message_duration_seconds",
+        "histogram",
+        "Time from the acceptance of a journaled message on this node to its end, to the "
+        "millisecond, wherever its turn was taken.",
+    ),
+    Metric(
+        "caxton_turn_duration_seconds",
+        "histogram",
+        "Time that a turn took on this node, to the millisecond, however it ended.",
+    ),
     Metric("caxton_model_calls_total", "counter", "Calls of models."),
+    Metric("caxton_model_errors_total", "counter", "Calls of models that failed for good."),
+    Metric(
+        "caxton_model_call_duration_seconds",
+        "histogram",
+        "Time until a model had answered, with its own retries.",
+    ),
     Metric(
         "caxton_model_tokens_total",
         "counter",
@@ -48,6 +75,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "caxton_tool_calls_total", "counter", "Calls of tools by result: ok, error.", ("result",)
     ),
+    Metric("caxton_tool_call_duration_seconds", "histogram", "Time that a tool took."),
     Metric("caxton_agents", "gauge", "Agents on this node by state.", ("state",)),
     Metric("caxton_queued_messages", "gauge", "Messages that wait in mailboxes, all agents."),
     Metric(
@@ -63,6 +91,25 @@ METRICS: Final[tuple[Metric, ...]] = (
         "How long a callback waited for its turn on the event loop when this was scraped.",
     ),
     Metric("caxton_process_resident_memory_bytes", "gauge", "Memory that the process holds."),
+    Metric(
+        "caxton_data_dir_bytes",
+        "gauge",
+        "The file system that holds the data directory: free to the node, and its size.",
+        ("count",),
+    ),
+    Metric(
+        "caxton_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the node's certificate ends, in seconds since 1970. Without certificates there is "
+        "none.",
+    ),
+    Metric(
+        "caxton_trace_spans_total",
+        "counter",
+        "Spans by what became of them: exported; failed, which the receiver did not take; dropped, "
+        "because too many waited.",
+        ("outcome",),
+    ),
     Metric(
         "caxton_ring_members",
         "gauge",
@@ -175,7 +222,82 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
 )
 
-HTTP_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
+LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
+"""Classes of what the node itself takes part in at every step."""
+
+WORK_BUCKETS_S: Final = (
+    0.001,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    10.0,
+    30.0,
+    120.0,
+)
+"""Classes of what waits for models, tools and other agents."""
+
+SPANS: Final[dict[str, str]] = {
+    "{method} {route}": "SERVER. A request of a client over HTTP.",
+    "{service}/{method}": "SERVER. A call of a client over gRPC, or of another node for one.",
+    "send {destination}": "PRODUCER. A message from its being handed in until it is on disk.",
+    "process {agent}": "CONSUMER. One attempt at a turn of an agent. Its parent may be on another "
+    "node.",
+    "receive {client}": "CONSUMER. An answer reached the node on which its client waits.",
+    "invoke_agent {agent}": "INTERNAL. What an agent with a model does in its turn.",
+    "search_memory": "INTERNAL. What an agent knows about the question was looked up.",
+    "chat {model}": "CLIENT. One call of a model, with its own retries.",
+    "execute_tool {tool}": "INTERNAL. One call of a tool.",
+}
+"""Name of a span → its kind and what it covers."""
+
+SPAN_ATTRIBUTES: Final[dict[str, str]] = {
+    "error.type": "The stable code of what went wrong, or the class of an agent's own exception.",
+    "http.request.method": "GET, POST, ….",
+    "http.route": "Template of the address, never the address itself.",
+    "http.response.status_code": "Of the answer.",
+    "rpc.system.name": "`grpc`.",
+    "rpc.method": "With its service, such as `caxton.v1.Messages/Send`.",
+    "messaging.system": "`caxton`.",
+    "messaging.operation.name": "send, process, receive.",
+    "messaging.operation.type": "As the conventions have it: the same words.",
+    "messaging.destination.name": "The agent, the client, or what was written instead.",
+    "messaging.message.id": "The message; `caxton message trace` takes it.",
+    "messaging.message.conversation_id": "Its conversation.",
+    "messaging.message.body.size": "Of its content, in bytes.",
+    "gen_ai.operation.name": "invoke_agent, chat, execute_tool, search_memory.",
+    "gen_ai.agent.name": "The agent.",
+    "gen_ai.agent.version": "Of its definition.",
+    "gen_ai.conversation.id": "The conversation.",
+    "gen_ai.provider.name": "Who runs the model; `offline` is no model.",
+    "gen_ai.request.model": "The model that was asked for.",
+    "gen_ai.response.model": "The model that answered.",
+    "gen_ai.usage.input_tokens": "Tokens read.",
+    "gen_ai.usage.output_tokens": "Tokens written.",
+    "gen_ai.tool.name": "The tool.",
+    "gen_ai.tool.call.id": "As the model numbered its call.",
+    "gen_ai.tool.type": "`function`.",
+    "caxton.performative": "What the message does: request, inform, ….",
+    "caxton.attempt": "How often the message has been tried, this time included.",
+    "caxton.wait_ms": "How long a message waited from its acceptance until its turn, by the clocks "
+    "of the two nodes.",
+    "caxton.step": "Number of a model or tool call within its turn, as in `message trace`.",
+    "caxton.knowledge.count": "Memories that were found.",
+}
+"""Attribute of a span → what it holds. Content of messages and prompts is in none."""
+
+RESOURCE_ATTRIBUTES: Final[dict[str, str]] = {
+    "service.name": "`caxton`.",
+    "service.namespace": "`cluster.label`, where the cluster has one.",
+    "service.instance.id": "The node's name.",
+    "service.version": "Of the program.",
+}
+"""What all spans of a node share; `OTEL_RESOURCE_ATTRIBUTES` adds to it."""
 
 EVENTS: Final[dict[str, str]] = {
     "message.accepted": "A message is journaled and waits in a mailbox.",

@@ -96,6 +96,10 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
         answers_awaited=0,
         loop_lag_s=0.001,
         resident_bytes=10,
+        free_bytes=3,
+        size_bytes=4,
+        certificate_ends_at_s=1_800_000_000.0,
+        spans={"exported": 1, "failed": 0, "dropped": 2},
         etcd_state="connected",
         etcd=asdict(MetadataCounts(calls=3)),
         ring=RING,
@@ -108,7 +112,7 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
             agents_left=4,
         ),
     )
-    text = expose(snapshot, http).decode()
+    text = expose(snapshot, http)[0].decode()
     assert re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE) == [
         (metric.name, metric.kind) for metric in METRICS
     ]
