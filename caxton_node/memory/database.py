@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from caxton_node.domain.errors import Conflict, Unavailable
+from caxton_node.memory.wording import shelved
 from caxton_node.store.migrations import load_migrations, migrate
 
 __all__ = ["MemoryFile", "reading_storage"]
@@ -73,7 +74,11 @@ class MemoryFile:
             check_same_thread=False,
             cached_statements=_STATEMENTS_CACHED,
         )
-        for setting in ("query_only = ON", "cache_size = -16384", "temp_store = MEMORY"):
+        for setting in (
+            "query_only = ON",
+            "cache_size = -16384",
+            "temp_store = MEMORY",
+        ):
             connection.execute(f"PRAGMA {setting}").fetchall()
         return connection
 
@@ -152,6 +157,8 @@ class MemoryFile:
             check_same_thread=False,  # opened by one thread, then used by the writer's only
             cached_statements=_STATEMENTS_CACHED,
         )
+        # What the schema makes the words of the index with.
+        connection.create_function("shelved", 2, shelved, deterministic=True)
         for setting in (
             "page_size = 8192",
             # What is forgotten is overwritten, not only unlinked.

@@ -16,7 +16,6 @@ from caxton_node.memory.records import Interval, Observation, Scope, Source
 from caxton_node.memory.wording import match_expression, terms_of
 
 __all__ = [
-    "CONDITION",
     "NO_FILTERS",
     "Filters",
     "TermCounts",
@@ -31,14 +30,23 @@ __all__ = [
 TERMS_ASKED_MAX: Final = 8
 """The rarest words of a question that are asked for."""
 
-MATCHES_MAX: Final = 3_000
-"""About how many rows the words of one question may match together: ranking them takes a
-microsecond each. Beyond it the commonest words are left out."""
+MATCHES_MAX: Final = 1_500
+"""How many rows the words of one question may match together: ranking takes more than a
+microsecond each. Beyond it the commonest words are left out; where one word alone matches more,
+the newest rows are ranked."""
 
 COUNTS_KEPT_MAX: Final = 50_000
 
-_COLUMN_WEIGHTS: Final = "bm25(0.0, 2.0, 1.0, 0.5)"
-"""Of scope, subject, text, context."""
+WIDENING: Final = 8
+"""How many times more is looked at where a filter leaves too little."""
+
+_RANKED: Final = """
+SELECT id, score FROM (
+    SELECT rowid AS id, bm25(words, 2.0, 1.0, 0.5) AS score FROM words WHERE words MATCH :match
+    ORDER BY rowid DESC LIMIT :most)
+ORDER BY score LIMIT :limit
+"""
+"""The weights are those of subject, text and context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,34 +70,53 @@ class Filters:
         """Whether observations may be wanted that are not current."""
         return self.is_historic or self.at is not None
 
+    @property
+    def needs_entity(self) -> bool:
+        """Whether the condition looks at the entity `e` of the observation `o`."""
+        return bool(self.types or self.metadata)
+
+    def condition(self) -> str:
+        """Return the condition on an observation `o`: scope and time always, others if asked."""
+        parts = [_VISIBLE]
+        if not self.is_historic:
+            parts.append("o.valid_from <= :at AND (o.valid_to IS NULL OR o.valid_to > :at)")
+        if self.types:
+            parts.append("e.type IN (SELECT value FROM json_each(:types))")
+        if self.kinds:
+            parts.append("o.kind IN (SELECT value FROM json_each(:kinds))")
+        if self.created_from is not None:
+            parts.append("o.created_at >= :from")
+        if self.created_to is not None:
+            parts.append("o.created_at < :to")
+        if self.metadata:
+            parts.append(_HAS_METADATA)
+        return " AND ".join(parts)
+
     def parameters(self, now: int) -> dict[str, Any]:
-        """Return the parameters of `CONDITION`."""
+        """Return the parameters of the condition, its scopes excepted."""
         return {
-            "types": _json(self.types) if self.types else None,
-            "kinds": _json(self.kinds) if self.kinds else None,
-            "at": None if self.is_historic else (now if self.at is None else self.at),
+            "types": _json(self.types),
+            "kinds": _json(self.kinds),
+            "at": now if self.at is None else self.at,
             "now": now,
             "from": self.created_from,
             "to": self.created_to,
-            "metadata": _json(dict(self.metadata)) if self.metadata else None,
+            "metadata": _json(dict(self.metadata)),
         }
 
 
 NO_FILTERS: Final = Filters()
 """All that is true now."""
 
-CONDITION: Final = """
-o.scope IN (SELECT value FROM json_each(:scopes))
-AND (o.expires_at IS NULL OR o.expires_at > :now)
-AND (:at IS NULL OR (o.valid_from <= :at AND (o.valid_to IS NULL OR o.valid_to > :at)))
-AND (:types IS NULL OR e.type IN (SELECT value FROM json_each(:types)))
-AND (:kinds IS NULL OR o.kind IN (SELECT value FROM json_each(:kinds)))
-AND (:from IS NULL OR o.created_at >= :from)
-AND (:to IS NULL OR o.created_at < :to)
-AND (:metadata IS NULL OR NOT EXISTS (
-    SELECT 1 FROM json_each(:metadata) AS wanted
-    WHERE json_extract(e.metadata, '$."' || wanted.key || '"') IS NOT wanted.value))
-"""
+_VISIBLE: Final = (
+    "o.scope IN (SELECT value FROM json_each(:scopes)) "
+    "AND (o.expires_at IS NULL OR o.expires_at > :now)"
+)
+
+_HAS_METADATA: Final = (
+    "NOT EXISTS (SELECT 1 FROM json_each(:metadata) AS asked "
+    """WHERE json_extract(e.metadata, '$."' || asked.key || '"') IS NOT asked.value)"""
+)
 
 _COLUMNS: Final = """
 o.id, o.scope, o.entity, e.name, e.type, o.kind, o.attribute, o.text, o.context, o.confidence,
@@ -157,19 +184,37 @@ def by_keywords(
     terms = _telling(connection, terms_of(question), scopes, counts)
     if not terms:
         return []
-    found = connection.execute(
-        "SELECT w.rowid, -w.rank FROM words w JOIN observations o ON o.id = w.rowid "  # noqa: S608 - constants of this module
-        f"JOIN entities e ON e.id = o.entity WHERE words MATCH :match AND w.rank MATCH :weights "
-        f"AND {CONDITION} ORDER BY w.rank LIMIT :limit",
-        filters.parameters(now)
-        | {
-            "match": match_expression(terms, scopes),
-            "weights": _COLUMN_WEIGHTS,
-            "scopes": _json(scopes),
-            "limit": limit,
-        },
-    ).fetchall()
-    return [(int(row), float(score)) for row, score in found]
+    match, wanted, most = match_expression(terms, scopes), limit, MATCHES_MAX
+    while True:
+        ranked = connection.execute(
+            _RANKED, {"match": match, "most": most, "limit": wanted}
+        ).fetchall()
+        allowed = _allowed(
+            connection, [row for row, _ in ranked], scopes=scopes, filters=filters, now=now
+        )
+        found = [(int(row), -float(score)) for row, score in ranked if row in allowed]
+        if len(found) * 2 >= min(limit, wanted) or len(ranked) < wanted:
+            return found[:limit]
+        wanted *= WIDENING
+        most = max(most, wanted)
+
+
+def _allowed(
+    connection: sqlite3.Connection,
+    ids: Sequence[int],
+    *,
+    scopes: Sequence[int],
+    filters: Filters,
+    now: int,
+) -> set[int]:
+    """Return those of some observations that are visible and wanted."""
+    entities = "JOIN entities e ON e.id = o.entity" if filters.needs_entity else ""
+    rows = connection.execute(
+        f"SELECT o.id FROM json_each(:ids) AS wanted JOIN observations o ON o.id = wanted.value "  # noqa: S608 - constants of this module
+        f"{entities} WHERE {filters.condition()}",
+        filters.parameters(now) | {"ids": _json(ids), "scopes": _json(scopes)},
+    )
+    return {row for (row,) in rows}
 
 
 def _telling(
@@ -209,7 +254,7 @@ def observations(
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM json_each(:chosen) AS wanted "  # noqa: S608 - constants of this module
         f"JOIN observations o ON {column} = wanted.value JOIN entities e ON e.id = o.entity "
-        f"WHERE {CONDITION} ORDER BY o.valid_from DESC, o.id DESC LIMIT :limit",
+        f"WHERE {filters.condition()} ORDER BY o.valid_from DESC, o.id DESC LIMIT :limit",
         filters.parameters(now)
         | {"chosen": _json(chosen or ()), "scopes": _json(list(scopes)), "limit": limit},
     )

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from caxton_node.memory.backend import Search
-from caxton_node.memory.finding import CONDITION, Filters
+from caxton_node.memory.finding import WIDENING, Filters
 from caxton_node.memory.keeper import ArenaKeeper
 
 __all__ = ["exact_scan", "nearest", "rescored"]
@@ -51,7 +51,7 @@ def nearest(
         )  # fmt: skip
         if len(found) * 2 >= min(limit, wanted) or len(candidates) < wanted:
             return found[:limit]
-        wanted *= 8
+        wanted *= WIDENING
 
 
 def rescored(
@@ -65,11 +65,11 @@ def rescored(
     now: int,
 ) -> list[tuple[int, float]]:
     """Return those candidates that are wanted with their exact cosines, best first."""
+    entities = "JOIN entities e ON e.id = o.entity" if filters.needs_entity else ""
     rows = connection.execute(
-        "SELECT v.observation, v.data FROM json_each(:ids) AS wanted "  # noqa: S608 - constants of this module
+        "SELECT v.observation, v.data FROM json_each(:ids) AS wanted "  # noqa: S608 - constants of this package
         "JOIN vectors v ON v.observation = wanted.value AND v.model = :model "
-        "JOIN observations o ON o.id = v.observation JOIN entities e ON e.id = o.entity "
-        f"WHERE {CONDITION}",
+        f"JOIN observations o ON o.id = v.observation {entities} WHERE {filters.condition()}",
         filters.parameters(now)
         | {"ids": _json(candidates), "model": model, "scopes": _json(scopes)},
     ).fetchall()
@@ -91,8 +91,9 @@ def exact_scan(
     For the past, which the arena does not hold, and for the moments in which it is not current.
     """
     cursor = connection.execute(
-        "SELECT v.observation, v.data FROM observations o JOIN entities e ON e.id = o.entity "  # noqa: S608 - constants of this module
-        f"JOIN vectors v ON v.observation = o.id AND v.model = :model WHERE {CONDITION}",
+        "SELECT v.observation, v.data FROM observations o JOIN entities e ON e.id = o.entity "  # noqa: S608 - constants of this package
+        "JOIN vectors v ON v.observation = o.id AND v.model = :model "
+        f"WHERE {filters.condition()}",
         filters.parameters(now) | {"model": model, "scopes": _json(scopes)},
     )
     best: list[tuple[int, float]] = []

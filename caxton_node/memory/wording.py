@@ -1,4 +1,8 @@
-"""Words of a text: for telling duplicates apart, and for asking the keyword index. Pure."""
+"""Words of a text: for telling duplicates apart, for the word index and for asking it. Pure.
+
+In the index every word carries the scope of its row. So the index has a list of rows for each
+word of each scope: what others say is neither looked at nor counted, however common the word.
+"""
 
 import hashlib
 import re
@@ -6,14 +10,17 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["TERMS_MAX", "digest_of", "fold", "match_expression", "terms_of"]
+__all__ = ["TERMS_MAX", "digest_of", "fold", "match_expression", "shelved", "terms_of"]
 
 TERMS_MAX: Final = 24
 """Different words of a question that are looked at."""
 
 TERM_LENGTH_MAX: Final = 64
 
-_WORD: Final = re.compile(r"\w+", re.UNICODE)
+_WORD: Final = re.compile(r"[^\W_]+", re.UNICODE)
+"""As the index's tokenizer splits: letters and digits only."""
+
+_ACCENTS: Final = re.compile("[\u0300-\u036f]")
 
 _STOP_WORDS: Final = frozenset(
     _WORD.findall(
@@ -44,19 +51,33 @@ def terms_of(question: str) -> tuple[str, ...]:
     """Return the telling words of a question in order, each once."""
     found = [
         word
-        for word in _WORD.findall(question.casefold())
+        for word in _words_in(question)
         if word not in _STOP_WORDS and len(word) <= TERM_LENGTH_MAX
     ]
     return tuple(dict.fromkeys(found))[:TERMS_MAX]
 
 
-def match_expression(terms: Sequence[str], shelves: Sequence[int]) -> str:
-    """Return an FTS5 expression: any of the terms, on one of the shelves.
+def shelved(scope: int, text: str) -> str:
+    """Return the words of a text as they stand in the index: each with its scope before it.
+
+    The prefix is made of consonants and digits, so that stemming goes on as without it.
+    """
+    prefix = f"s{scope}q"
+    return " ".join([prefix + word for word in _words_in(text)])
+
+
+def match_expression(terms: Sequence[str], scopes: Sequence[int]) -> str:
+    """Return an FTS5 expression: any of the terms, said in any of the scopes.
 
     Words are quoted, so that nothing in them is an operator.
     """
     assert terms, "a match without words is no match"
-    assert shelves, "a match without a shelf would find nothing"
-    words = " OR ".join(f'"{term}"' for term in terms)
-    places = " OR ".join(f'"s{shelf}"' for shelf in shelves)
-    return f"(shelf : ({places})) AND ({{subject text context}} : ({words}))"
+    assert scopes, "a match without a scope would find nothing"
+    return " OR ".join(f'"s{scope}q{term}"' for term in terms for scope in scopes)
+
+
+def _words_in(text: str) -> list[str]:
+    """Return the words of a text without case and accents."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
+    return _WORD.findall(text.casefold())

@@ -7,7 +7,7 @@ entity leaves its former version behind.
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 import msgspec
@@ -49,9 +49,13 @@ ON CONFLICT (entity, digest) WHERE valid_to IS NULL DO UPDATE SET
 RETURNING id, use_count
 """
 
+_AGE: Final = """
+UPDATE observations SET created_at = ?, used_at = ?, use_count = ?, expires_at = ? WHERE id = ?
+"""
+
 _INDEX_WORDS: Final = """
-INSERT INTO words (rowid, shelf, subject, text, context)
-SELECT id, shelf, subject, text, context FROM observations
+INSERT INTO words (rowid, subject, text, context)
+SELECT id, subject, text, context FROM shelved_observations
 WHERE id IN (SELECT value FROM json_each(?))
 """
 
@@ -128,6 +132,8 @@ def _remember_one(
         fact.source.message_id, fact.source.model,
     )  # fmt: skip
     observation_id, use_count = connection.execute(_INSERT, values).fetchone()
+    if fact.lived is not None and use_count == 0:
+        connection.execute(_AGE, (*astuple(fact.lived), observation_id))
     if older is not None:
         _close(connection, change, keeper, scope, older, start, observation_id)
     if fact.kind is Kind.EPISODE and fact.source.conversation_id:
@@ -260,7 +266,7 @@ def relate(
             "INSERT INTO relations (scope, source, target, type, strength, confidence, created_at, "
             "valid_from, valid_to, agent, conversation, message, model) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (scope, source, target, type) WHERE valid_to IS NULL DO UPDATE SET "
+            "ON CONFLICT (source, target, type) WHERE valid_to IS NULL DO UPDATE SET "
             "strength = max(strength, excluded.strength), "
             "confidence = max(confidence, excluded.confidence) RETURNING id",
             (

@@ -16,7 +16,7 @@ from caxton_node.memory.records import (
     Scope,
     Source,
 )
-from caxton_node.memory.wording import digest_of, match_expression, terms_of
+from caxton_node.memory.wording import digest_of, match_expression, shelved, terms_of
 from caxton_node.runtime.agent import Reply
 from caxton_node.runtime.consolidation import conclusions_of, read_conclusions
 from caxton_node.runtime.remembering import lessons
@@ -89,9 +89,11 @@ def test_texts_that_say_the_same_have_one_digest(other):
 
 def test_words_of_a_question_cannot_become_operators():
     assert terms_of('what is "NEAR" OR* x:y') == ("near", "x", "y")
-    assert match_expression(("a",), (3, 4)) == (
-        '(shelf : ("s3" OR "s4")) AND ({subject text context} : ("a"))'
-    )
+    assert match_expression(("a", "b"), (3, 4)) == '"s3qa" OR "s4qa" OR "s3qb" OR "s4qb"'
+
+
+def test_words_in_the_index_carry_their_scope_and_neither_case_nor_accents():
+    assert shelved(7, "Él's naïve_x ＡＢＣ s8qfoo") == "s7qel s7qs s7qnaive s7qx s7qabc s7qs8qfoo"
 
 
 def observation(text, *, number=1, entity="thing", **more) -> Observation:
