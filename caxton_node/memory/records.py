@@ -21,6 +21,7 @@ __all__ = [
     "Hit",
     "Interval",
     "Kind",
+    "Lived",
     "NewFact",
     "NewRelation",
     "Observation",
@@ -132,6 +133,16 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lived:
+    """What a memory went through elsewhere, for one that moves. Milliseconds since 1970, UTC."""
+
+    created_at: int
+    used_at: int
+    use_count: int = 0
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewFact:
     """Something to be remembered."""
 
@@ -157,6 +168,8 @@ class NewFact:
     metadata: Mapping[str, Any] = field(default=EMPTY)
     """Of the entity; merged into what it has."""
     source: Source = Source()
+    lived: Lived | None = None
+    """Where it comes from another memory; it is not as new as it seems then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

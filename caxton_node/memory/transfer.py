@@ -19,14 +19,24 @@ from caxton_node.memory.records import (
     NAME_LENGTH_MAX,
     TEXT_LENGTH_MAX,
     Kind,
+    Lived,
     NewFact,
     NewRelation,
     Observation,
     Relation,
+    Scope,
     Source,
 )
 
-__all__ = ["FORMAT_VERSION", "Imported", "fact_record", "read_records", "records_of"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Imported",
+    "fact_record",
+    "header_record",
+    "read_records",
+    "records_of",
+    "scope_of",
+]
 
 FORMAT_VERSION: Final = "1.0"
 
@@ -57,6 +67,26 @@ def records_of(page: Exported, *, model: str | None) -> list[dict[str, Any]]:
     return [*records, *(_relation_record(one) for one in page.relations)]
 
 
+def header_record(at_ms: int) -> dict[str, Any]:
+    """Return the record that a file begins with: what it is, and when it was begun."""
+    return {"type": "caxton-memory", "version": FORMAT_VERSION, "exported_at": _instant(at_ms)}
+
+
+def scope_of(record: Record) -> Scope | None:
+    """Return the scope that a record says it is from; None where it says none.
+
+    Raises:
+        ValueError: It is no scope.
+    """
+    text = record.get("scope")
+    if text is None:
+        return None
+    try:
+        return Scope(*_text(record, "scope", 1_000).split("/", 2))
+    except (AssertionError, TypeError):
+        raise ValueError(f"{text!r} is no scope") from None
+
+
 def fact_record(one: Observation, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return an observation as a record."""
     return {
@@ -74,6 +104,10 @@ def fact_record(one: Observation, metadata: Mapping[str, Any]) -> dict[str, Any]
         "pinned": one.is_pinned,
         "valid_from": _instant(one.valid.start),
         "valid_to": None if one.valid.end is None else _instant(one.valid.end),
+        "created_at": _instant(one.created_at),
+        "used_at": _instant(one.used_at),
+        "use_count": one.use_count,
+        "expires_at": None if one.expires_at is None else _instant(one.expires_at),
         "source": _source_record(one.source),
     }
 
@@ -124,6 +158,8 @@ def read_records(records: Sequence[Any]) -> Imported:
                     facts += _entity(record)
                 case "relation":
                     relations.append(_relation(record))
+                case "caxton-memory":
+                    _check_version(record)
                 case _:
                     facts.append(_block(record))
         except (ValueError, binascii.Error) as error:
@@ -137,11 +173,17 @@ def _kind_of(record: Any) -> str:
     if not isinstance(record, dict):
         raise ValueError("a record is a JSON object")  # noqa: TRY004 - one type for all that is wrong
     kind = record.get("type")
-    if kind in ("fact", "entity", "relation"):
+    if kind in ("fact", "entity", "relation", "caxton-memory"):
         return str(kind)
     if "label" in record and "value" in record:
         return "block"
     raise ValueError('a record has the type "fact", "entity" or "relation"')
+
+
+def _check_version(record: Record) -> None:
+    version = record.get("version")
+    if not isinstance(version, str) or version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        raise ValueError(f"this server reads version {FORMAT_VERSION}; the file has {version!r}")
 
 
 def _fact(record: Record) -> NewFact:
@@ -165,6 +207,22 @@ def _fact(record: Record) -> NewFact:
         is_pinned=record.get("pinned") is True,
         metadata=metadata,
         source=_source(record),
+        lived=_lived(record),
+    )
+
+
+def _lived(record: Record) -> Lived | None:
+    created_at = _moment(record, "created_at")
+    if created_at is None:
+        return None
+    use_count = record.get("use_count", 0)
+    if isinstance(use_count, bool) or not isinstance(use_count, int) or use_count < 0:
+        raise ValueError("use_count must be a whole number")
+    return Lived(
+        created_at=created_at,
+        used_at=_moment(record, "used_at") or created_at,
+        use_count=use_count,
+        expires_at=_moment(record, "expires_at"),
     )
 
 
