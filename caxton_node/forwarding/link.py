@@ -106,11 +106,14 @@ class _Session:
         link = self._link
         if link.session is not self:
             return  # it began anew, and asks again
+        outcomes = link.machine.outbox.outcomes
+        if not outcomes.delivered:
+            # With the first of them the link was poked already.
+            link.poke(LAZY_S)
         if status is _DELIVERED:
-            link.machine.outbox.outcomes.delivered.append(sequence)
+            outcomes.delivered.append(sequence)
         else:
-            link.machine.outbox.outcomes.ended.append((sequence, status.value, reason or ""))
-        link.poke(LAZY_S)
+            outcomes.ended.append((sequence, status.value, reason or ""))
 
     def refused(self, sequence: int, error: CaxtonError) -> None:
         link = self._link
@@ -316,6 +319,8 @@ class Link:
             if frame is not None and outbox.pending_count:
                 # Less than a frame: it gathers for a while. What has no credit waits to be woken.
                 self._poke_for_message()
+            if outbox.outcomes:
+                self.poke(LAZY_S)
 
     def _has_news(self, pinged: int) -> bool:
         inflow = self.machine.inflow

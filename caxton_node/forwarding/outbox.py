@@ -74,6 +74,11 @@ class Outcomes(msgspec.Struct):
     def __bool__(self) -> bool:
         return bool(self.delivered or self.ended or self.refused)
 
+    @property
+    def is_pressing(self) -> bool:
+        """Whether there are so many that they need not gather any longer."""
+        return len(self.delivered) >= FRAME_OUTCOMES_MAX or bool(self.ended or self.refused)
+
     def take(self, count_max: int) -> "Outcomes":
         """Return, and forget, the first of each kind: at most `count_max` of a kind."""
         taken = Outcomes(
@@ -131,7 +136,7 @@ class Outbox:
         """Whether the next frame need not gather any longer."""
         return bool(
             self._again
-            or self.outcomes
+            or self.outcomes.is_pressing
             or len(self._pending) >= FRAME_MESSAGES_MAX
             or (self._pending and len(self._pending[0].body) > CHUNK_BYTES)
         )
