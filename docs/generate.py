@@ -4,12 +4,17 @@
 A test compares the pages with the code, so that neither goes its own way.
 """
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 from caxton_node.agentfile.reference import agent_file_page
 from caxton_node.cli.reference import cli_page
 from caxton_node.config.reference import settings_page
+from caxton_node.domain.tool import ToolSpec
+from caxton_node.memory.knowledge_tool import KnowledgeBase
+from caxton_node.tools.builtin import builtin_tools
+from caxton_node.tools.reference import tools_page
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -19,6 +24,13 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield REFERENCE / "agent-file.md", agent_file_page()
     yield REFERENCE / "cli.md", cli_page()
     yield REFERENCE / "settings.md", settings_page()
+    yield REFERENCE / "tools.md", tools_page(asyncio.run(_tools()))
+
+
+async def _tools() -> list[ToolSpec]:
+    async with builtin_tools() as tools:
+        specs = [tool.spec for tool in tools]
+    return sorted([*specs, KnowledgeBase.spec], key=lambda spec: spec.name)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from caxton_node.tools.builtin.http_sender import HttpSender
 from caxton_node.tools.builtin.json_processor import JsonProcessor
 from caxton_node.tools.builtin.message_client import MessageClient
 from caxton_node.tools.builtin.statistics_engine import StatisticsEngine
+from caxton_node.tools.builtin.template_engine import TemplateEngine
 from caxton_node.tools.builtin.text_processor import TextProcessor
+from caxton_node.tools.builtin.ticket_system import TicketSystem
 from caxton_node.tools.fetch import Fetcher
 from caxton_node.tools.network_rule import HostPattern, NetworkRule, parse_host_pattern
 from caxton_node.tools.own_files import FileLimits
@@ -59,7 +61,9 @@ async def builtin_tools(
             JsonProcessor(),
             MessageClient(),
             StatisticsEngine(),
+            TemplateEngine(),
             TextProcessor(),
+            TicketSystem(),
         )
 
 
