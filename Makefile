@@ -9,7 +9,7 @@ INSTALL = $(UV) install --quiet --compile-bytecode
 COMPILE = $(BIN)/python -m compileall -q caxton caxton_cluster caxton_node
 NPROC  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
-.PHONY: help demo test test-all lint format types contracts proto lock bench clean
+.PHONY: help demo test test-all lint format types contracts proto guests lock bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,7 +18,7 @@ help:
 	@echo "make test-all  the heavier suites too"
 	@echo "make lint types contracts   what CI checks besides"
 	@echo "make bench     benchmarks beside peers; tables and JSON under build/bench"
-	@echo "make proto lock format clean"
+	@echo "make proto guests lock format clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -72,6 +72,13 @@ contracts: $(VENV)/.dev
 
 proto: $(VENV)/.dev
 	$(BIN)/python proto/generate.py
+
+# Each language's own toolchain; those that are missing say what to install.
+guests: $(VENV)/.dev
+	-cd examples/guests && npm ci --silent
+	@for folder in $(wildcard $(addprefix examples/guests/,rust/* go/* js/* python/* c/*/ assemblyscript/*/)); do \
+		test -d $$folder && $(BIN)/caxton build $$folder; done; true
+	cd examples/guests && sha256sum $$(git ls-files '*.wasm') > SHA256SUMS
 
 bench: $(VENV)/.dev $(VENV)-peers/.bench
 	@$(COMPILE)

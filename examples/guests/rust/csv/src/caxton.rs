@@ -1,0 +1,1 @@
+../../../../../caxton_node/starters/rust/src/caxton.rs
