@@ -107,6 +107,7 @@ def forget(
     if remaining or not is_clean:
         raise Failed("memory_failed", "something of what was to be forgotten is left")
     connection.execute("DELETE FROM doomed")
+    change.steps.append(lambda: keeper.graphs.drop(scopes))
     for scope, observation_id in doomed:
         change.steps.append(lambda s=scope, o=observation_id: keeper.remove(s, [o]))  # type: ignore[misc]  # a lambda's defaults have no types
     backups = connection.execute("SELECT path FROM backups ORDER BY taken_at").fetchall()
@@ -209,14 +210,17 @@ def expire(
         connection.execute("DELETE FROM observations WHERE id = ?", (observation_id,))
         change.steps.append(lambda s=scope, o=observation_id: keeper.remove(s, [o]))  # type: ignore[misc]  # a lambda's defaults have no types
     if rows:
-        _forget_conversations(connection, sorted({scope for _, scope in rows}))
-        connection.execute(
+        scopes = sorted({scope for _, scope in rows})
+        _forget_conversations(connection, scopes)
+        cursor = connection.execute(
             "DELETE FROM entities WHERE scope IN (SELECT value FROM json_each(?)) "
             "AND NOT EXISTS (SELECT 1 FROM observations o WHERE o.entity = entities.id) "
             "AND NOT EXISTS (SELECT 1 FROM relations r "
             "WHERE r.source = entities.id OR r.target = entities.id)",
-            (msgspec.json.encode(sorted({scope for _, scope in rows})).decode(),),
+            (msgspec.json.encode(scopes).decode(),),
         )
+        if cursor.rowcount:
+            change.steps.append(lambda: keeper.graphs.drop(scopes))
     return len(rows)
 
 

@@ -11,8 +11,10 @@ weights are our own measurements, in docs/explanation/memory.md.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from caxton_node.memory.records import Hit, Observation, Reasons
 
@@ -61,21 +63,31 @@ class Proposals:
 
 def fuse(proposals: Proposals, weights: FusionWeights) -> dict[int, tuple[float, Reasons]]:
     """Return what was proposed with a score from 0 to 1, before age and strength count."""
-    total = (weights.similarity + weights.keywords + weights.graph) / (weights.constant + 1)
+    constant = weights.constant
+    total = (weights.similarity + weights.keywords + weights.graph) / (constant + 1)
+    scores: dict[int, float] = {}
+    for proposed, weight in (
+        (proposals.similarity, weights.similarity / total),
+        (proposals.keywords, weights.keywords / total),
+        (proposals.graph, weights.graph / total),
+    ):
+        for rank, (one, _) in enumerate(proposed, start=1):
+            scores[one] = scores.get(one, 0.0) + weight / (constant + rank)
+    near = {one: (rank, cosine) for rank, (one, cosine) in enumerate(proposals.similarity, start=1)}
+    words = {one: (rank, bm25) for rank, (one, bm25) in enumerate(proposals.keywords, start=1)}
+    via = dict(proposals.graph)
     found: dict[int, tuple[float, Reasons]] = {}
-
-    def add(one: int, rank: int, weight: float, reasons: Mapping[str, object]) -> None:
-        score, known = found.get(one, (0.0, Reasons()))
-        share = weight / (weights.constant + rank) / total
-        found[one] = (score + share, replace(known, **reasons))  # type: ignore[arg-type]  # names and types as in `Reasons`
-
-    for rank, (one, cosine) in enumerate(proposals.similarity, start=1):
-        similarity = min(1.0, max(0.0, cosine))
-        add(one, rank, weights.similarity, {"similarity": similarity, "similarity_rank": rank})
-    for rank, (one, bm25) in enumerate(proposals.keywords, start=1):
-        add(one, rank, weights.keywords, {"keyword_score": bm25, "keyword_rank": rank})
-    for rank, (one, via) in enumerate(proposals.graph, start=1):
-        add(one, rank, weights.graph, {"graph_via": via})
+    for one, score in scores.items():
+        similarity_rank, cosine = near.get(one, (None, None))
+        keyword_rank, bm25 = words.get(one, (None, None))
+        reasons = Reasons(
+            similarity=None if cosine is None else min(1.0, max(0.0, cosine)),
+            similarity_rank=similarity_rank,
+            keyword_score=bm25,
+            keyword_rank=keyword_rank,
+            graph_via=via.get(one),
+        )
+        found[one] = (score, reasons)
     return found
 
 
@@ -106,6 +118,8 @@ def ranked(
         age = 1.0 if one.is_pinned else recency(one.used_at, now)
         strength = 1.0 if one.is_pinned else one.strength * one.confidence
         score *= 1.0 - weights.recency * (1.0 - age) - weights.strength * (1.0 - strength)
-        hits.append(Hit(one, score, replace(reasons, recency=age, strength=strength)))
+        hits.append(
+            Hit(one, score, msgspec.structs.replace(reasons, recency=age, strength=strength))
+        )
     hits.sort(key=lambda hit: (-hit.score, -hit.observation.created_at, hit.observation.id))
     return hits[:limit]

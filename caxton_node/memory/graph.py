@@ -1,8 +1,8 @@
-"""Walking the relations: breadth first, strongest first, bounded at every step.
+"""Walking the relations, in memory where their graph is there, in the database where it is not.
 
-A hub with thousands of relations costs as much as its `fan_out_max` strongest; a walk ends at
-its limit of entities whatever the graph looks like. Each step is one statement for a whole
-layer, and the scopes stand in its condition for the relation and for the entity it leads to.
+In the database each entity takes two statements, and the scopes stand in their condition for the
+relation and for the entity it leads to. That is how the past is walked, and a scope that is too
+large to be kept in memory.
 """
 
 import sqlite3
@@ -12,7 +12,17 @@ from typing import Any, Final
 
 import msgspec
 
+from caxton_node.domain.errors import NotFound
+from caxton_node.memory.adjacency import Graphs, ScopeGraph
 from caxton_node.memory.records import Entity, Interval, Relation, Scope, Source
+from caxton_node.memory.walking import (
+    DEPTH_MAX,
+    ENTITIES_MAX,
+    FAN_OUT_MAX,
+    Edge,
+    Walk,
+    breadth_first,
+)
 
 __all__ = [
     "DEPTH_MAX",
@@ -26,31 +36,9 @@ __all__ = [
     "neighbours",
     "relation_of",
     "walk",
+    "walk_in_memory",
+    "walk_named",
 ]
-
-DEPTH_MAX: Final = 10
-ENTITIES_MAX: Final = 1_000
-FAN_OUT_MAX: Final = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Walk:
-    """How far to go."""
-
-    depth: int = 3
-    fan_out: int = 20
-    """Strongest relations followed from one entity, in each direction."""
-    entity_count: int = 200
-    strength_min: float = 0.1
-    types: tuple[str, ...] = ()
-    """Of relations; empty is any."""
-    at: int | None = None
-    """What was true at this instant; None is now."""
-
-    def __post_init__(self) -> None:
-        assert 0 <= self.depth <= DEPTH_MAX, "the edge checks the depth"
-        assert 1 <= self.fan_out <= FAN_OUT_MAX, "the edge checks the fan-out"
-        assert 1 <= self.entity_count <= ENTITIES_MAX, "the edge checks the count"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,42 +52,78 @@ class GraphView:
     """A bound other than the depth ended it: there is more."""
 
 
+_COLUMNS: Final = """
+r.id, r.scope, r.source, r.target, r.type, r.strength, r.confidence,
+r.valid_from, r.valid_to, r.agent, r.conversation, r.message, r.model
+"""
+
 _STEP: Final = """
-SELECT r.id, r.scope, r.source, r.target, r.type, r.strength, r.confidence,
-    r.valid_from, r.valid_to, r.agent, r.conversation, r.message, r.model
-FROM (
-    SELECT id FROM relations INDEXED BY relations_{side}
-    WHERE {near} = :entity AND valid_to IS NULL AND strength >= :strength
-    AND scope IN (SELECT value FROM json_each(:scopes))
-    AND (:types IS NULL OR type IN (SELECT value FROM json_each(:types)))
-    ORDER BY strength DESC LIMIT :fan_out
-) AS chosen JOIN relations r ON r.id = chosen.id
+SELECT {columns} FROM relations r INDEXED BY relations_{side}
 JOIN entities far ON far.id = r.{far} AND far.scope IN (SELECT value FROM json_each(:scopes))
+WHERE r.{near} = :entity AND r.strength >= :strength AND {time}
+AND r.scope IN (SELECT value FROM json_each(:scopes)) {types}
+ORDER BY r.strength DESC, r.id LIMIT :fan_out
 """
 
-_OUT: Final = _STEP.format(side="out", near="source", far="target")
-_IN: Final = _STEP.format(side="in", near="target", far="source")
+_NOW: Final = "r.valid_to IS NULL"
+_THEN: Final = "r.valid_from <= :at AND (r.valid_to IS NULL OR r.valid_to > :at)"
 
-_STEP_THEN: Final = """
-SELECT r.id, r.scope, r.source, r.target, r.type, r.strength, r.confidence,
-    r.valid_from, r.valid_to, r.agent, r.conversation, r.message, r.model
-FROM relations r JOIN entities far ON far.id = r.{far}
-    AND far.scope IN (SELECT value FROM json_each(:scopes))
-WHERE r.{near} = :entity AND r.strength >= :strength
-AND r.valid_from <= :at AND (r.valid_to IS NULL OR r.valid_to > :at)
-AND r.scope IN (SELECT value FROM json_each(:scopes))
-AND (:types IS NULL OR r.type IN (SELECT value FROM json_each(:types)))
-ORDER BY r.strength DESC LIMIT :fan_out
-"""
 
-_OUT_THEN: Final = _STEP_THEN.format(near="source", far="target")
-_IN_THEN: Final = _STEP_THEN.format(near="target", far="source")
+def _steps(*, is_past: bool, has_types: bool) -> tuple[str, str]:
+    """Return the statements for the relations from an entity and to it."""
+    types = "AND r.type IN (SELECT value FROM json_each(:types))" if has_types else ""
+    out, back = ("out", "source", "target"), ("in", "target", "source")
+    one, other = (
+        _STEP.format(
+            columns=_COLUMNS, side=side, near=near, far=far, types=types,
+            time=_THEN if is_past else _NOW,
+        )
+        for side, near, far in (out, back)
+    )  # fmt: skip
+    return one, other
+
+
+def walk_named(
+    connection: sqlite3.Connection,
+    scopes: dict[int, Scope],
+    *,
+    graphs: Graphs,
+    key: str,
+    plan: Walk,
+    has_built: bool = False,
+) -> GraphView | dict[int, Scope]:
+    """Walk from the entities of a folded name, or return the scopes whose graphs are to be built.
+
+    Args:
+        connection: To read with.
+        scopes: What may be seen.
+        graphs: Those in memory.
+        key: The folded name.
+        plan: The bounds.
+        has_built: What is not in memory now is to be walked in the database.
+
+    Raises:
+        NotFound: `memory_not_found`.
+    """
+    starts = entities_named(connection, key, scopes)
+    if not starts:
+        raise NotFound("memory_not_found", f"nothing is known of {key!r}")
+    ids = [one.id for one in starts]
+    if plan.at is None:
+        rows = {scope: row for row, scope in scopes.items()}
+        wanted = {rows[one.scope]: one.scope for one in starts}
+        found = [graph for row in wanted if (graph := graphs.get(row)) is not None]
+        if len(found) == len(wanted):
+            return walk_in_memory(found, ids, plan)
+        if not has_built:
+            return wanted
+    return walk(connection, ids, plan, scopes)
 
 
 def walk(
     connection: sqlite3.Connection, starts: Sequence[int], plan: Walk, scopes: dict[int, Scope]
 ) -> GraphView:
-    """Walk from entities along relations in both directions.
+    """Walk from entities along relations in both directions, in the database.
 
     Args:
         connection: To read with.
@@ -110,43 +134,61 @@ def walk(
     parameters: dict[str, Any] = {
         "scopes": _json(list(scopes)),
         "strength": plan.strength_min,
-        "types": _json(plan.types) if plan.types else None,
+        "types": _json(plan.types),
         "fan_out": plan.fan_out,
         "at": plan.at,
     }
-    statements = (_OUT, _IN) if plan.at is None else (_OUT_THEN, _IN_THEN)
-    known = {entity.id: entity for entity in entities_by_id(connection, starts, scopes)}
-    depths = dict.fromkeys(known, 0)
-    relations: dict[int, Sequence[Any]] = {}
-    layer, is_cut = list(known), len(known) > plan.entity_count
-    for depth in range(1, plan.depth + 1):
-        following: dict[int, float] = {}
-        for entity in layer:
-            for statement in statements:
-                rows = connection.execute(statement, parameters | {"entity": entity}).fetchall()
-                is_cut = is_cut or len(rows) == plan.fan_out
-                for row in rows:
-                    relations[row[0]] = row
-                    far = row[3] if row[2] == entity else row[2]
-                    if far not in depths:
-                        following[far] = max(following.get(far, 0.0), row[5])
-        room = plan.entity_count - len(depths)
-        best = sorted(following, key=lambda one: (-following[one], one))
-        is_cut = is_cut or len(best) > room
-        layer = best[: max(0, room)]
-        depths.update(dict.fromkeys(layer, depth))
-        if not layer or len(depths) >= plan.entity_count:
-            break
-    found = entities_by_id(connection, list(depths), scopes)
-    by_id = {entity.id: entity for entity in found}
+    out, back = _steps(is_past=plan.at is not None, has_types=bool(plan.types))
+    rows: dict[int, Sequence[Any]] = {}
+
+    def sides_of(entity: int) -> list[list[Edge]]:
+        sides = []
+        for statement, far in ((out, 3), (back, 2)):
+            found = connection.execute(statement, parameters | {"entity": entity}).fetchall()
+            rows.update((row[0], row) for row in found)
+            sides.append([(row[0], row[far], row[5]) for row in found])
+        return sides
+
+    allowed = [entity.id for entity in entities_by_id(connection, starts, scopes)]
+    reach = breadth_first(allowed, plan, sides_of)
+    by_id = {one.id: one for one in entities_by_id(connection, list(reach.depths), scopes)}
     return GraphView(
-        entities=tuple((by_id[one], depth) for one, depth in depths.items() if one in by_id),
+        entities=tuple((by_id[one], depth) for one, depth in reach.depths.items() if one in by_id),
         relations=tuple(
-            relation_of(row, by_id, scopes)
-            for row in relations.values()
-            if row[2] in by_id and row[3] in by_id
+            relation_of(rows[one], by_id, scopes)
+            for one in reach.relations
+            if rows[one][2] in by_id and rows[one][3] in by_id
         ),
-        is_cut=is_cut,
+        is_cut=reach.is_cut,
+    )
+
+
+def walk_in_memory(graphs: Sequence[ScopeGraph], starts: Sequence[int], plan: Walk) -> GraphView:
+    """Walk what is true now from entities of scopes whose graphs are given."""
+    stride = len(graphs)
+
+    def sides_of(entity: int) -> Sequence[Sequence[Edge]]:
+        # A relation's number is its slot; of several graphs it tells the graph too.
+        for place, graph in enumerate(graphs):
+            if entity in graph:
+                sides = graph.sides(entity, plan)
+                if stride == 1:
+                    return sides
+                return [[(s * stride + place, far, w) for s, far, w in side] for side in sides]
+        return ()
+
+    known = [one for one in starts if any(one in graph for graph in graphs)]
+    reach = breadth_first(known, plan, sides_of)
+    found = []
+    for one, depth in reach.depths.items():
+        entity = next((e for graph in graphs if (e := graph.entity(one)) is not None), None)
+        if entity is not None:
+            found.append((entity, depth))
+    relations = (graphs[one % stride].relation(one // stride) for one in reach.relations)
+    return GraphView(
+        entities=tuple(found),
+        relations=tuple(one for one in relations if one is not None),
+        is_cut=reach.is_cut,
     )
 
 
@@ -159,15 +201,11 @@ def neighbours(
     fan_out: int,
 ) -> list[tuple[int, int]]:
     """Return entities one step away, strongest first, each with the start that leads to it."""
-    parameters = {
-        "scopes": _json(scopes),
-        "strength": strength_min,
-        "types": None,
-        "fan_out": fan_out,
-    }
+    parameters = {"scopes": _json(scopes), "strength": strength_min, "fan_out": fan_out}
+    out, back = _steps(is_past=False, has_types=False)
     found: dict[int, tuple[float, int]] = {}
     for start in starts:
-        for statement, far in ((_OUT, 3), (_IN, 2)):
+        for statement, far in ((out, 3), (back, 2)):
             for row in connection.execute(statement, parameters | {"entity": start}):
                 if row[far] not in starts and row[5] > found.get(row[far], (0.0, 0))[0]:
                     found[row[far]] = (row[5], start)

@@ -1,8 +1,8 @@
-"""Keeps the arena equal to the rows: brought up to date after each commit, rebuilt from rows.
+"""Keeps what is in memory equal to the rows: brought up to date after each commit.
 
-Nothing of the arena is on disk, so nothing of it can be older than the rows after a crash. When
-bringing it up to date fails, it is stale: searches then read the vectors from the rows, slower
-and as exact, until it is rebuilt.
+Nothing of the arena and of the graphs is on disk, so nothing of them can be older than the rows
+after a crash. When bringing them up to date fails, the arena is stale and the graphs are gone:
+searches then read the rows, slower and as exact, until both are made anew from them.
 """
 
 import importlib
@@ -11,6 +11,8 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from typing import Final, Protocol
+
+from caxton_node.memory.adjacency import Graphs
 
 __all__ = ["Arena", "ArenaKeeper"]
 
@@ -50,9 +52,10 @@ class Arena(Protocol):
 
 
 class ArenaKeeper:
-    """Owns the arena. All but `current` is for the writer's thread."""
+    """Owns the arena and the graphs. All but `current` is for the writer's thread."""
 
     def __init__(self) -> None:
+        self.graphs = Graphs()
         self._arena: Arena | None = None
         self.model: int | None = None
         """Row of the model whose vectors are compared; None while none is known."""
@@ -65,8 +68,9 @@ class ArenaKeeper:
         return None if self.is_stale else self._arena
 
     def mark_stale(self) -> None:
-        """Let nobody search it until it is rebuilt."""
+        """Let nobody search what is in memory until it is rebuilt."""
         self.is_stale = True
+        self.graphs.clear()
 
     def use_model(self, connection: sqlite3.Connection, identity: str, dimensions: int) -> None:
         """Compare the vectors of this model from now on."""

@@ -3,12 +3,17 @@
 An *entity* is something one can name; an *observation* is one sentence about it, and the unit
 that is found; a *relation* joins two entities. Observations and relations are true from one
 instant to another: a newer truth closes the interval of the older one and deletes nothing.
+
+What comes out of a memory by the hundred is a msgspec struct, which is made ten times as fast as
+a frozen dataclass.
 """
 
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from caxton_node.domain.agent import EMPTY
 from caxton_node.domain.errors import Denied
@@ -109,8 +114,7 @@ class Kind(enum.StrEnum):
     """Put there on purpose: by a user, a tool, an import."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a memory comes from: the answer to the question *why do you know this*."""
 
     agent: str = ""
@@ -120,8 +124,11 @@ class Source:
     """That drew the conclusion; empty where rules or people did."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+NO_SOURCE: Final = Source()
+"""Nobody knows."""
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """When something is true, in milliseconds since 1970, UTC; the end is not part of it."""
 
     start: int
@@ -167,7 +174,7 @@ class NewFact:
     """Neither decays nor is ever cleaned up."""
     metadata: Mapping[str, Any] = field(default=EMPTY)
     """Of the entity; merged into what it has."""
-    source: Source = Source()
+    source: Source = NO_SOURCE
     lived: Lived | None = None
     """Where it comes from another memory; it is not as new as it seems then."""
 
@@ -183,11 +190,10 @@ class NewRelation:
     confidence: float = 1.0
     valid_from: int | None = None
     valid_to: int | None = None
-    source: Source = Source()
+    source: Source = NO_SOURCE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entity:
+class Entity(msgspec.Struct, frozen=True, kw_only=True):
     """Something one can name."""
 
     id: int
@@ -200,8 +206,7 @@ class Entity:
     updated_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence about an entity."""
 
     id: int
@@ -224,8 +229,7 @@ class Observation:
     source: Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relation:
+class Relation(msgspec.Struct, frozen=True, kw_only=True):
     """A typed, weighted connection."""
 
     id: int
@@ -241,8 +245,7 @@ class Relation:
     source: Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reasons:
+class Reasons(msgspec.Struct, frozen=True, kw_only=True):
     """Why something was found. None: this way did not find it."""
 
     similarity: float | None = None
@@ -257,8 +260,7 @@ class Reasons:
     strength: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """Something found, with its score (0 to 1, the best possible is 1) and the reasons for it."""
 
     observation: Observation

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
+
 from caxton_node.domain.errors import CaxtonError, Conflict, Rejected
 from caxton_node.memory.backend import MemoryBackend, Search, Unconsolidated, Vector, Words
 from caxton_node.memory.embedding.embedder import Embedder, Priority
@@ -400,5 +402,5 @@ def _from_conversation(fact: NewFact, conversation: Unconsolidated) -> NewFact:
     if fact.source.conversation_id:
         return fact
     last = conversation.episodes[-1].source
-    source = replace(last, model=fact.source.model)
+    source = msgspec.structs.replace(last, model=fact.source.model)
     return replace(fact, source=source)

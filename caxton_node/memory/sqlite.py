@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from caxton_node.domain.errors import NotFound, Unavailable
+from caxton_node.domain.errors import Unavailable
 from caxton_node.memory import finding, forgetting, graph, writing
 from caxton_node.memory.backend import (
     EntityView,
@@ -29,6 +29,7 @@ from caxton_node.memory.database import MemoryFile
 from caxton_node.memory.finding import Filters, TermCounts
 from caxton_node.memory.forgetting import ForgetProof, Selection
 from caxton_node.memory.graph import GraphView, Walk
+from caxton_node.memory.graph_reading import fill_graphs
 from caxton_node.memory.keeper import ArenaKeeper
 from caxton_node.memory.readers import MemoryReaders
 from caxton_node.memory.records import Access, Entity, Hit, NewFact, NewRelation, Scope
@@ -126,6 +127,9 @@ class SqliteMemory:
             raise Unavailable("storage_unavailable", "The memory is closed.")
         return await self._writer.write(apply, is_alone=is_alone)
 
+    async def _write_alone(self, do: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._write(lambda connection, _: do(connection), is_alone=True)
+
     async def use_model(self, identity: str, dimensions: int) -> None:
         """Compare vectors of this model from now on; those of others are made anew."""
 
@@ -149,10 +153,9 @@ class SqliteMemory:
         """Write relations, all or none; entities that are missing are made."""
         access.check_write(scope)
 
-        def apply(connection: sqlite3.Connection, _: Change) -> list[int]:
-            return writing.relate(connection, scope=scope, relations=relations, now=now)
-
-        return await self._write(apply)
+        return await self._write(
+            partial(writing.relate, keeper=self._keeper, scope=scope, relations=relations, now=now)
+        )
 
     async def close_fact(self, access: Access, observation_id: int, *, now: int) -> None:
         """End the truth of an observation; its history stays."""
@@ -217,9 +220,7 @@ class SqliteMemory:
     async def check(self) -> list[str]:
         """Compare index, vectors and arena with the rows; mend what can be; return findings."""
         self._is_suspect = False
-        return await self._write(
-            lambda connection, _: check_rows(connection, self._keeper), is_alone=True
-        )
+        return await self._write_alone(lambda connection: check_rows(connection, self._keeper))
 
     async def back_up(self, target: Path, *, now: int) -> int:
         """Copy everything to a file while work goes on; return its bytes."""
@@ -316,14 +317,15 @@ class SqliteMemory:
         Raises:
             NotFound: `memory_not_found`.
         """
-
-        def do(connection: sqlite3.Connection, scopes: ScopeRows) -> GraphView:
-            starts = graph.entities_named(connection, fold(name), scopes)
-            if not starts:
-                raise NotFound("memory_not_found", f"nothing is known of {name!r}")
-            return graph.walk(connection, [one.id for one in starts], plan, scopes)
-
-        return await self._read(access, do)
+        step = partial(graph.walk_named, graphs=self._keeper.graphs, key=fold(name), plan=plan)
+        found = await self._read(access, step)
+        if not isinstance(found, GraphView):
+            await fill_graphs(
+                self._keeper.graphs, found, read=self._readers.read, write=self._write_alone
+            )
+            found = await self._read(access, partial(step, has_built=True))
+        assert isinstance(found, GraphView), "the rows are walked where no graph could be built"
+        return found
 
     async def export(
         self, access: Access, *, after: int, limit: int, has_vectors: bool

@@ -8,13 +8,15 @@ entity leaves its former version behind.
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from caxton_node.domain.errors import NotFound
+from caxton_node.memory.adjacency import NewEdge
 from caxton_node.memory.keeper import ArenaKeeper
-from caxton_node.memory.records import Kind, NewFact, NewRelation, Scope
+from caxton_node.memory.records import Entity, Kind, NewFact, NewRelation, Scope, Source
 from caxton_node.memory.wording import digest_of, fold
 from caxton_node.memory.writer import Change
 
@@ -59,11 +61,22 @@ SELECT id, subject, text, context FROM shelved_observations
 WHERE id IN (SELECT value FROM json_each(?))
 """
 
+_RELATE: Final = """
+INSERT INTO relations (
+    scope, source, target, type, strength, confidence, created_at, valid_from, valid_to,
+    agent, conversation, message, model
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (source, target, type) WHERE valid_to IS NULL DO UPDATE SET
+    strength = max(strength, excluded.strength),
+    confidence = max(confidence, excluded.confidence)
+RETURNING id, type, strength, confidence, valid_from, agent, conversation, message, model
+"""
+
 _UPSERT_ENTITY: Final = """
 INSERT INTO entities (scope, name, name_key, type, metadata, version, created_at, updated_at)
 VALUES (?, ?, ?, ?, ?, 1, ?, ?)
 ON CONFLICT (scope, name_key) DO UPDATE SET updated_at = max(updated_at, excluded.updated_at)
-RETURNING id, name, type, metadata, version, created_at
+RETURNING id, name, type, metadata, version, created_at, updated_at
 """
 
 
@@ -89,6 +102,19 @@ def scope_row(connection: sqlite3.Connection, scope: Scope) -> int:
     return int(row)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a call writes."""
+
+    connection: sqlite3.Connection
+    change: Change
+    keeper: ArenaKeeper
+    scope: Scope
+    row: int
+    """Of the scope."""
+    now: int
+
+
 def remember(
     connection: sqlite3.Connection,
     change: Change,
@@ -99,23 +125,17 @@ def remember(
     now: int,
 ) -> list[Remembered]:
     """Write facts to a scope, in order."""
-    row = scope_row(connection, scope)
-    done = [_remember_one(connection, change, keeper, row, fact, now) for fact in facts]
+    place = _Place(connection, change, keeper, scope, scope_row(connection, scope), now)
+    done = [_remember_one(place, fact) for fact in facts]
     connection.execute(
         _INDEX_WORDS, (msgspec.json.encode([d.observation_id for d in done if d.is_new]).decode(),)
     )
     return done
 
 
-def _remember_one(
-    connection: sqlite3.Connection,
-    change: Change,
-    keeper: ArenaKeeper,
-    scope: int,
-    fact: NewFact,
-    now: int,
-) -> Remembered:
-    entity_id, name = _put_entity(connection, scope, fact.entity, fact.type, fact.metadata, now)
+def _remember_one(place: _Place, fact: NewFact) -> Remembered:
+    connection, now = place.connection, place.now
+    entity_id, name = _put_entity(place, fact.entity, fact.type, fact.metadata)
     digest = digest_of(fact.text)
     start = now if fact.valid_from is None else fact.valid_from
     known = _known_interval(connection, entity_id, digest, start, fact.valid_to)
@@ -125,7 +145,7 @@ def _remember_one(
     if fact.attribute and end is None:
         older, end = _conflict(connection, entity_id, fact.attribute, digest, start)
     values = (
-        scope, entity_id, fact.kind, fact.attribute, name, fact.text, fact.context, digest,
+        place.row, entity_id, fact.kind, fact.attribute, name, fact.text, fact.context, digest,
         fact.confidence, fact.strength, now, start, end,
         None if fact.ttl_s is None else now + int(fact.ttl_s * 1000),
         fact.is_pinned, now, fact.source.agent, fact.source.conversation_id,
@@ -135,12 +155,12 @@ def _remember_one(
     if fact.lived is not None and use_count == 0:
         connection.execute(_AGE, (*astuple(fact.lived), observation_id))
     if older is not None:
-        _close(connection, change, keeper, scope, older, start, observation_id)
+        _close(connection, place.change, place.keeper, place.row, older, start, observation_id)
     if fact.kind is Kind.EPISODE and fact.source.conversation_id:
         connection.execute(
             "INSERT INTO unconsolidated VALUES (?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET last_at = max(last_at, excluded.last_at)",
-            (scope, fact.source.conversation_id, observation_id - 1, now),
+            (place.row, fact.source.conversation_id, observation_id - 1, now),
         )
     return Remembered(observation_id, entity_id, use_count == 0, older)
 
@@ -179,18 +199,15 @@ def _conflict(
 
 
 def _put_entity(
-    connection: sqlite3.Connection,
-    scope: int,
-    name: str,
-    type_name: str,
-    metadata: Mapping[str, Any],
-    now: int,
+    place: _Place, name: str, type_name: str, metadata: Mapping[str, Any]
 ) -> tuple[int, str]:
     """Return an entity's id and name; it is made, or versioned, where need be."""
+    connection, now = place.connection, place.now
     given = msgspec.json.encode(dict(metadata)).decode() if metadata else "{}"
-    entity_id, known_name, known_type, known_metadata, version, created_at = connection.execute(
-        _UPSERT_ENTITY, (scope, name, fold(name), type_name, given, now, now)
+    row = connection.execute(
+        _UPSERT_ENTITY, (place.row, name, fold(name), type_name, given, now, now)
     ).fetchone()
+    entity_id, known_name, known_type, known_metadata, version, created_at, updated_at = row
     wanted_type = known_type if type_name == UNNAMED_TYPE else type_name
     wanted = known_metadata
     if metadata and known_metadata != given:
@@ -209,6 +226,19 @@ def _put_entity(
             "UPDATE entities SET type = ?, metadata = ?, version = version + 1 WHERE id = ?",
             (wanted_type, wanted, entity_id),
         )
+        version += 1
+    if place.keeper.graphs.has(place.row):
+        entity = Entity(
+            id=entity_id,
+            scope=place.scope,
+            name=known_name,
+            type=wanted_type,
+            metadata=msgspec.json.decode(wanted),
+            version=version,
+            created_at=created_at,
+            updated_at=updated_at,
+        )
+        place.change.steps.append(partial(place.keeper.graphs.put, place.row, entity))
     return entity_id, known_name
 
 
@@ -254,30 +284,47 @@ def close_fact(
 
 
 def relate(
-    connection: sqlite3.Connection, *, scope: Scope, relations: Sequence[NewRelation], now: int
+    connection: sqlite3.Connection,
+    change: Change,
+    *,
+    keeper: ArenaKeeper,
+    scope: Scope,
+    relations: Sequence[NewRelation],
+    now: int,
 ) -> list[int]:
     """Write relations between entities of a scope; return their ids. Entities are made."""
-    row = scope_row(connection, scope)
-    ids = []
-    for one in relations:
-        source, _ = _put_entity(connection, row, one.source_entity, UNNAMED_TYPE, {}, now)
-        target, _ = _put_entity(connection, row, one.target_entity, UNNAMED_TYPE, {}, now)
-        (relation_id,) = connection.execute(
-            "INSERT INTO relations (scope, source, target, type, strength, confidence, created_at, "
-            "valid_from, valid_to, agent, conversation, message, model) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (source, target, type) WHERE valid_to IS NULL DO UPDATE SET "
-            "strength = max(strength, excluded.strength), "
-            "confidence = max(confidence, excluded.confidence) RETURNING id",
-            (
-                row, source, target, fold(one.type), one.strength, one.confidence, now,
-                now if one.valid_from is None else one.valid_from, one.valid_to,
-                one.source.agent, one.source.conversation_id, one.source.message_id,
-                one.source.model,
+    place = _Place(connection, change, keeper, scope, scope_row(connection, scope), now)
+    return [_relate_one(place, one) for one in relations]
+
+
+def _relate_one(place: _Place, one: NewRelation) -> int:
+    source, _ = _put_entity(place, one.source_entity, UNNAMED_TYPE, {})
+    target, _ = _put_entity(place, one.target_entity, UNNAMED_TYPE, {})
+    row = place.connection.execute(
+        _RELATE,
+        (
+            place.row, source, target, fold(one.type), one.strength, one.confidence, place.now,
+            place.now if one.valid_from is None else one.valid_from, one.valid_to,
+            one.source.agent, one.source.conversation_id, one.source.message_id,
+            one.source.model,
+        ),
+    ).fetchone()  # fmt: skip
+    relation_id, type_name, strength, confidence, since, agent, conversation, message, model = row
+    if one.valid_to is None and place.keeper.graphs.has(place.row):
+        edge = NewEdge(
+            id=relation_id,
+            source=source,
+            target=target,
+            type=type_name,
+            strength=strength,
+            confidence=confidence,
+            since=since,
+            origin=Source(
+                agent=agent, conversation_id=conversation, message_id=message, model=model
             ),
-        ).fetchone()  # fmt: skip
-        ids.append(int(relation_id))
-    return ids
+        )
+        place.change.steps.append(partial(place.keeper.graphs.put, place.row, edge))
+    return int(relation_id)
 
 
 def put_vectors(

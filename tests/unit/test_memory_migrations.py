@@ -30,7 +30,7 @@ def first_schema(path) -> None:
     connection.close()
 
 
-async def test_words_that_the_first_schema_indexed_are_found_and_can_be_forgotten(tmp_path):
+async def test_words_that_the_first_schema_indexed_are_found(tmp_path):
     first_schema(tmp_path / "memory.db")
     memory = SqliteMemory(tmp_path / "memory.db", is_synced=False)
     await memory.open()

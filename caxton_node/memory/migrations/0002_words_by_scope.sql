@@ -29,8 +29,8 @@ END;
 
 INSERT INTO words (words) VALUES ('rebuild');
 
--- Three indices of relations do what five did: both ends of a relation are of its scope, and the
--- strongest first of an entity serves what is true now and what was.
+-- Both ends of a relation are of its scope; the strongest first of an entity serves what is true
+-- now and what was; and a scope's relations can be read in the order in which they lie.
 DROP INDEX relations_open;
 DROP INDEX relations_out;
 DROP INDEX relations_in;
@@ -40,3 +40,4 @@ DROP INDEX relations_to;
 CREATE UNIQUE INDEX relations_open ON relations (source, target, type) WHERE valid_to IS NULL;
 CREATE INDEX relations_out ON relations (source, strength DESC);
 CREATE INDEX relations_in ON relations (target, strength DESC);
+CREATE INDEX relations_by_scope ON relations (scope) WHERE valid_to IS NULL;
