@@ -14,15 +14,16 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import uvloop
-from aiohttp import web
 
-from caxton_node.api.server import LINE_BYTES_MAX, build_application
+from caxton_node.api.listener import open_http
+from caxton_node.api.server import build_application
 from caxton_node.app import open_node
 from caxton_node.config import LoadedSettings, Settings
 from caxton_node.config.live import CLUSTER_WIDE, LiveSettings
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.edges import open_edges
 from caxton_node.grpc_api.server import Port, open_grpc
+from caxton_node.open_files import allot, raise_limit
 from caxton_node.sd_notify import notify
 from caxton_node.security.tls_files import TlsFiles
 from caxton_node.telemetry.logging import configure_logging
@@ -50,9 +51,6 @@ it took a third off the p99 of 5,000 questions a second."""
 LAST_RESORT_S: Final = 15.0
 """For everything after the drain. Then the process ends, whatever still runs in it."""
 
-SHUTDOWN_TIMEOUT_S: Final = 5.0
-"""For requests that are being answered when the node stops."""
-
 _log = logging.getLogger("caxton.node")
 
 
@@ -75,6 +73,7 @@ async def serve(
     """
     settings = loaded.settings
     files = open_certificates(settings)
+    connections = allot(raise_limit())
     async with (
         open_node(loaded, environment=environment, live=live, files=files) as node,
         open_edges(node) as edges,
@@ -82,6 +81,7 @@ async def serve(
             grpc_ports(settings, files),
             edges.services,
             message_bytes_max=settings.grpc.max_message_bytes,
+            connection_count_max=connections.grpc,
             tracing=node.tracing,
         ) as grpc,
     ):
@@ -90,25 +90,20 @@ async def serve(
         application = build_application(
             node, edges.rest, body_bytes_max=settings.http.max_body_bytes
         )
-        runner = web.AppRunner(
+        async with open_http(
             application,
-            access_log=None,
-            shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-            max_line_size=LINE_BYTES_MAX,
-            max_field_size=LINE_BYTES_MAX,
-        )
-        await runner.setup()
-        try:
-            host, port = settings.http.address
-            await web.TCPSite(runner, host, port).start()
+            edges.rest,
+            settings.http.address,
+            connection_count_max=connections.http,
+        ) as (host, port):
             if node.ring is not None:
-                node.ring.announce_http(*runner.addresses[0][:2])
+                node.ring.announce_http(host, port)
                 # The last one is where nodes call.
                 node.ring.announce_grpc(*grpc[-1])
             # What was built so far stays for good: no collection needs to look at it again.
             gc.collect()
             gc.freeze()
-            on_ready(_url(runner))
+            on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
             notify("READY=1", environment)
             await stop.wait()
             notify("STOPPING=1", environment)
@@ -124,8 +119,6 @@ async def serve(
             node.pipeline.is_draining = True
             if node.cluster is not None:
                 await node.cluster.depart()
-        finally:
-            await runner.cleanup()
 
 
 def open_certificates(settings: Settings) -> TlsFiles | None:
@@ -159,11 +152,6 @@ def _manners(settings: Settings, files: TlsFiles | None) -> tuple[str, ...]:
     if settings.grpc.peer_bind is None:
         return ("with certificates",)
     return ("clients without a certificate", "nodes and clients with certificates")
-
-
-def _url(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def run(loaded: LoadedSettings, reread: Callable[[], LoadedSettings] | None = None) -> int:

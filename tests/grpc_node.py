@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from caxton import CaxtonClient
-from caxton_node.api.server import LINE_BYTES_MAX, build_application
+from caxton_node.api.listener import open_http
+from caxton_node.api.server import build_application
 from caxton_node.edges import Edges, open_edges
 from caxton_node.grpc_api.server import Port, open_grpc
 from caxton_node.runtime.node import Node
@@ -43,23 +43,16 @@ async def served_node(
         ) as bound,
     ):
         application = build_application(node, edges.rest, body_bytes_max=BODY_BYTES_MAX)
-        runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=1.0, max_line_size=LINE_BYTES_MAX
-        )
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            address = f"127.0.0.1:{bound[0][1]}"
-            if node.ring is not None:
-                node.ring.announce_grpc(*bound[0])
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
-                CaxtonClient(address) as client,
-            ):
-                yield Served(node, address, client, Rest(node, url, session), edges)
-        finally:
-            await runner.cleanup()
+        address = f"127.0.0.1:{bound[0][1]}"
+        if node.ring is not None:
+            node.ring.announce_grpc(*bound[0])
+        async with (
+            open_http(application, edges.rest, ("127.0.0.1", 0)) as (host, port),
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+            CaxtonClient(address) as client,
+        ):
+            rest = Rest(node, f"http://{host}:{port}", session)
+            yield Served(node, address, client, rest, edges)
 
 
 @asynccontextmanager

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
-from caxton_node.api.server import LINE_BYTES_MAX, build_application, build_edge
+from caxton_node.api.listener import CONNECTION_COUNT_MAX, open_http
+from caxton_node.api.server import build_application, build_edge
 from caxton_node.runtime.node import Node
 from tests.opened_node import opened_node
 
@@ -69,21 +69,19 @@ async def rest_node(
 
 
 @asynccontextmanager
-async def served(node: Node, heartbeat_s: float = 15.0) -> AsyncIterator[Rest]:
+async def served(
+    node: Node, heartbeat_s: float = 15.0, connection_count_max: int = CONNECTION_COUNT_MAX
+) -> AsyncIterator[Rest]:
     """Serve a node that is open."""
     edge = build_edge(node, heartbeat_s=heartbeat_s)
     application = build_application(node, edge, body_bytes_max=BODY_BYTES_MAX)
-    runner = web.AppRunner(
-        application, access_log=None, shutdown_timeout=1.0, max_line_size=LINE_BYTES_MAX
-    )
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
-            yield Rest(node, url, session)
-    finally:
-        await runner.cleanup()
+    async with (
+        open_http(
+            application, edge, ("127.0.0.1", 0), connection_count_max=connection_count_max
+        ) as (host, port),
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+    ):
+        yield Rest(node, f"http://{host}:{port}", session)
 
 
 async def read_events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:

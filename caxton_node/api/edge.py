@@ -1,7 +1,7 @@
 """What the requests of one application share."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,7 +9,15 @@ from caxton_node.runtime.door import Others
 from caxton_node.runtime.sending import Sending
 from caxton_node.telemetry.metrics import HttpMetrics
 
-__all__ = ["HEARTBEAT_S", "STREAM_S_MAX", "Edge", "Rendered"]
+__all__ = ["HEADERS", "HEARTBEAT_S", "STREAM_S_MAX", "Edge", "Rendered"]
+
+HEADERS: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Server": "caxton",
+}
+"""Of every response."""
 
 HEARTBEAT_S: Final = 15.0
 """A stream says at least this often that it lives. A client that has gone is noticed by then."""

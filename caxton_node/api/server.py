@@ -12,11 +12,11 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from pydantic import BaseModel
 
 from caxton_node.api.docs_page import render_docs
-from caxton_node.api.edge import HEARTBEAT_S, Edge, Rendered
+from caxton_node.api.edge import HEADERS, HEARTBEAT_S, Edge, Rendered
 from caxton_node.api.guard import is_loopback, refuse_foreign
 from caxton_node.api.openapi import build_openapi
 from caxton_node.api.performing import perform
@@ -33,7 +33,7 @@ from caxton_node.api.table import (
     Result,
     StreamEvent,
 )
-from caxton_node.documents.nearest import nearest
+from caxton_node.api.unrouted import nearest_address
 from caxton_node.domain.errors import (
     Bug,
     CaxtonError,
@@ -50,22 +50,12 @@ from caxton_node.telemetry.trace import (
     Trace,
 )
 
-__all__ = ["LINE_BYTES_MAX", "build_application", "build_edge"]
+__all__ = ["build_application", "build_edge"]
 
 INSTANCE_LENGTH_MAX: Final = 500
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 """What the method label of a metric may be; anything else is `other`."""
-
-_HEADERS: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "Server": "caxton",
-}
-
-LINE_BYTES_MAX: Final = 65_536
-"""The longest line of a request's head: a query with its every letter percent-encoded fits."""
 
 _UNTRACED: Final = frozenset({"/health", "/ready", "/metrics"})
 """Asked by machines every few seconds: no trace begins here."""
@@ -114,10 +104,13 @@ def build_application(node: Node, edge: Edge, *, body_bytes_max: int) -> web.App
     )
     for endpoint in ENDPOINTS:
         handler = _http_handler(endpoint, node, edge)
+        how: dict[str, Any] = {"expect_handler": _meet_expectation}
         if endpoint.method == "GET":
-            application.router.add_get(endpoint.route, handler, allow_head=endpoint.is_head_allowed)
+            application.router.add_get(
+                endpoint.route, handler, allow_head=endpoint.is_head_allowed, **how
+            )
         else:
-            application.router.add_route(endpoint.method, endpoint.route, handler)
+            application.router.add_route(endpoint.method, endpoint.route, handler, **how)
 
     async def end_streams(_: web.Application) -> None:
         for task in list(edge.streams):
@@ -161,6 +154,17 @@ def _http_handler(endpoint: Endpoint, node: Node, edge: Edge) -> HttpHandler:
         return _render(result)
 
     return handle
+
+
+async def _meet_expectation(http: web.Request) -> None:
+    """Let a client go on that waits for our word. Other expectations may be ignored, and are.
+
+    Reference: RFC 9110, section 10.1.1.
+    """
+    if http.headers["Expect"].lower() == "100-continue" and http.version == HttpVersion11:
+        await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # The response itself has not begun.
+        http.writer.output_size = 0
 
 
 def _ask(http: web.Request, request: Request[Any, Any]) -> Ask:
@@ -265,7 +269,7 @@ async def _respond(http: web.Request, handler: HttpHandler, trace: Trace) -> web
         )
         response = _problem(bug, http, trace)
     if not response.prepared:
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         response.headers["X-Trace-Id"] = trace.trace_id
     return response
@@ -315,7 +319,7 @@ def _problem_of_framework(
         response.headers["Allow"] = allowed
         return response
     if isinstance(error, web.HTTPNotFound):
-        near = _nearest_path(http.path)
+        near = nearest_address(http.path, (endpoint.path for endpoint in ENDPOINTS))
         missing = NotFound(
             "route_not_found",
             f"there is nothing at {_instance(http)[:100]}",
@@ -324,19 +328,4 @@ def _problem_of_framework(
         )
         return _problem(missing, http, trace)
     _log.warning("the server library answered %d: %s", error.status, error.reason)
-    return _problem(
-        Rejected("malformed_body", f"the request is unusable: {error.reason}"), http, trace
-    )
-
-
-def _nearest_path(path: str) -> str | None:
-    """Return the address that was probably meant, its variable parts filled in as given."""
-    parts = path.split("/")
-    candidates = {
-        "/".join(
-            parts[place] if part.startswith("{") and place < len(parts) else part
-            for place, part in enumerate(endpoint.path.split("/"))
-        )
-        for endpoint in ENDPOINTS
-    }
-    return nearest(path, candidates)
+    return _problem(Rejected("malformed_request", "the request cannot be read"), http, trace)

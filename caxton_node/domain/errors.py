@@ -83,6 +83,9 @@ class ErrorKind:
 
 ERRORS: Final[dict[str, ErrorKind]] = {
     "malformed_body": ErrorKind("The body cannot be read", 400, "INVALID_ARGUMENT", 2, "mend"),
+    "malformed_request": ErrorKind(
+        "The request cannot be read", 400, "INVALID_ARGUMENT", 2, "mend"
+    ),
     "unauthenticated": ErrorKind("Who are you?", 401, "UNAUTHENTICATED", 5, "mend"),
     "denied": ErrorKind("Not allowed", 403, "PERMISSION_DENIED", 5, "give_up"),
     "tool_denied": ErrorKind("The tool is not allowed", 403, "PERMISSION_DENIED", 5, "give_up"),
@@ -186,6 +189,7 @@ class Rejected(CaxtonError):
             "body_too_large",
             "unsupported_media_type",
             "invalid_request",
+            "malformed_request",
             "invalid_message",
             "invalid_agent",
             "invalid_settings",

@@ -34,6 +34,11 @@ STOP_GRACE_S: Final = 5.0
 CALLS_MAX: Final = 10_000
 """Calls under way at once, streams included. Those beyond are answered RESOURCE_EXHAUSTED."""
 
+CONNECTION_COUNT_MAX: Final = 10_000
+
+HANDSHAKE_S_MAX: Final = 20
+"""A connection must have said by then that it speaks HTTP/2."""
+
 STREAMS_PER_CONNECTION_MAX: Final = 1_000
 METADATA_BYTES_MAX: Final = 16_384
 
@@ -42,6 +47,7 @@ _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION_MAX),
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_S_MAX * 1_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -82,6 +88,7 @@ async def open_grpc(
     services: Sequence[Service],
     *,
     message_bytes_max: int,
+    connection_count_max: int = CONNECTION_COUNT_MAX,
     tracing: Tracing | None = None,
 ) -> AsyncIterator[tuple[tuple[str, int], ...]]:
     """Serve until the block ends.
@@ -90,6 +97,7 @@ async def open_grpc(
         ports: Where.
         services: What.
         message_bytes_max: The largest message, either way.
+        connection_count_max: Connections at once on one port; more are closed as they come.
         tracing: Records calls; None records none.
 
     Yields:
@@ -109,6 +117,7 @@ async def open_grpc(
             *_OPTIONS,
             ("grpc.max_receive_message_length", message_bytes_max),
             ("grpc.max_send_message_length", message_bytes_max),
+            ("grpc.max_allowed_incoming_connections", connection_count_max),
         ),
         maximum_concurrent_rpcs=CALLS_MAX,
     )

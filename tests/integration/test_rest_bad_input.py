@@ -310,8 +310,8 @@ async def test_requests_are_counted_by_template_and_not_by_address(rest):
 async def test_a_request_that_is_no_http_is_one_line_of_warning(rest, level):
     lines = await lines_of(rest, level, b"GET /secret HTTP/9x9\r\n\r\n")
     [line] = [json.loads(line) for line in lines]
-    assert (line["level"], line["logger"]) == ("warning", "aiohttp.server")
-    assert line["message"].startswith("Error handling request from 127.0.0.1: BadStatusLine")
+    assert (line["level"], line["logger"]) == ("warning", "caxton.api")
+    assert line["message"].startswith("from 127.0.0.1: the request cannot be read: its first line")
     assert "secret" not in line["message"]
     assert "exception" not in line
 
