@@ -61,8 +61,7 @@ class Driver:
         assert self._sockets is not None, "attach first"
         inbox: Inbox = self._sockets.inbox
         while True:
-            wakeup_at = self.machine.wakeup_at()
-            await inbox.wait(None if wakeup_at is None else wakeup_at - self._clock())
+            await inbox.wait(self.machine.wakeup_at())
             for data, sender in inbox.take(DATAGRAMS_A_TURN_MAX):
                 self.machine.receive(data, sender, self._clock())
             self.machine.tick(self._clock())

@@ -233,7 +233,7 @@ class Machine:
             self._behind_s = now - self._now
             local = self._now
         due_at = self._timers.next_at()
-        if due_at is not None:
+        if due_at is not None and local - due_at > self.config.lag_limit_s:
             lag_s = local - max(due_at, self._now)
             if lag_s > self.config.lag_limit_s:
                 self._behind_s += lag_s
@@ -328,7 +328,7 @@ class Machine:
 
     def _answer(self, ping: Ping, sender: Address) -> None:
         own = self.table.own
-        if ping.node not in {"", own.name}:
+        if ping.node and ping.node != own.name:
             return  # meant for somebody who was here before us
         target = ping.source or sender
         asker = self.table.get(ping.source_node)

@@ -8,10 +8,10 @@ Helpers that heard nothing say so (*nack*): then the target is silent. If not ev
 it is rather we who cannot hear, and our health score rises. The nack is sent before the round
 ends, and the score is settled a little after it, so that a slow nack is no mark against us.
 
-Beyond the reference: a round ends at once when all the evidence is in, and what it consists of
-decides how long the accused may object: a refused TCP connection is told apart from silence, and
-silence to which every helper is a witness from silence that may be our own deafness. Every other
-round asks our neighbour in the circle, so that nobody goes unasked for longer than two rounds.
+Beyond the reference: a round ends as soon as the evidence is in, and what it consists of decides
+how long the accused may object: a refused TCP connection is told apart from silence, and silence
+to which every helper is a witness from silence that may be our own deafness. Every other round
+asks our neighbour in the circle, so that nobody goes unasked for longer than two rounds.
 
 Reference: Das et al., "SWIM", section 3.1; Dadgar et al., "Lifeguard", section IV-A.
 """
@@ -23,6 +23,7 @@ from typing import Final
 from caxton_cluster.swim.beliefs import Beliefs
 from caxton_cluster.swim.context import Context
 from caxton_cluster.swim.courier import Courier
+from caxton_cluster.swim.suspicion import timeout_scale
 from caxton_cluster.swim.timers import AckOverdue, HealthDue, ProbeDue, RoundOver
 from caxton_cluster.swim.wire.messages import IndirectPing, Ping, Suspect
 from caxton_cluster.types import Address, Member, MemberState
@@ -33,7 +34,15 @@ _NACK_PROTOCOL: Final = 4
 _STREAM_PING_PROTOCOL: Final = 3
 
 REFUSED_PATIENCE: Final = 0.5
-"""Share of the shortest suspicion that is left to somebody whose host refused a connection."""
+"""Share of a small ring's shortest suspicion that is left to whose host refused a connection.
+
+In a large ring suspicions last longer, so that the rumour can reach the accused. This one has no
+process that it could reach."""
+
+REFUSED_GRACE: Final = 0.2
+"""Share of the probe timeout in which helpers may still contradict a refused connection.
+
+A host may refuse streams and let datagrams pass, of which one was lost."""
 
 ROUNDS_MAX: Final = 16
 """Most rounds remembered at once: the running one and those waiting for late nacks."""
@@ -48,6 +57,8 @@ class _Round:
     target: Member
     started_at: float
     ends_at: float
+    timer: int = -1
+    """The one that brings the round on: first for the ack, then for the end."""
     helper_count: int = 0
     nackers_asked: int = 0
     nackers: dict[Address, None] = field(default_factory=dict)
@@ -106,7 +117,7 @@ class Prober:
             return
         sequence = self._context.next_sequence()
         ends_at = now + self._awareness.scale(self._config.probe_interval_s)
-        self._current = self._rounds[sequence] = _Round(sequence, target, now, ends_at)
+        round_ = self._current = self._rounds[sequence] = _Round(sequence, target, now, ends_at)
         ping = self._context.ping(sequence, target.name)
         if target.state == MemberState.ALIVE:
             self._courier.send(target.address, ping)
@@ -114,8 +125,8 @@ class Prober:
             # The accused learns of the charge with the question (Lifeguard's buddy system).
             charge = Suspect(target.incarnation, target.name, self._table.own_name)
             self._courier.send(target.address, ping, charge)
-        self._timers.set(now + self._config.probe_timeout_s, AckOverdue(sequence))
-        self._timers.set(ends_at, RoundOver(sequence))
+        overdue_at = now + self._config.probe_timeout_s
+        round_.timer = self._timers.set(overdue_at, AckOverdue(sequence))
 
     def _choose(self) -> Member | None:
         while self._beliefs.disputed:
@@ -141,6 +152,7 @@ class Prober:
         round_ = self._rounds.get(sequence)
         if round_ is None or round_.is_over:
             return
+        round_.timer = self._timers.set(round_.ends_at, RoundOver(sequence))
         own, target = self._table.own, round_.target
         candidates = [
             member
@@ -186,9 +198,19 @@ class Prober:
     def stream_failed(self, sequence: int, now: float, *, is_refused: bool) -> None:
         """Take in that the TCP ping failed; `is_refused` if the host said nobody listens."""
         round_ = self._rounds.get(sequence)
-        if round_ is not None:
-            round_.is_refused = is_refused
-            self._conclude_if_hopeless(round_, now)
+        if round_ is None or round_.is_over:
+            return
+        round_.is_refused = is_refused
+        if is_refused:
+            self._end_soon(round_, now)
+        self._conclude_if_hopeless(round_, now)
+
+    def _end_soon(self, round_: _Round, now: float) -> None:
+        end_at = now + REFUSED_GRACE * self._config.probe_timeout_s
+        if end_at < round_.ends_at:
+            self._timers.cancel(round_.timer)
+            round_.ends_at = end_at
+            round_.timer = self._timers.set(end_at, RoundOver(round_.sequence))
 
     def _conclude_if_hopeless(self, round_: _Round, now: float) -> None:
         if not round_.is_over and round_.is_hopeless:
@@ -213,23 +235,24 @@ class Prober:
 
     def _patience(self, round_: _Round) -> float:
         if round_.is_refused:
-            return REFUSED_PATIENCE
+            return REFUSED_PATIENCE / timeout_scale(self._table.live_count)
         if round_.is_witnessed and not self._awareness.score:
             return self._config.witnessed_patience
         return 1.0
 
     def _finish(self, round_: _Round) -> None:
         round_.is_over = True
+        self._timers.cancel(round_.timer)
         if self._current is round_:
             self._current = None
 
     def health_due(self, sequence: int) -> None:
         """Draw the conclusion for our own health, late nacks included."""
         round_ = self._rounds.pop(sequence, None)
-        if round_ is None:
-            return
+        if round_ is None or round_.is_refused:
+            return  # a refusal came over the network, and before the nacks: we hear well
         if round_.nackers_asked:
             self._awareness.apply(round_.nackers_asked - len(round_.nackers))
-        elif not round_.is_refused:
-            # Nobody could vouch for our hearing. A refusal did: it came over the network.
+        else:
+            # Nobody could vouch for our hearing.
             self._awareness.apply(1)

@@ -5,9 +5,9 @@ independently reports the same suspicion: one slow observer cannot evict a healt
 peer that everybody lost is evicted quickly.
 
 One addition: what we found out ourselves shortens the shortest wait. When the accused's own host
-refused a connection, its process is not there and will not object. When it was silent to us, to
-every helper and by stream, while all helpers answered *us*, then it is not our hearing that is at
-fault. Hearsay leaves the wait as it is.
+refused a connection, its process is not there and will not object, however large the ring. When
+it was silent to us, to every helper and by stream, while all helpers answered *us*, then it is
+not our hearing that is at fault. Hearsay leaves the wait as it is.
 
 Arithmetic and state only. The caller supplies the time and acts on the result.
 
@@ -18,17 +18,21 @@ import math
 
 from caxton_cluster.config import SwimConfig
 
-__all__ = ["Suspicion", "confirmations_wanted", "timeout_bounds_s", "timeout_s"]
+__all__ = ["Suspicion", "confirmations_wanted", "timeout_bounds_s", "timeout_s", "timeout_scale"]
 
 
 def timeout_bounds_s(config: SwimConfig, member_count: int) -> tuple[float, float]:
     """Return the shortest and the longest suspicion among `member_count` members, in seconds."""
+    shortest_s = config.suspicion_mult * timeout_scale(member_count) * config.probe_interval_s
+    return shortest_s, config.suspicion_max_mult * shortest_s
+
+
+def timeout_scale(member_count: int) -> float:
+    """Return by how much suspicions among `member_count` members outlast those of a small ring."""
     assert member_count >= 1, "we are always a member ourselves"
     # A rumour needs O(log n) rounds to reach everyone, so the accused gets that many to refute it.
     # Three decimals, as the reference keeps, so that mixed rings agree.
-    scale = math.floor(max(1.0, math.log10(member_count)) * 1000) / 1000
-    shortest_s = config.suspicion_mult * scale * config.probe_interval_s
-    return shortest_s, config.suspicion_max_mult * shortest_s
+    return math.floor(max(1.0, math.log10(member_count)) * 1000) / 1000
 
 
 def confirmations_wanted(config: SwimConfig, member_count: int) -> int:

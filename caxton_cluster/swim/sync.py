@@ -9,7 +9,7 @@ Reference: Das et al., "SWIM"; HashiCorp memberlist, state.go, pushPull; serf's 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import ceil, log2
 from typing import Final
@@ -80,6 +80,10 @@ class Syncer:
     def dial_table(self, target: Address, *, is_join: bool = False, squeezes: bool = False) -> bool:
         """Exchange tables with `target`; return whether there was room for one more stream."""
         table = self.own_table(is_join=is_join)
+        if squeezes:
+            # In one order for all: in a quiet ring everybody's table then is the same bytes, which
+            # need no squeezing and unfolding anew.
+            table = replace(table, records=tuple(sorted(table.records, key=_name)))
         request = self._streams.encode_request(table, squeezes=squeezes)
         purpose = Purpose(target, is_join=is_join)
         return self._dial(purpose, request, self._config.stream_timeout_s)
@@ -216,6 +220,10 @@ class Syncer:
         if is_stranger and now - self._stranger_met_at >= self._config.probe_interval_s:
             self._stranger_met_at = now
             self.dial_table(address)
+
+
+def _name(record: Record) -> str:
+    return record.node
 
 
 def _record(row: Member) -> Record:

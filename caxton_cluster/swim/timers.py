@@ -1,7 +1,8 @@
 """Timers as values: what falls due, and when.
 
 A timer carries what identifies its purpose (a sequence number, an incarnation), so that one
-whose purpose has passed is recognised and ignored instead of being cancelled.
+whose purpose has passed is recognised and ignored. Those that mostly lose their purpose are
+cancelled: an idle member would wake for nothing once a second.
 """
 
 import heapq
@@ -119,23 +120,36 @@ class Timers:
     """A heap of timers. Equal times fall due in the order they were set."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heap: list[tuple[float, int]] = []
+        self._pending: dict[int, Timer] = {}
         self._order = count()
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def set(self, at: float, timer: Timer) -> None:
-        """Let `timer` fall due at `at`, in seconds on the machine's clock."""
-        heapq.heappush(self._heap, (at, next(self._order), timer))
+    def set(self, at: float, timer: Timer) -> int:
+        """Let `timer` fall due at `at`, in seconds on the machine's clock; return its number."""
+        number = next(self._order)
+        self._pending[number] = timer
+        heapq.heappush(self._heap, (at, number))
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Let a timer not fall due; nothing happens if it has."""
+        self._pending.pop(number, None)
 
     def next_at(self) -> float | None:
         """Return when the earliest falls due, or None."""
-        return self._heap[0][0] if self._heap else None
+        heap, pending = self._heap, self._pending
+        # The cancelled stay in the heap until they are its head.
+        while heap and heap[0][1] not in pending:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
 
     def pop_due(self, now: float) -> tuple[float, Timer] | None:
         """Remove and return the earliest timer that is due, and when it was, or None."""
-        if not self._heap or self._heap[0][0] > now:
+        at = self.next_at()
+        if at is None or at > now:
             return None
-        at, _, timer = heapq.heappop(self._heap)
-        return at, timer
+        _, number = heapq.heappop(self._heap)
+        return at, self._pending.pop(number)

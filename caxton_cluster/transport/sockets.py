@@ -26,11 +26,19 @@ OnStream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
 
 class Inbox(asyncio.DatagramProtocol):
-    """Datagrams as they came, until the driver takes them."""
+    """Datagrams as they came, until the driver takes them.
+
+    It is also the driver's bed: an idle member wakes a few times a second for ever, so that what a
+    wake-up costs is most of what membership costs. Hence a bare future and an alarm that stays.
+    """
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[bytes, Address]] = deque()
-        self._bell = asyncio.Event()
+        self._sleeper: asyncio.Future[None] | None = None
+        self._has_rung = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at: float | None = None
         self.dropped_count = 0
         """Datagrams dropped because the inbox was full."""
         self.error_count = 0
@@ -42,37 +50,52 @@ class Inbox(asyncio.DatagramProtocol):
             self.dropped_count += 1
             return
         self._waiting.append((data, _address(addr[0], addr[1])))
-        self._bell.set()
+        self.ring()
 
     def error_received(self, exc: Exception) -> None:  # noqa: ARG002 - asyncio's signature
         """Count what the kernel says; probing finds out anyway."""
         self.error_count += 1
 
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Let nothing ring any more."""
+        self._set_alarm(None)
+
     def ring(self) -> None:
         """Wake the driver although no datagram came."""
-        self._bell.set()
+        self._has_rung = True
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
 
-    async def wait(self, timeout_s: float | None) -> None:
-        """Return when there is something to do, or the time is up."""
-        if timeout_s is not None and timeout_s <= 0:
+    async def wait(self, until_s: float | None) -> None:
+        """Return when there is something to do, or at `until_s` on the loop's clock."""
+        if self._has_rung or (until_s is not None and until_s <= self._loop.time()):
+            # Others get their turn, however much there is to do.
             await asyncio.sleep(0)
-            return
-        # An alarm that rings the same bell, not a deadline that cancels: it mostly runs out.
-        alarm = None
-        if timeout_s is not None:
-            alarm = asyncio.get_running_loop().call_later(timeout_s, self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            if alarm is not None:
-                alarm.cancel()
+        else:
+            if until_s != self._alarm_at:
+                self._set_alarm(until_s)
+            self._sleeper = self._loop.create_future()
+            await self._sleeper
+        self._has_rung = False
+
+    def _set_alarm(self, at_s: float | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at_s
+        self._alarm = None if at_s is None else self._loop.call_at(at_s, self._wake)
+
+    def _wake(self) -> None:
+        self._alarm = self._alarm_at = None
+        self.ring()
 
     def take(self, count_max: int) -> list[tuple[bytes, Address]]:
         """Return up to `count_max` datagrams, the oldest first."""
-        count = min(count_max, len(self._waiting))
-        taken = [self._waiting.popleft() for _ in range(count)]
-        if not self._waiting:
-            self._bell.clear()
+        waiting = self._waiting
+        if len(waiting) > count_max:
+            self._has_rung = True
+            return [waiting.popleft() for _ in range(count_max)]
+        taken = list(waiting)
+        waiting.clear()
         return taken
 
 
@@ -82,8 +105,8 @@ def _address(host: str, port: int) -> Address:
 
 
 @lru_cache(maxsize=1024)
-def _host(address: Address) -> str:
-    return address.host
+def _pair(address: Address) -> tuple[str, int]:
+    return address.host, address.port
 
 
 @dataclass(slots=True)
@@ -103,7 +126,7 @@ class Sockets:
         if self._datagrams.is_closing():
             return
         try:
-            self._datagrams.sendto(payload, (_host(target), target.port))
+            self._datagrams.sendto(payload, _pair(target))
         except OSError:
             self.send_error_count += 1
 

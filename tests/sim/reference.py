@@ -41,6 +41,9 @@ class ReferenceWorld(World):
         table.circle.after = lambda _: None
         beliefs._dispute = lambda _: None
         prober._conclude_if_hopeless = lambda *_: None
+        # A refused connection is silence like any other.
+        stream_failed = prober.stream_failed
+        prober.stream_failed = lambda number, now, **_: stream_failed(number, now, is_refused=False)
         prober._patience = lambda _: 1.0
         machine._syncer._plan_early_syncs = lambda *_: None
         return machine

@@ -566,6 +566,87 @@ def test_a_round_ends_at_once_when_all_the_evidence_is_in(bench):
     assert bench.state_of("a") == MemberState.SUSPECT
 
 
+def refused_round(bench: Bench) -> tuple[Address, int]:
+    """Let the target of the next probe refuse a stream; return it, and the ping's number."""
+    target, ping = bench.run_until_said(Ping)
+    bench.run_until(bench.now + 0.4)
+    (exchange,) = bench.machine.take_exchanges()
+    bench.machine.exchange_failed(exchange.id, "refused", bench.now, is_refused=True)
+    return target, ping.sequence
+
+
+def suspected(bench: Bench) -> list[Address]:
+    return [one.member.address for one in bench.events() if isinstance(one, MemberSuspected)]
+
+
+def test_a_refused_stream_is_waited_upon_only_while_a_helper_may_contradict(bench):
+    bench.know(a=A, b=B, c=C)
+    target, _ = refused_round(bench)
+
+    bench.run_until(bench.now + 0.07)
+    assert not suspected(bench)
+    bench.run_until(bench.now + 0.02)
+    assert suspected(bench) == [target]
+
+
+def test_a_helper_contradicts_a_refused_stream(bench):
+    bench.know(a=A, b=B, c=C)
+    target, sequence = refused_round(bench)
+    bench.hear(Ack(sequence), sender=next(x for x in (A, B, C) if x != target))
+
+    bench.run_until(bench.now + 0.3)
+
+    assert not suspected(bench)
+
+
+def test_a_refused_stream_is_no_reason_to_doubt_ourselves(bench):
+    bench.know(a=A, b=B, c=C)
+    refused_round(bench)
+
+    bench.run_until(bench.now + 0.3)
+
+    assert bench.machine.awareness.score == 0
+
+
+@pytest.mark.parametrize("count", [4, 64])
+def test_a_refused_stream_leaves_no_more_time_in_a_large_ring(bench, count):
+    bench.know(**{f"n{number}": Address.of("10.0.2.1", number) for number in range(1, count)})
+    target, _ = refused_round(bench)
+    bench.run_until(bench.now + 0.1)
+    name = next(row.name for row in bench.machine.table if row.address == target)
+    accused_at = bench.machine.table[name].changed_at
+    others = [row.name for row in bench.machine.table if row.name not in {"me", name}]
+    bench.hear(*[Suspect(5, name, other) for other in others[:2]])
+
+    bench.run_until(accused_at + 1.95)
+    assert bench.state_of(name) == MemberState.SUSPECT
+    bench.run_until(accused_at + 2.05)
+    assert bench.state_of(name) == MemberState.DEAD
+
+
+def test_an_answered_ping_leaves_nothing_to_wake_up_for_but_the_next():
+    bench = Bench(replace(lan(), push_pull_interval_s=1e6, rejoin_interval_s=1e6))
+    bench.machine.table.put(Member(name="a", address=A, incarnation=5))  # and no rumour of it
+    _, ping = bench.run_until_said(Ping)
+    asked_at = bench.now
+
+    bench.hear(Ack(ping.sequence))
+
+    assert bench.machine.wakeup_at() == asked_at + bench.machine.config.probe_interval_s
+
+
+def test_members_who_hold_the_same_exchange_the_same_bytes():
+    names = {f"n{number}": Address.of("10.0.2.1", number) for number in range(1, 10)}
+    requests = set()
+    for order in (sorted(names), sorted(names, reverse=True)):
+        bench = Bench(replace(lan(), push_pull_interval_s=0.2))
+        bench.know(**{name: names[name] for name in order})
+        bench.run_until(0.2)
+        requests |= {exchange.request for exchange in bench.machine.take_exchanges()}
+
+    assert len(requests) == 1
+
+
 def test_a_failed_dial_that_is_no_refusal_waits_for_the_round(bench):
     bench.know(a=A)
     bench.run_until_said(Ping)

@@ -279,6 +279,28 @@ def test_timers_fall_due_in_order_and_equal_ones_as_they_were_set():
     ]
 
 
+def test_a_cancelled_timer_neither_falls_due_nor_wakes_anybody():
+    timers = Timers()
+    number = timers.set(1.0, ProbeDue())
+    timers.set(2.0, SyncDue())
+
+    timers.cancel(number)
+
+    assert timers.next_at() == 2.0
+    assert timers.pop_due(1.0) is None
+    assert timers.pop_due(2.0) == (2.0, SyncDue())
+
+
+def test_a_timer_that_fell_due_is_cancelled_without_harm():
+    timers = Timers()
+    number = timers.set(1.0, ProbeDue())
+    timers.pop_due(1.0)
+
+    timers.cancel(number)
+
+    assert (timers.next_at(), len(timers)) == (None, 0)
+
+
 # Precedence.
 
 

@@ -12,13 +12,15 @@ Reference: HashiCorp memberlist, net.go, readStream and encryptLocalState.
 
 import struct
 from collections.abc import Generator
+from functools import lru_cache
 from typing import Final
 
 from caxton_cluster.errors import MalformedPacket, NotForUs, PacketTooLarge
 from caxton_cluster.swim.secrecy import KeyRing
 from caxton_cluster.swim.wire.codec import decode_fields, encode, read_name, read_versions
-from caxton_cluster.swim.wire.compression import inflate_fields, squeeze
+from caxton_cluster.swim.wire.compression import read_squeezed, squeeze
 from caxton_cluster.swim.wire.label import label_header, strip_label
+from caxton_cluster.swim.wire.lzw import decompress
 from caxton_cluster.swim.wire.messages import Kind, Message, PushPull, Record, User
 from caxton_cluster.swim.wire.packing import (
     Fields,
@@ -41,6 +43,10 @@ SQUEEZED_SIZE_BYTES_MAX: Final = 65_536
 
 RECORDS_MAX: Final = 65_536
 """Most rows in a push/pull."""
+
+TABLES_REMEMBERED_MAX: Final = 32
+"""Messages, of at most `SQUEEZED_SIZE_BYTES_MAX`, that are not squeezed or unfolded again. In a
+quiet ring everybody sends the same table every half minute, for ever."""
 
 _ENCRYPTION_HEADER_SIZE_BYTES: Final = 5
 
@@ -73,7 +79,7 @@ class StreamCodec:
         """Return what the serving side writes: the same without the label."""
         body = _encode_body(message)
         if (self._compresses or squeezes) and len(body) <= SQUEEZED_SIZE_BYTES_MAX:
-            body = min(body, squeeze(body), key=len)
+            body = min(body, _squeeze(body), key=len)
         if self._key_ring is None:
             return body
         head = struct.pack(">BI", Kind.ENCRYPT, len(body) + 29)
@@ -200,10 +206,21 @@ def _parse_leaf(kind: int, reader: IncrementalReader) -> _Parser:
 
 def _parse_compressed(reader: IncrementalReader) -> _Parser:
     fields = yield from _next_map(reader)
-    inner = inflate_fields(fields, size_bytes_max=STREAM_SIZE_BYTES_MAX)
+    squeezed = read_squeezed(fields, size_bytes_max=STREAM_SIZE_BYTES_MAX)
+    if len(squeezed) <= SQUEEZED_SIZE_BYTES_MAX:
+        return _remember_squeezed(squeezed)
+    return _decode_squeezed(squeezed)
+
+
+def _decode_squeezed(squeezed: bytes) -> Message:
+    inner = decompress(squeezed, size_bytes_max=STREAM_SIZE_BYTES_MAX)
     if inner[:1] == bytes((Kind.COMPRESS,)):
         raise MalformedPacket("compressed twice")
     return _decode_whole(inner)
+
+
+_squeeze = lru_cache(maxsize=TABLES_REMEMBERED_MAX)(squeeze)
+_remember_squeezed = lru_cache(maxsize=TABLES_REMEMBERED_MAX)(_decode_squeezed)
 
 
 def _parse_user(reader: IncrementalReader) -> _Parser:
