@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from caxton_node.cli.data_dir import using_data_dir
 from caxton_node.domain.errors import Conflict
 
 __all__ = ["Holder", "hold_lock", "lock_holder", "lock_path", "refuse_held", "wait_for_release"]
@@ -49,10 +50,12 @@ def hold_lock(data_dir: Path, url: str) -> Iterator[None]:
 
     Raises:
         Conflict: `state_conflict`: another process is.
-        OSError: The directory cannot be written.
+        Unavailable: `storage_unavailable`: the directory cannot be written.
     """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with lock_path(data_dir).open("a+") as file:
+    with using_data_dir(data_dir):
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opened = lock_path(data_dir).open("a+")
+    with opened as file:
         for attempt in range(ATTEMPTS_MAX):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,9 +64,10 @@ def hold_lock(data_dir: Path, url: str) -> Iterator[None]:
                 if attempt + 1 == ATTEMPTS_MAX:
                     raise _taken(data_dir) from None
                 time.sleep(ATTEMPT_EVERY_S)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n{url}\n")
-        file.flush()
+        with using_data_dir(data_dir):
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n{url}\n")
+            file.flush()
         try:
             yield
         finally:

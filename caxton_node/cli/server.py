@@ -52,6 +52,7 @@ def start(session: Session, *, flags: Flags, is_insecure: bool, is_foreground: b
         spawn_node,
         wait_until_ready,
     )
+    from caxton_node.cli.data_dir import using_data_dir
     from caxton_node.cli.node_lock import refuse_held
     from caxton_node.cli.node_settings import load, reachable_url, refuse_exposure
 
@@ -63,8 +64,9 @@ def start(session: Session, *, flags: Flags, is_insecure: bool, is_foreground: b
     refuse_held(data_dir)
     refuse_taken_port(host, port)
     log = log_path(data_dir)
-    began_at = log_size(log)
-    process = spawn_node(_arguments(flags, is_insecure=is_insecure), log)
+    with using_data_dir(data_dir):
+        began_at = log_size(log)
+        process = spawn_node(_arguments(flags, is_insecure=is_insecure), log)
     url = reachable_url(loaded)
     health = wait_until_ready(process, url, timeout_s=session.timeout_s or START_TIMEOUT_S)
     if isinstance(health, int):

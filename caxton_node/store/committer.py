@@ -92,10 +92,17 @@ class Committer:
             ).fetchone()
         except (sqlite3.Error, OSError) as error:
             self.close()
+            # What the disk refuses is an operational error; what SQLite cannot read is not.
+            is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
+                error, sqlite3.OperationalError
+            )
             raise Unavailable(
                 "storage_unavailable",
                 f"The store {self._path} cannot be opened: {error}",
-                hint="Check that the data directory exists, is writable and has free space.",
+                hint="It is damaged. Put a backup in its place; or move it away, and lose the"
+                " agents and messages in it."
+                if is_damaged
+                else "Check that the data directory exists, is writable and has free space.",
             ) from error
         except CaxtonError:
             self.close()

@@ -236,10 +236,12 @@ class Writer:
         self._in_flight -= 1
         self.backlog -= batch.entry_count
         unavailable: Unavailable | None = None
-        self.trouble = None
-        if failure is not None:
+        if failure is None:
+            if self.trouble is not None and batch.entry_count:
+                self.trouble = None
+                _LOG.warning("the store can write again")
+        else:
             unavailable = self._failed(batch, failure)
-            self.trouble = str(failure)
             results = [unavailable] * len(batch.writes)
         if self._full or self._open.entry_count or self._open.callbacks:
             self._hand_over()
@@ -259,9 +261,14 @@ class Writer:
 
     def _failed(self, batch: Batch, failure: Exception) -> Unavailable:
         """Log a failed batch, keep its silent calls, and return what the others are told."""
-        _LOG.error(
-            "a batch could not be written",
-            exc_info=failure,
+        is_known = self.trouble == str(failure)
+        self.trouble = str(failure)
+        # A full disk fails every batch: it is told once, and how it looks from inside is no news.
+        _LOG.log(
+            logging.DEBUG if is_known else logging.ERROR,
+            "a batch could not be written: %s",
+            failure,
+            exc_info=None if isinstance(failure, sqlite3.OperationalError) else failure,
             extra={"entries": batch.entry_count, "kept_calls": len(batch.silent)},
         )
         # A broken rule of the schema is a bug and would fail again for ever.

@@ -1,6 +1,7 @@
 """A store that cannot write says so, keeps what nobody else would repeat, and recovers."""
 
 import asyncio
+import logging
 import sqlite3
 
 import pytest
@@ -66,6 +67,20 @@ async def test_a_full_disk_is_reported_and_forgotten_when_there_is_room(store, c
     assert store.trouble is None
 
 
+async def test_a_disk_that_stays_full_is_told_once_and_so_is_its_end(store, caplog):
+    caplog.set_level(logging.INFO)
+    limit_pages(store, 2)
+    for number in range(1, 4):
+        assert await journal(store, [(number, message(number, BIG))]) is not None
+    limit_pages(store, None)
+    assert await journal(store, [(4, message(4, BIG))]) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "a batch could not be written: database or disk is full",
+        "the store can write again",
+    ]
+    assert caplog.records[0].exc_info is None
+
+
 async def test_a_settlement_without_a_callback_is_written_with_the_next_batch(store):
     await journal(store, [(1, message(1))])
     limit_pages(store, 2)
@@ -127,6 +142,7 @@ async def test_a_file_that_is_no_database_is_unavailable(tmp_path):
     with pytest.raises(Unavailable) as caught:
         await SqliteStore(tmp_path / "other.db").open()
     assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+    assert caught.value.hint.startswith("It is damaged. Put a backup in its place")
 
 
 async def test_a_closed_store_is_unavailable(tmp_path):
