@@ -3,7 +3,7 @@
 All mistakes are collected before anything is refused, so that an author mends a file once.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -21,7 +21,10 @@ from caxton_node.documents.plain import plain_flaws
 from caxton_node.documents.readers import Flawed
 from caxton_node.domain.agent import AgentSpec
 
-__all__ = ["Surroundings", "check_agent"]
+from caxton_node.domain.errors import Place
+__all__ = ["Surroundings", "ToolMistakes", "check_agent"]
+
+_GUEST_LIMITS: Final = frozenset(f"limits.{row.key}" for row in GUEST_LIMIT_ROWS)
 
 _PROMPTS: Final = ("system_prompt", "user_prompt_template")
 
@@ -36,6 +39,10 @@ _EXAMPLES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
+ToolMistakes = Callable[[str, Mapping[str, Any]], Iterable[Place]]
+"""Takes a tool's name and its `[tool_config.<name>]`; the fields of its places begin within."""
+
+
     """What a file is checked against."""
 
     environment: Mapping[str, str]
@@ -43,6 +50,8 @@ class Surroundings:
     """None when that is somebody else's question."""
     assignment: str
     """How the format writes a missing key, such as `{key} = {value}`."""
+    tool_mistakes: ToolMistakes
+    """What is wrong with what is said of a tool."""
     has_headers: bool
     """The format has table headers, under which a key can slip by mistake."""
     has_body: bool
@@ -117,21 +126,22 @@ class _Checker:
         )
 
     def check_tools(self) -> None:
-        """Tools exist, and what is said of a tool is said of one that the agent has."""
-        tools = self._values.get("tools", ())
-        known = self._surroundings.known_tools
-        for index, tool in enumerate(tools):
-            if known is None or tool in known:
-                continue
-            near = nearest(tool, known)
-            fix = f'Did you mean "{near}"?' if near else f"There are: {', '.join(sorted(known))}"
-            flaw = Flaw(f'names no tool: "{shorten(tool)}"', "unknown_tool", fix, (index,))
-            self._report.error(self._entries["tools"].path, flaw)
+        """Tools exist, and what is said of a tool fits it and is said of one that the agent has."""
+        tools = self._named_tools()
+        self._check_names("tools", tools, "names no tool")
+        configs = self._values.get("tool_config", {})
+        if self._surroundings.known_tools is not None:
+            names = {name: name for name in configs}
+            self._check_names("tool_config", names, "configures a tool that does not exist")
+        for name, config in configs.items():
+            path = (*self._entries["tool_config"].path, name)
+            for place in self._surroundings.tool_mistakes(name, config):
+                self._report.error_within(path, place)
         if "tools" in self._entries and "tools" not in self._values:
             return
         for key in ("tool_config", "permissions.approvals"):
             for index, tool in enumerate(self._values.get(key, ())):
-                if tool not in tools:
+                if tool not in tools.values() and not self._is_unknown(key, tool):
                     within = (tool,) if key == "tool_config" else (index,)
                     message = f"has no effect: {shorten(tool)} is not among the agent's tools"
                     flaw = Flaw(message, "unused", f'Add "{shorten(tool)}" to tools', within)
@@ -151,6 +161,32 @@ class _Checker:
         for key in _PROMPTS:
             prompt = self._values.get(key, "")
             for wrong in islice(template_flaws(prompt, known), PLACES_MAX):
+    def _named_tools(self) -> dict[str | int, str]:
+        """Return the tools by index; of a list with mistakes, what can be read of it."""
+        entry = self._entries.get("tools")
+        if entry is None:
+            return {}
+        tools = self._values.get("tools")
+        if tools is None:
+            found = entry.value if isinstance(entry.value, list) else ()
+            return {index: tool for index, tool in enumerate(found) if _is_tool_name(tool)}
+        return dict(enumerate(tools))
+
+    def _check_names(self, key: str, names: Mapping[str | int, str], wrong: str) -> None:
+        known = self._surroundings.known_tools
+        for step, tool in names.items():
+            if known is None or tool in known:
+                continue
+            near = nearest(tool, known)
+            fix = f'Did you mean "{near}"?' if near else f"There are: {', '.join(sorted(known))}"
+            flaw = Flaw(f'{wrong}: "{shorten(tool)}"', "unknown_tool", fix, (step,))
+            self._report.error(self._entries[key].path, flaw)
+
+    def _is_unknown(self, key: str, tool: str) -> bool:
+        """Whether it was said already that there is no such tool."""
+        known = self._surroundings.known_tools
+        return key == "tool_config" and known is not None and tool not in known
+
                 flaw = Flaw(wrong.message, wrong.rule, wrong.fix)
                 self._report.error(self._entries[key].path, flaw, needle=wrong.text)
         template = self._values.get("user_prompt_template")
@@ -201,6 +237,14 @@ def _read(field: Field, value: Any, environment: Mapping[str, str]) -> Any:
     if flaws:
         raise Flawed(*flaws)
     if field.key == "llm.api_key":
+def _is_tool_name(value: Any) -> bool:
+    try:
+        FIELDS["tools"].reader.read([value])
+    except Flawed:
+        return False
+    return True
+
+
         return expanded or None
     try:
         return field.reader.read(expanded)

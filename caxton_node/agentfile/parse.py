@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Final
 
-from caxton_node.agentfile.check import Surroundings, check_agent
+from caxton_node.agentfile.check import Surroundings, ToolMistakes, check_agent
 from caxton_node.agentfile.markdown_source import read_markdown
 from caxton_node.agentfile.report import Report
 from caxton_node.documents.decode import decode_source
@@ -83,6 +83,7 @@ def parse_agent(
     file: str | None = None,
     environment: Mapping[str, str] = EMPTY,
     known_tools: Collection[str] | None = None,
+    tool_mistakes: ToolMistakes = lambda _name, _config: (),
 ) -> ParsedAgent:
     """Read and check an agent.
 
@@ -93,6 +94,7 @@ def parse_agent(
         environment: The variables that `${VAR}` may see. A file that a stranger sent should
             see none: it could send them anywhere.
         known_tools: The tools there are; None leaves that question open.
+        tool_mistakes: Tells what is wrong with what the file says of a tool.
 
     Raises:
         Rejected: `invalid_agent`, with every mistake at its place.
@@ -113,6 +115,7 @@ def parse_agent(
     surroundings = Surroundings(
         environment=environment,
         known_tools=known_tools,
+        tool_mistakes=tool_mistakes,
         assignment=_ASSIGNMENTS[format],
         has_headers=format is AgentFormat.TOML,
         has_body=format is AgentFormat.MARKDOWN,

@@ -1,11 +1,15 @@
 """What is wrong with a file, collected until the whole of it was looked at."""
 
+import re
+from dataclasses import replace
 from typing import Final
 
 from caxton_node.documents.document import Document, Flaw, Path, dotted
 from caxton_node.domain.errors import Place, Rejected
 
 __all__ = ["PLACES_MAX", "Report"]
+
+_STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]{1,6})\]")
 
 PLACES_MAX: Final = 50
 """Errors shown at once. Nobody reads the fifty-first before mending the first."""
@@ -37,6 +41,26 @@ class Report:
     def warn(self, path: Path, flaw: Flaw, *, needle: str | None = None) -> None:
         """Note what should be mended."""
         self._warnings.append(self._place(path, flaw, needle))
+
+    def error_within(self, path: Path, found: Place) -> None:
+        """Note what somebody else found wrong within a value.
+
+        Args:
+            path: Of the value.
+            found: Its field begins within the value, as in `allowed_domains[0]`.
+        """
+        steps = [step for name, index in _STEP.findall(found.field or "") for step in (name, index)]
+        inner = tuple(int(step) if step.isdecimal() else step for step in steps if step)
+        line, column = self._document.place_of((*path, *inner)) or (None, None)
+        place = replace(
+            found,
+            message=f"`{dotted(path)}`: {found.message}",
+            field=dotted((*path, *inner)),
+            file=self._file,
+            line=line,
+            column=column,
+        )
+        self._errors.append(place)
 
     def raise_errors(self) -> None:
         """End here if anything must be mended.

@@ -18,7 +18,6 @@ from caxton_node.domain.errors import (
     Conflict,
     NotFound,
     Place,
-    Rejected,
     Unavailable,
 )
 from caxton_node.routing.envelope import Envelope
@@ -104,19 +103,14 @@ class Deployments:
         Raises:
             Rejected: `invalid_agent`, with every problem and its place.
         """
-        parsed = parse_agent(
+        return parse_agent(
             source,
             format=format,
             file=file,
             environment=self._environment,
             known_tools=self._tools.names,
         )
-        places = self._tools.config_places(parsed.spec.tool_config)
-        if places:
-            raise Rejected(
-                "invalid_agent", "The configuration of its tools is wrong", places=places
-            )
-        return parsed
+            tool_mistakes=self._tools.config_mistakes,
 
     async def deploy(
         self,

@@ -1,7 +1,6 @@
 """The tools of a node by name. Built once where the node is put together; never changed."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -62,28 +61,14 @@ class ToolRegistry:
         """
         return tuple(self.get(name).spec for name in names)
 
-    def config_places(
-        self,
-        tool_config: Mapping[str, Mapping[str, Any]],
-        *,
-        check: CheckArguments = check_arguments,
+    def config_mistakes(
+        self, name: str, config: Mapping[str, Any], *, check: CheckArguments = check_arguments
     ) -> tuple[Place, ...]:
-        """Return what is wrong with an agent's `[tool_config]`, for whoever deploys it."""
-        places: list[Place] = []
-        for name, config in tool_config.items():
-            if name not in self._tools:
-                near = nearest(name, self._tools)
-                places.append(
-                    Place(
-                        f"`tool_config.{name}` configures a tool that does not exist.",
-                        field=f"tool_config.{name}",
-                        rule="tool_not_found",
-                        fix=f"Did you mean `{near}`?" if near else None,
-                    )
-                )
-                continue
-            schema = self._tools[name].spec.config_schema or _NO_CONFIG
-            for place in check(schema, config).places:
-                path = ["tool_config", name, *([place.field] if place.field else [])]
-                places.append(replace(place, field=".".join(path)))
-        return tuple(places)
+        """Return what is wrong with an agent's `[tool_config.<name>]`, for whoever deploys it.
+
+        Nothing where there is no such tool: its name is the mistake, and told elsewhere.
+        """
+        tool = self._tools.get(name)
+        if tool is None:
+            return ()
+        return check(tool.spec.config_schema or _NO_CONFIG, config).places

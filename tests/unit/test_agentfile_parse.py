@@ -9,7 +9,7 @@ from caxton_node.agentfile.inert import NOT_ACTED_UPON
 from caxton_node.agentfile.schema import FIELDS
 from caxton_node.domain.agent import AgentKind
 from caxton_node.domain.capability import Capability
-from caxton_node.domain.errors import Rejected
+from caxton_node.domain.errors import Place, Rejected
 
 HEAD = 'name = "a"\ncapabilities = ["c"]\n'
 PROMPT = 'system_prompt = "p"\n'
@@ -272,6 +272,52 @@ def test_an_unknown_tool_suggests_the_nearest():
     assert (place.field, place.rule) == ("tools[1]", "unknown_tool")
     assert (place.line, place.column) == (4, 18)
     assert place.fix == 'Did you mean "http_client"?'
+
+
+def test_an_unknown_tool_is_told_beside_mistakes_in_the_same_list():
+    found = places(HEAD + PROMPT + 'tools = ["ehco", 5]\n', known_tools=("echo",))
+    assert [(place.field, place.rule) for place in found] == [
+        ("tools[0]", "unknown_tool"),
+        ("tools[1]", "wrong_type"),
+    ]
+    assert found[0].fix == 'Did you mean "echo"?'
+
+
+def too_long(_name, config):
+    """Tell of each key that is longer than three letters."""
+    return [
+        Place(f"`{key}` is too long.", field=key, rule="length", fix="Shorten it.")
+        for key in config
+        if len(key) > 3
+    ]
+
+
+def test_mistakes_in_what_is_said_of_a_tool_have_their_lines_and_come_with_all_others():
+    text = 'name = "9"\n' + PROMPT + 'tools = ["echo"]\n[tool_config.echo]\nall = 1\nlong = 2\n'
+    found = places(text, known_tools=("echo",), tool_mistakes=too_long)
+    assert [(place.field, place.line) for place in found] == [
+        ("name", 1),
+        ("capabilities", 1),
+        ("tool_config.echo.long", 6),
+    ]
+    assert found[2].message == "`tool_config.echo`: `long` is too long."
+    assert (found[2].rule, found[2].fix, found[2].file) == ("length", "Shorten it.", "agent.toml")
+
+
+def test_a_place_within_a_list_of_a_tools_settings_is_found():
+    def second(_name, _config):
+        return [Place("`hosts[1]` is wrong.", field="hosts[1]", rule="host")]
+
+    text = HEAD + PROMPT + 'tools = ["echo"]\ntool_config.echo.hosts = ["a", "b"]\n'
+    place = only_place(text, known_tools=("echo",), tool_mistakes=second)
+    assert (place.field, place.line, place.column) == ("tool_config.echo.hosts[1]", 5, 32)
+
+
+def test_settings_of_a_tool_that_does_not_exist_name_the_nearest():
+    text = HEAD + PROMPT + 'tools = ["echo"]\n[tool_config.ehco]\nx = 1\n'
+    place = only_place(text, known_tools=("echo",))
+    assert (place.field, place.line, place.rule) == ("tool_config.ehco", 5, "unknown_tool")
+    assert place.fix == 'Did you mean "echo"?'
 
 
 def test_tools_are_not_asked_for_when_nobody_says_which_there_are():

@@ -36,16 +36,24 @@ def test_two_tools_of_one_name_are_our_bug():
         ToolRegistry([Echo(), Echo()])
 
 
-def test_a_good_tool_config_has_no_places():
-    config = {"csv_parser": {"delimiter": ";", "max_file_size": "10MB"}}
-    assert REGISTRY.config_places(config) == ()
+def test_a_good_tool_config_has_no_mistakes():
+    config = {"delimiter": ";", "max_file_size": "10MB"}
+    assert REGISTRY.config_mistakes("csv_parser", config) == ()
 
 
-def test_a_wrong_tool_config_is_told_by_its_dotted_path():
-    config = {"csv_parser": {"delimeter": ";", "max_file_size": "big"}, "echo": {"x": 1}, "no": {}}
-    assert [(place.field, place.rule) for place in REGISTRY.config_places(config)] == [
-        ("tool_config.csv_parser.delimeter", "unknown_key"),
-        ("tool_config.csv_parser.max_file_size", "format"),
-        ("tool_config.echo.x", "unknown_key"),
-        ("tool_config.no", "tool_not_found"),
+def test_a_wrong_tool_config_is_told_by_the_paths_within():
+    config = {"delimeter": ";", "max_file_size": "big"}
+    found = REGISTRY.config_mistakes("csv_parser", config)
+    assert [(place.field, place.rule) for place in found] == [
+        ("delimeter", "unknown_key"),
+        ("max_file_size", "format"),
     ]
+
+
+def test_a_tool_without_settings_takes_none():
+    [place] = REGISTRY.config_mistakes("echo", {"x": 1})
+    assert (place.field, place.rule) == ("x", "unknown_key")
+
+
+def test_of_a_tool_that_does_not_exist_nothing_is_said():
+    assert REGISTRY.config_mistakes("no", {"x": 1}) == ()
