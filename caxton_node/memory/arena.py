@@ -1,9 +1,9 @@
-"""All current vectors in memory, in eight bits, one shelf a scope, scanned in full.
+"""All current vectors in memory, in eight bits, one shelf a scope, scanned without an index.
 
-There is no index: at a hundred thousand vectors a scan takes two milliseconds, is exact after
-rescoring, costs nothing to filter by scope, and deletes without a trace. What comes out are
-candidates; whoever asked rescores them with the full vectors from the database, where scope and
-validity are checked again.
+A scan costs nothing to filter by scope and deletes without a trace. Of a large shelf one bit a
+dimension tells first what is worth a look (`sketch`): a hundred thousand vectors take less than a
+millisecond. What comes out are candidates; whoever asked rescores them with the full vectors from
+the database, where scope and validity are checked again.
 
 The writer's thread changes it, readers' threads search it, without a lock: rows are only ever
 added behind the count that a reader has seen, or blanked; a shelf that is repacked gets new
@@ -17,6 +17,8 @@ import numkong
 import numpy as np
 import numpy.typing as npt
 
+from caxton_node.memory.sketch import Sketch
+
 __all__ = ["Shelf", "VectorArena"]
 
 _CAPACITY_MIN: Final = 64
@@ -25,13 +27,39 @@ _BLOCK: Final = 128
 _ROWS_AT_ONCE: Final = 65_536
 """Rows in one call of the scan: bounds its scratch memory."""
 
+SKETCHED_FROM: Final = 16_384
+"""Rows of a shelf from which on a sketch is worth its memory."""
+
+REDRAWN_AFTER: Final = 4
+"""A sketch's center is the mean of so large a part of the vectors at least: a quarter."""
+
 Floats = npt.NDArray[np.float32]
+
+
+class Query:
+    """What is looked for, as a vector and in eight bits."""
+
+    __slots__ = ("codes", "vector")
+
+    def __init__(self, data: bytes) -> None:
+        self.vector = np.frombuffer(data, "<f4")
+        scale = float(np.abs(self.vector).max()) / 127.0 or 1.0
+        self.codes = np.rint(self.vector / scale).astype(np.int8)[None, :]
 
 
 class Shelf:
     """The vectors of one scope."""
 
-    __slots__ = ("_codes", "_count", "_dead_count", "_ids", "_places", "_scales", "_view")
+    __slots__ = (
+        "_codes",
+        "_count",
+        "_dead_count",
+        "_ids",
+        "_places",
+        "_scales",
+        "_sketch",
+        "_view",
+    )
 
     def __init__(self, dimensions: int, capacity: int = _CAPACITY_MIN) -> None:
         self._codes = np.zeros((capacity, dimensions), np.int8)
@@ -40,6 +68,7 @@ class Shelf:
         self._count = 0
         self._dead_count = 0
         self._places: dict[int, int] = {}
+        self._sketch: Sketch | None = None
         self._publish()
 
     def __len__(self) -> int:
@@ -48,7 +77,8 @@ class Shelf:
     @property
     def size_bytes(self) -> int:
         """What it takes in memory, apart from the table of places."""
-        return self._codes.nbytes + self._scales.nbytes + self._ids.nbytes
+        sketch_bytes = 0 if self._sketch is None else self._sketch.size_bytes
+        return self._codes.nbytes + self._scales.nbytes + self._ids.nbytes + sketch_bytes
 
     def add(self, ids: Sequence[int], vectors: Floats) -> None:
         """Add vectors; one under an id that is here replaces it."""
@@ -63,6 +93,11 @@ class Shelf:
         self._ids[start:end] = ids
         self._places.update(zip(ids, range(start, end), strict=True))
         self._count = end
+        sketch = self._sketch
+        if end >= (SKETCHED_FROM if sketch is None else sketch.drawn_from * REDRAWN_AFTER):
+            self._sketch = self._sketched()
+        elif sketch is not None:
+            sketch.put(start, vectors)
         self._publish()
 
     def remove(self, ids: Iterable[int]) -> None:
@@ -78,23 +113,41 @@ class Shelf:
             self._repack(len(self))
             self._publish()
 
-    def search(self, codes: npt.NDArray[np.int8], limit: int) -> tuple[Any, Any]:
+    def search(self, query: Query, limit: int) -> tuple[Any, Any]:
         """Return the ids and raw scores of the best, in no order."""
-        all_codes, scales, ids, count = self._view
-        scores = np.empty(count, np.float32)
-        for start in range(0, count, _ROWS_AT_ONCE):
-            end = min(start + _ROWS_AT_ONCE, count)
-            part = numkong.cdist(codes, all_codes[start:end], "dot", out_dtype="float32")
+        all_codes, scales, ids, count, sketch = self._view
+        chosen = None if sketch is None else sketch.nearest(query.vector, count, limit)
+        if chosen is None:
+            all_codes, scales, ids = all_codes[:count], scales[:count], ids[:count]
+        else:
+            all_codes, scales, ids = all_codes.take(chosen, axis=0), scales[chosen], ids[chosen]
+        scores = np.empty(len(ids), np.float32)
+        for start in range(0, len(ids), _ROWS_AT_ONCE):
+            end = min(start + _ROWS_AT_ONCE, len(ids))
+            part = numkong.cdist(query.codes, all_codes[start:end], "dot", out_dtype="float32")
             scores[start:end] = np.asarray(part).ravel()
-        scores *= scales[:count]
+        scores *= scales
         best = _largest(scores, limit)
         found = ids[best]
         is_there = found >= 0
         return found[is_there], scores[best][is_there]
 
+    def _sketched(self) -> Sketch:
+        """Return a sketch of what is there, with its mean as the center."""
+        blocks = range(0, self._count, _ROWS_AT_ONCE // 8)
+        spans = [slice(start, min(start + _ROWS_AT_ONCE // 8, self._count)) for start in blocks]
+        total: Floats = np.zeros(self._codes.shape[1], np.float32)
+        for span in spans:
+            total += self._scales[span] @ self._codes[span]
+        center = (total / max(1, len(self))).astype(np.float32)
+        sketch = Sketch(center, len(self._ids), drawn_from=self._count)
+        for span in spans:
+            sketch.put(span.start, self._codes[span] * self._scales[span, None])
+        return sketch
+
     def _publish(self) -> None:
         """Let readers see what there is: one assignment, so that they see all of it or none."""
-        self._view = (self._codes, self._scales, self._ids, self._count)
+        self._view = (self._codes, self._scales, self._ids, self._count, self._sketch)
 
     def _repack(self, capacity: int) -> None:
         capacity = max(_CAPACITY_MIN, capacity)
@@ -108,6 +161,8 @@ class Shelf:
         self._codes, self._scales, self._ids = codes, scales, ids
         self._count, self._dead_count = count, 0
         self._places = {int(one): place for place, one in enumerate(ids[:count])}
+        if self._sketch is not None:
+            self._sketch = self._sketch.moved(alive, capacity) if count else None
 
 
 class VectorArena:
@@ -128,6 +183,11 @@ class VectorArena:
     def counts(self) -> Mapping[int, int]:
         """Return how many vectors each scope has."""
         return {scope: len(shelf) for scope, shelf in list(self._shelves.items()) if len(shelf)}
+
+    def reserve(self, counts: Mapping[int, int]) -> None:
+        """Make room for so many vectors of scopes that have none yet."""
+        for scope, count in counts.items():
+            self._shelves[scope] = Shelf(self.dimensions, max(_CAPACITY_MIN, count))
 
     def add(self, scope: int, ids: Sequence[int], vectors: Floats) -> None:
         """Add the vectors of a scope's observations."""
@@ -157,14 +217,12 @@ class VectorArena:
 
     def search(self, vector: bytes, scopes: Iterable[int], limit: int) -> list[int]:
         """Return candidates from these scopes and no others, best first."""
-        numbers = np.frombuffer(vector, "<f4")
-        scale = float(np.abs(numbers).max()) / 127.0 or 1.0
-        codes = np.rint(numbers / scale).astype(np.int8)[None, :]
+        query = Query(vector)
         ids, scores = [], []
         for scope in scopes:
             shelf = self._shelves.get(scope)
             if shelf is not None and len(shelf):
-                found, raw = shelf.search(codes, limit)
+                found, raw = shelf.search(query, limit)
                 ids.append(found)
                 scores.append(raw)
         if not ids:

@@ -21,10 +21,12 @@ __all__ = [
     "TermCounts",
     "all_observations",
     "by_keywords",
+    "newest_about",
     "observation_of",
     "observations",
     "observations_of_conversation",
     "scope_rows",
+    "subjects",
 ]
 
 TERMS_ASKED_MAX: Final = 8
@@ -259,6 +261,43 @@ def observations(
         | {"chosen": _json(chosen or ()), "scopes": _json(list(scopes)), "limit": limit},
     )
     return [observation_of(row, scopes) for row in rows]
+
+
+def subjects(
+    connection: sqlite3.Connection, ids: Sequence[int], scopes: Sequence[int]
+) -> dict[int, str]:
+    """Return the entities that some observations are about, with their names, in their order."""
+    rows = connection.execute(
+        "SELECT e.id, e.name FROM json_each(:ids) AS wanted "
+        "JOIN observations o ON o.id = wanted.value JOIN entities e ON e.id = o.entity "
+        "WHERE o.scope IN (SELECT value FROM json_each(:scopes)) ORDER BY wanted.key",
+        {"ids": _json(ids), "scopes": _json(scopes)},
+    )
+    return dict(rows.fetchall())
+
+
+def newest_about(
+    connection: sqlite3.Connection,
+    entities: Sequence[int],
+    *,
+    scopes: Sequence[int],
+    filters: Filters,
+    now: int,
+    limit: int,
+) -> list[tuple[int, int]]:
+    """Return the newest observations of some entities, each with its entity.
+
+    In the order of the entities, the strongest of each first.
+    """
+    rows = connection.execute(
+        "SELECT id, entity FROM (SELECT o.id, o.entity, o.strength, wanted.key AS place "  # noqa: S608 - constants of this module
+        "FROM json_each(:entities) AS wanted JOIN observations o ON o.entity = wanted.value "
+        f"JOIN entities e ON e.id = o.entity WHERE {filters.condition()} "
+        "ORDER BY o.valid_from DESC, o.id DESC LIMIT :limit) ORDER BY place, strength DESC, id",
+        filters.parameters(now)
+        | {"entities": _json(entities), "scopes": _json(scopes), "limit": limit},
+    )
+    return rows.fetchall()
 
 
 def all_observations(

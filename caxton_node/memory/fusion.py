@@ -22,6 +22,7 @@ __all__ = [
     "MEASURED",
     "FusionWeights",
     "Proposals",
+    "contenders",
     "effective_strength",
     "fuse",
     "ranked",
@@ -89,6 +90,17 @@ def fuse(proposals: Proposals, weights: FusionWeights) -> dict[int, tuple[float,
         )
         found[one] = (score, reasons)
     return found
+
+
+def contenders(
+    fused: Mapping[int, tuple[float, Reasons]], weights: FusionWeights, count: int
+) -> list[int]:
+    """Return what may be among the best `count` once age and strength count, best first."""
+    order = sorted(fused, key=lambda one: (-fused[one][0], one))
+    if len(order) <= count:
+        return order
+    least = fused[order[count - 1]][0] * (1.0 - weights.recency - weights.strength)
+    return [one for place, one in enumerate(order) if place < count or fused[one][0] >= least]
 
 
 def effective_strength(observation: Observation, now: int) -> float:

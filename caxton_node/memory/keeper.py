@@ -9,14 +9,15 @@ import importlib
 import logging
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from caxton_node.memory.adjacency import Graphs
 
 __all__ = ["Arena", "ArenaKeeper"]
 
-_ROWS_AT_ONCE: Final = 8_192
+_ROWS_AT_ONCE: Final = 1_024
+"""Their vectors fit into a core's cache."""
 
 _ARENA: Final = "caxton_node.memory.arena"
 """Imported when there is a model: numbers in bulk take as much memory as a quarter of the node."""
@@ -33,6 +34,10 @@ class Arena(Protocol):
         ...
 
     def __len__(self) -> int: ...
+
+    def reserve(self, counts: Mapping[int, int]) -> None:
+        """Make room for so many vectors of scopes that have none yet."""
+        ...
 
     def add_rows(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
         """Add vectors: scope, observation, data."""
@@ -81,11 +86,13 @@ class ArenaKeeper:
         ).fetchone()
         if model != self.model or self.is_stale:
             self.model = model
-            connection.execute(
-                "INSERT OR IGNORE INTO unembedded SELECT o.id FROM observations o "
-                "LEFT JOIN vectors v ON v.observation = o.id WHERE v.model IS NOT ?",
-                (model,),
-            )
+            if connection.execute("SELECT model FROM model_in_use").fetchone() != (model,):
+                connection.execute(
+                    "INSERT OR IGNORE INTO unembedded SELECT o.id FROM observations o "
+                    "LEFT JOIN vectors v ON v.observation = o.id WHERE v.model IS NOT ?",
+                    (model,),
+                )
+                connection.execute("INSERT OR REPLACE INTO model_in_use VALUES (1, ?)", (model,))
             self.rebuild(connection)
 
     def rebuild(self, connection: sqlite3.Connection) -> None:
@@ -98,6 +105,9 @@ class ArenaKeeper:
             "SELECT dimensions FROM models WHERE id = ?", (self.model,)
         ).fetchone()
         arena: Arena = importlib.import_module(_ARENA).VectorArena(dimensions)
+        arena.reserve(
+            dict(connection.execute("SELECT scope, count(*) FROM observations GROUP BY scope"))
+        )
         cursor = connection.execute(
             "SELECT o.scope, v.observation, v.data FROM vectors v "
             "JOIN observations o ON o.id = v.observation "

@@ -3,15 +3,18 @@
 import importlib
 import sqlite3
 from collections.abc import Mapping
+from heapq import nsmallest
 from typing import Final
 
 from caxton_node.memory.backend import Search, Words
 from caxton_node.memory.finding import (
     TermCounts,
     by_keywords,
+    newest_about,
     observations,
+    subjects,
 )
-from caxton_node.memory.fusion import Proposals, fuse, ranked
+from caxton_node.memory.fusion import Proposals, contenders, fuse, ranked
 from caxton_node.memory.graph import neighbours
 from caxton_node.memory.keeper import ArenaKeeper
 from caxton_node.memory.records import Hit, Reasons, Scope
@@ -23,6 +26,9 @@ CANDIDATES_MIN: Final = 64
 
 _NEARNESS: Final = "caxton_node.memory.nearness"
 """Imported when there is a vector: numbers in bulk take as much memory as a quarter of the node."""
+
+SPARE: Final = 5
+"""Fetched beyond the limit: something may be deleted since it was proposed."""
 
 GRAPH_SEEDS: Final = 5
 GRAPH_FAN_OUT: Final = 10
@@ -59,9 +65,9 @@ def search_rows(
     fused = fuse(Proposals(similarity=near, keywords=words), search.weights)
     if search.has_graph and fused and not search.filters.needs_history:
         linked = _linked(connection, fused, search, scopes, now)
-        fused = fuse(Proposals(similarity=near, keywords=words, graph=linked), search.weights)
-    # What age and strength can move up stands within twice the limit.
-    best = sorted(fused, key=lambda one: (-fused[one][0], one))[: 2 * search.limit + 10]
+        if linked:
+            fused = fuse(Proposals(similarity=near, keywords=words, graph=linked), search.weights)
+    best = contenders(fused, search.weights, search.limit + SPARE)
     found = observations(
         connection, scopes=scopes, filters=search.filters, now=now, ids=best, limit=len(best)
     )
@@ -76,25 +82,25 @@ def _linked(
     now: int,
 ) -> list[tuple[int, str]]:
     """Return what is known of the neighbours of the best finds."""
-    best = sorted(fused, key=lambda one: (-fused[one][0], one))[:GRAPH_SEEDS]
-    seeds = observations(
-        connection, scopes=scopes, filters=search.filters, now=now, ids=best, limit=len(best)
-    )
-    names = {one.entity_id: one.entity for one in seeds}
+    best = _best(fused, GRAPH_SEEDS)
+    rows = list(scopes)
+    names = subjects(connection, best, rows)
     reached = neighbours(
         connection,
         list(names),
-        scopes=list(scopes),
+        scopes=rows,
         strength_min=GRAPH_STRENGTH_MIN,
         fan_out=GRAPH_FAN_OUT,
     )[:GRAPH_PROPOSALS_MAX]
     if not reached:
         return []
     via = dict(reached)
-    known = observations(
-        connection, scopes=scopes, filters=search.filters, now=now, entities=list(via),
+    known = newest_about(
+        connection, list(via), scopes=rows, filters=search.filters, now=now,
         limit=GRAPH_PROPOSALS_MAX,
     )  # fmt: skip
-    order = {entity: place for place, entity in enumerate(via)}
-    known.sort(key=lambda one: (order[one.entity_id], -one.strength, one.id))
-    return [(one.id, names[via[one.entity_id]]) for one in known]
+    return [(one, names[via[entity]]) for one, entity in known]
+
+
+def _best(fused: Mapping[int, tuple[float, Reasons]], count: int) -> list[int]:
+    return nsmallest(count, fused, key=lambda one: (-fused[one][0], one))

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caxton_node.memory import arena as arenas
 from caxton_node.memory.arena import VectorArena, _largest
 
 DIMENSIONS = 8
@@ -69,3 +70,46 @@ def test_the_largest_scores_are_found_without_sorting_all(count, limit, seed):
 
 def test_nothing_matches_in_an_empty_arena():
     assert VectorArena(DIMENSIONS).search(unit(1).tobytes(), [1, 2], 5) == []
+
+
+def clusters(count: int, seed: int, dimensions: int = 96) -> np.ndarray:
+    """Vectors around a few dozen centers, all of them on one side of the origin."""
+    dice = np.random.default_rng(seed)
+    centers = np.random.default_rng(1).standard_normal((40, dimensions)) + 0.5
+    found = centers[dice.integers(0, 40, count)] + dice.standard_normal((count, dimensions))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+def filled(vectors: np.ndarray) -> VectorArena:
+    arena = VectorArena(vectors.shape[1])
+    for start in range(0, len(vectors), 1_000):
+        rows = vectors[start : start + 1_000]
+        arena.add_rows([(1, start + n, row.tobytes()) for n, row in enumerate(rows)])
+    return arena
+
+
+def missed(arena: VectorArena, vectors: np.ndarray, alive: np.ndarray) -> float:
+    """Return the share of the ten nearest that are not among sixty-four candidates."""
+    lost = 0
+    for query in clusters(50, seed=9):
+        order = alive[np.argsort(-(vectors[alive] @ query))[:10]]
+        lost += len(set(order.tolist()) - set(arena.search(query.tobytes(), [1], 64)))
+    return lost / 500
+
+
+def test_a_large_shelf_is_looked_at_through_its_sketch_and_hardly_anything_is_missed(monkeypatch):
+    monkeypatch.setattr(arenas, "SKETCHED_FROM", 1_000)
+    vectors = clusters(30_000, seed=2)
+    arena = filled(vectors)
+    assert arena._shelves[1]._sketch is not None
+    assert missed(arena, vectors, np.arange(len(vectors))) <= 0.02
+
+
+def test_a_sketch_follows_what_is_removed_and_packed_anew(monkeypatch):
+    monkeypatch.setattr(arenas, "SKETCHED_FROM", 1_000)
+    vectors = clusters(20_000, seed=2)
+    arena = filled(vectors)
+    arena.remove(1, range(0, 20_000, 2))
+    alive = np.arange(1, 20_000, 2)
+    assert missed(arena, vectors, alive) <= 0.02
+    assert not {one % 2 for one in arena.search(vectors[0].tobytes(), [1], 64)} - {1}

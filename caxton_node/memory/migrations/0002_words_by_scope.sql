@@ -41,3 +41,9 @@ CREATE UNIQUE INDEX relations_open ON relations (source, target, type) WHERE val
 CREATE INDEX relations_out ON relations (source, strength DESC);
 CREATE INDEX relations_in ON relations (target, strength DESC);
 CREATE INDEX relations_by_scope ON relations (scope) WHERE valid_to IS NULL;
+
+-- Of which model every observation has a vector or stands in `unembedded`.
+CREATE TABLE model_in_use (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    model INTEGER NOT NULL REFERENCES models (id)
+) STRICT;
