@@ -23,6 +23,7 @@ from typing import Final, Self, assert_never
 from caxton_cluster.config import SwimConfig, lan
 from caxton_cluster.driver import Driver
 from caxton_cluster.errors import InvalidSetting, JoinFailed, KeyRejected, NotRunning
+from caxton_cluster.key_keeper import KeyKeeper
 from caxton_cluster.overlay import Action, Overlay, Publish, Spread, Tell
 from caxton_cluster.peerfile import read_peers, write_peers
 from caxton_cluster.seeds import Seed, parse_seed, resolve
@@ -57,7 +58,7 @@ JOIN_BACKOFF_MAX_S: Final = 15.0
 """Waits between attempts to join double from the first to the longest."""
 
 HOUSEKEEPING_INTERVAL_S: Final = 30.0
-"""How often seeds are resolved anew and the peer book is written."""
+"""How often seeds are resolved anew, the peer book is written, and what could not be is again."""
 
 LEAVE_LINGER_S: Final = 1.0
 """How long we keep answering after a goodbye, so that nobody suspects us meanwhile."""
@@ -91,6 +92,9 @@ class ClusterSettings:
     """Up to 512 bytes that everyone gets to see beside our name."""
     peers_path: Path | None = None
     """File that remembers the ring over a restart."""
+    keys_path: Path | None = None
+    """File that remembers the keys that the ring was rotated to. It counts for as long as `keys` is
+    what it was before."""
     compresses: bool = False
     """Whether to compress what is sent; what comes is decompressed in any case."""
     is_digest_reader: Callable[[Member], bool] = lambda _: True
@@ -122,13 +126,17 @@ class Cluster:
         self._sockets: Sockets | None = None
         self._seeds: tuple[Seed, ...] = ()
         self._subscriptions: list[Subscription] = []
+        self._keeper = KeyKeeper(self._key_ring, settings.keys_path) if settings.keys_path else None
         self.problems: list[str] = []
-        """What went wrong without stopping us: an unreadable peer file, members refused; the last
-        32, the same one in a row once."""
+        """What went wrong without stopping us: an unreadable file, keys that contradict each other,
+        members refused; the last 32, the same one in a row once."""
 
     # Life.
 
     async def __aenter__(self) -> Self:
+        if self._keeper is not None:
+            for problem in await self._keeper.recall():
+                self._note_problem(problem)
         sockets = await open_sockets(self.settings.bind_host, self.settings.bind_port, self._accept)
         try:
             self._machine = self._new_machine(sockets, self.settings.meta, 0)
@@ -162,6 +170,7 @@ class Cluster:
         try:
             await self._tasks.__aexit__(kind, error, traceback)
         finally:
+            await self.keep_keys()
             with suppress(OSError):
                 await self._save_peers()
 
@@ -406,6 +415,7 @@ class Cluster:
             KeyRejected: Its size is wrong, the ring is full, or this member speaks plaintext.
         """
         self._keys_in_use().install(key)
+        self._note_keys()
 
     def use_key(self, key: bytes) -> None:
         """Encrypt with an installed key; the second step, once every member has it.
@@ -414,6 +424,7 @@ class Cluster:
             KeyRejected: It is not installed.
         """
         self._keys_in_use().use(key)
+        self._note_keys()
 
     def remove_key(self, key: bytes) -> None:
         """Forget a key; the last step, once nobody uses it.
@@ -422,6 +433,21 @@ class Cluster:
             KeyRejected: It is in use.
         """
         self._keys_in_use().remove(key)
+        self._note_keys()
+
+    async def keep_keys(self) -> None:
+        """Return once the keys are on disk as they are now, if they are to be kept at all.
+
+        They get there by themselves too. A failure is one of our `problems`: the ring goes on, and
+        after a restart we have the keys from before.
+        """
+        problem = await self._keeper.keep() if self._keeper is not None else None
+        if problem is not None:
+            self._note_problem(problem)
+
+    def _note_keys(self) -> None:
+        if self._keeper is not None and self._sockets is not None:
+            self._tasks.create_task(self.keep_keys(), name="swim-keys")
 
     def _keys_in_use(self) -> KeyRing:
         if self._key_ring is None:
@@ -438,8 +464,16 @@ class Cluster:
             self._tell_subscribers(event)
         if self.overlay is not None and self._sockets is not None:
             actions = self.overlay.hear(event)
-            if actions:
+            if self._keeper is not None and self._keeper.has_news:
+                self._tasks.create_task(self._carry_out_later(actions), name="swim-keys")
+            elif actions:
                 self._carry_out(actions)
+
+    async def _carry_out_later(self, actions: list[Action]) -> None:
+        # Whoever asked us to change keys is told that we did when a crash cannot undo it.
+        await self.keep_keys()
+        if self._sockets is not None:
+            self._carry_out(actions)
 
     def _tell_subscribers(self, event: object) -> None:
         for subscription in self._subscriptions:
@@ -452,6 +486,7 @@ class Cluster:
             if self._seeds:
                 addresses, _ = await resolve(self._seeds)
                 machine.book.set_seeds(addresses)
+            await self.keep_keys()
             try:
                 await self._save_peers()
             except OSError as error:

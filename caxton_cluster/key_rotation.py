@@ -4,8 +4,8 @@ The question goes out as serf's own queries about keys, so that agents of serf, 
 with `serf keys`, rotate together with our members. Answers come by datagram and may be lost: who
 is silent is asked again; every change may be made twice.
 
-Refuses what would part the ring: a key is used only once every live member holds it. It keeps
-nothing on disk: a member that restarts has the keys of its settings.
+Refuses what would part the ring: a key is used only once every live member holds it. Who was away
+meanwhile is not asked, and comes back a stranger unless its settings know better.
 """
 
 import asyncio
@@ -56,6 +56,7 @@ class KeyRotation:
         """
         async with self._turn:
             self._cluster.install_key(key)
+            await self._cluster.keep_keys()
             return await self._ask(KeyOperation.INSTALL, key)
 
     async def use(self, key: bytes) -> KeyReport:
@@ -68,6 +69,7 @@ class KeyRotation:
             listing = await self._ask(KeyOperation.LIST)
             _check_that_all_hold(key, listing)
             self._cluster.use_key(key)
+            await self._cluster.keep_keys()
             return await self._ask(KeyOperation.USE, key)
 
     async def remove(self, key: bytes) -> KeyReport:
@@ -84,6 +86,7 @@ class KeyRotation:
             if listing.silent:
                 raise KeyRejected(f"{_names(listing.silent)} did not say which key is in use")
             self._cluster.remove_key(key)
+            await self._cluster.keep_keys()
             return await self._ask(KeyOperation.REMOVE, key)
 
     async def _ask(self, operation: KeyOperation, key: bytes = b"") -> KeyReport:

@@ -51,6 +51,9 @@ JOIN_REPORT_S: Final = 30.0
 PEERS_FILE: Final = "cluster-peers.json"
 """In the data directory: whom the node knew, so that it finds the ring again after a restart."""
 
+KEYS_FILE: Final = "cluster-keys.json"
+"""In the data directory: the keys that the ring was rotated to since the settings were written."""
+
 ROLE: Final = "caxton"
 """The tag `role` of a node. Agents of serf that share the ring have another, or none."""
 
@@ -96,6 +99,8 @@ async def open_ring(
             ) from None
         except ClusterError as error:
             raise Rejected("invalid_settings", f"The ring cannot be opened: {error}") from None
+        for problem in ring.cluster.problems:
+            _log.warning("%s", problem)
         try:
             yield ring
         finally:
@@ -118,6 +123,7 @@ def membership(settings: Settings) -> Membership | None:
         label=settings.cluster.label,
         keys=settings.cluster.keys(),
         peers_path=settings.node.data_dir / PEERS_FILE,
+        keys_path=settings.node.data_dir / KEYS_FILE,
         swim=_swim(settings.cluster.preset),
         is_digest_reader=_is_node,
     )

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from caxton_cluster.errors import KeyRejected, MalformedPacket, NotForUs
 
-__all__ = ["KEY_COUNT_MAX", "OVERHEAD_SIZE_BYTES", "KeyRing"]
+__all__ = ["KEY_COUNT_MAX", "OVERHEAD_SIZE_BYTES", "KeyRing", "check_keys"]
 
 KEY_COUNT_MAX: Final = 8
 """Most keys in a ring: each costs a decryption attempt on every foreign packet."""
@@ -30,6 +30,21 @@ _KEY_SIZES_BYTES: Final = (16, 24, 32)
 _NONCE_SIZE_BYTES: Final = 12
 _TAG_SIZE_BYTES: Final = 16
 _BLOCK_SIZE_BYTES: Final = 16
+
+
+def check_keys(keys: Sequence[bytes]) -> None:
+    """Let pass what a key ring can be made of.
+
+    Raises:
+        KeyRejected: No key, too many, or one of a wrong size.
+    """
+    if not keys:
+        raise KeyRejected("a key ring needs at least one key")
+    for key in keys:
+        if len(key) not in _KEY_SIZES_BYTES:
+            raise KeyRejected(f"a key has 16, 24 or 32 bytes, not {len(key)}")
+    if len(set(keys)) > KEY_COUNT_MAX:
+        raise KeyRejected(f"a key ring holds {KEY_COUNT_MAX} keys at most")
 
 
 class KeyRing:
@@ -45,17 +60,23 @@ class KeyRing:
     """
 
     def __init__(self, keys: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> None:
-        if not keys:
-            raise KeyRejected("a key ring needs at least one key")
         self._random_bytes = random_bytes
         self._ciphers: dict[bytes, AESGCM] = {}
-        for key in keys:
-            self.install(key)
+        self.replace(keys)
 
     @property
     def keys(self) -> tuple[bytes, ...]:
         """All keys, the primary first."""
         return tuple(self._ciphers)
+
+    def replace(self, keys: Sequence[bytes]) -> None:
+        """Hold `keys` and no others.
+
+        Raises:
+            KeyRejected: No key, too many, or one of a wrong size. Nothing was changed.
+        """
+        check_keys(keys)
+        self._ciphers = {key: AESGCM(key) for key in keys}
 
     def install(self, key: bytes) -> None:
         """Add `key` for decryption; adding it twice changes nothing.
@@ -63,8 +84,7 @@ class KeyRing:
         Raises:
             KeyRejected: The size is wrong or the ring is full.
         """
-        if len(key) not in _KEY_SIZES_BYTES:
-            raise KeyRejected(f"a key has 16, 24 or 32 bytes, not {len(key)}")
+        check_keys([key])
         if key in self._ciphers:
             return
         if len(self._ciphers) >= KEY_COUNT_MAX:

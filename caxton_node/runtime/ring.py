@@ -92,7 +92,7 @@ def fingerprint(key: bytes) -> str:
 
 
 class RingKeys(Protocol):
-    """The encryption keys of all nodes of a ring. Until they stop: their settings stay."""
+    """The encryption keys of all nodes of a ring. Each node keeps them over a restart."""
 
     async def list(self) -> RingKeyList:
         """Ask every node for its keys; there are none where nothing is encrypted."""

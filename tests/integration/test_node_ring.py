@@ -247,6 +247,42 @@ async def test_keys_are_rotated_from_any_node_while_the_ring_runs(folders):
             await client.sees(a, a="alive", b="left")
 
 
+async def test_a_node_killed_after_a_rotation_comes_back_with_the_keys_of_the_ring(folders):
+    """Its settings still name the key that the ring has forgotten."""
+    secret = {**FAST, "CAXTON_CLUSTER__KEY": OLD_KEY}
+    async with rest_node(folders[0], **ring("a", key=OLD_KEY)) as a:
+        client = Client(a.session)
+        options = ("--name", "b", "--gossip", ANYWHERE, "--peers", await client.address(a))
+        async with node_process(folders[1], *options, **secret) as b:
+            await client.sees(a, a="alive", b="alive")
+            [old] = (await a.get("cluster/keys"))["items"]
+            new = await a.post("cluster/keys", {"key": NEW_KEY}, status=201)
+            await a.post(f"cluster/keys/{new['fingerprint']}/use")
+            gone = await a.call("DELETE", f"cluster/keys/{old['fingerprint']}")
+            assert gone["nodes"]["done"] == ["a", "b"]
+            await b.kill()
+        await client.sees(a, a="alive", b="dead")
+
+        async with node_process(folders[1], *options, **secret):
+            await client.sees(a, a="alive", b="alive")
+
+
+async def test_a_node_whose_settings_have_changed_since_a_rotation_says_so(tmp_path, caplog):
+    async with rest_node(tmp_path, **ring("a", key=OLD_KEY)) as a:
+        new = await a.post("cluster/keys", {"key": NEW_KEY}, status=201)
+        await a.post(f"cluster/keys/{new['fingerprint']}/use")
+    other_key = base64.b64encode(b"o" * 32).decode()
+
+    async with rest_node(tmp_path, **ring("a", key=other_key)) as a:
+        [problem] = (await a.get("cluster/status"))["problems"]
+        [key] = (await a.get("cluster/keys"))["items"]
+
+    assert f"the settings name the keys {key['fingerprint']}, and" in problem
+    assert f"rotated to {new['fingerprint']}" in problem
+    assert problem in caplog.text
+    assert not any(secret in caplog.text for secret in (OLD_KEY, NEW_KEY, other_key))
+
+
 async def test_the_key_in_use_stays_and_an_unknown_one_is_not_found(tmp_path):
     async with rest_node(tmp_path, **ring("a", key=OLD_KEY)) as a:
         [key] = (await a.get("cluster/keys"))["items"]
