@@ -38,8 +38,8 @@ recognised by how often they occur."""
 
 def fold(text: str) -> str:
     """Return a text without the differences that do not make it another one."""
-    normal = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(normal.split()).rstrip(".!?;,: ")
+    normal = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(normal.casefold().split()).rstrip(".!?;,: ")
 
 
 def digest_of(text: str) -> bytes:

@@ -1,9 +1,11 @@
 """The one thread that writes memory: what arrives together is committed together.
 
-While the thread commits, the next calls gather; under load many share one sync. Each call runs
-within a savepoint of its own, so that one that fails leaves nothing behind and does not take its
-neighbours with it. What changes the arena is applied after the commit and before anybody is told
-about it; if that fails, the arena is declared stale and is not searched until it is rebuilt.
+While the thread commits, the next calls gather; under load many share one sync. When one of them
+fails, all are undone and each is run again within a savepoint of its own: the one that fails
+leaves nothing behind and does not take its neighbours with it. Not so at once, because the word
+index writes what it has gathered at every savepoint. What changes the arena and the graphs is
+applied after the commit and before anybody is told about it; if that fails, they are declared
+stale and are not searched until they are rebuilt.
 """
 
 import asyncio
@@ -140,7 +142,13 @@ class MemoryWriter:
         results: list[tuple[_Call, Any]] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
-            results += [(call, self._apply(call, change)) for call in batch]
+            together = self._apply_together(batch, change)
+            if together is None:
+                connection.execute("ROLLBACK")
+                connection.execute("BEGIN IMMEDIATE")
+                change = Change()
+                together = [(call, self._apply(call, change)) for call in batch]
+            results += together
             connection.execute("COMMIT")
             self.trouble = None
         except (sqlite3.Error, OSError) as error:
@@ -152,6 +160,18 @@ class MemoryWriter:
             change = Change()
         self._finish_arena(change)
         self._tell(results)
+
+    def _apply_together(self, batch: list[_Call], change: Change) -> list[tuple[_Call, Any]] | None:
+        """Run the calls one after another; None when one of them failed."""
+        try:
+            return [(call, call.apply(self._connection, change)) for call in batch]
+        except sqlite3.IntegrityError:
+            return None
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception:
+            _log.debug("a write to memory failed; those beside it are done again", exc_info=True)
+            return None
 
     def _apply(self, call: _Call, change: Change) -> Any:
         connection, step_count = self._connection, len(change.steps)

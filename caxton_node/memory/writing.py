@@ -17,7 +17,7 @@ from caxton_node.domain.errors import NotFound
 from caxton_node.memory.adjacency import NewEdge
 from caxton_node.memory.keeper import ArenaKeeper
 from caxton_node.memory.records import Entity, Kind, NewFact, NewRelation, Scope, Source
-from caxton_node.memory.wording import digest_of, fold
+from caxton_node.memory.wording import digest_of, fold, shelved
 from caxton_node.memory.writer import Change
 
 __all__ = [
@@ -55,11 +55,7 @@ _AGE: Final = """
 UPDATE observations SET created_at = ?, used_at = ?, use_count = ?, expires_at = ? WHERE id = ?
 """
 
-_INDEX_WORDS: Final = """
-INSERT INTO words (rowid, subject, text, context)
-SELECT id, subject, text, context FROM shelved_observations
-WHERE id IN (SELECT value FROM json_each(?))
-"""
+_INDEX_WORDS: Final = "INSERT INTO words (rowid, subject, text, context) VALUES (?, ?, ?, ?)"
 
 _RELATE: Final = """
 INSERT INTO relations (
@@ -126,16 +122,29 @@ def remember(
 ) -> list[Remembered]:
     """Write facts to a scope, in order."""
     place = _Place(connection, change, keeper, scope, scope_row(connection, scope), now)
-    done = [_remember_one(place, fact) for fact in facts]
-    connection.execute(
-        _INDEX_WORDS, (msgspec.json.encode([d.observation_id for d in done if d.is_new]).decode(),)
+    names: dict[int, str] = {}
+    done = [_remember_one(place, fact, names) for fact in facts]
+    # All at once at the end: between other statements the index would write a segment a row.
+    connection.executemany(
+        _INDEX_WORDS,
+        [
+            (
+                one.observation_id,
+                shelved(place.row, names[one.entity_id]),
+                shelved(place.row, fact.text),
+                shelved(place.row, fact.context),
+            )
+            for one, fact in zip(done, facts, strict=True)
+            if one.is_new
+        ],
     )
     return done
 
 
-def _remember_one(place: _Place, fact: NewFact) -> Remembered:
+def _remember_one(place: _Place, fact: NewFact, names: dict[int, str]) -> Remembered:
     connection, now = place.connection, place.now
     entity_id, name = _put_entity(place, fact.entity, fact.type, fact.metadata)
+    names[entity_id] = name
     digest = digest_of(fact.text)
     start = now if fact.valid_from is None else fact.valid_from
     known = _known_interval(connection, entity_id, digest, start, fact.valid_to)
