@@ -4,17 +4,22 @@ This is the pipeline's view of the store: it numbers the messages, remembers in 
 be told of the commit, and refuses more than the writer can carry.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from caxton_node.domain.delivery import DeliveryStatus
 from caxton_node.domain.errors import Unavailable
 from caxton_node.domain.message import Message
-from caxton_node.store.protocol import Settlement, Store, StoredMessage
+from caxton_node.store.protocol import Mark, Settlement, Store, StoredMessage
 
 __all__ = ["BACKLOG_MAX", "Journal", "OnCommit"]
 
 BACKLOG_MAX = 50_000
 """Entries that may wait for the writer: about a second of work. One more is refused."""
+
+MARK_TIMEOUT_S: Final = 10.0
+"""How long a turn that must happen once waits until that it begins is on disk."""
 
 ANSWERS_SEARCHED_MAX = 1_000
 """Messages of a conversation in which the answer to a question asked again is looked for."""
@@ -53,9 +58,39 @@ class Journal:
         accepted: Sequence[tuple[int, Message]],
         settled: Sequence[Settlement],
         on_commit: OnCommit | None,
+        marks: Sequence[Mark] = (),
     ) -> None:
-        """Write new messages and ends of old ones, all or nothing."""
-        self._store.append(accepted, settled, on_commit)
+        """Write new messages and ends of old ones, all or nothing, and how far others came."""
+        self._store.append(accepted, settled, on_commit, marks)
+
+    def mark(self, mark: Mark, on_commit: OnCommit) -> None:
+        """Write how far a message came, before it goes further."""
+        self._store.append((), (), on_commit, (mark,))
+
+    async def marked(self, mark: Mark) -> None:
+        """Write how far a message came; return once it is on disk.
+
+        Raises:
+            Unavailable: `storage_unavailable`.
+        """
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_commit(error: Unavailable | None) -> None:
+            if written.done():
+                return
+            if error is None:
+                written.set_result(None)
+            else:
+                written.set_exception(error)
+
+        self.mark(mark, on_commit)
+        try:
+            async with asyncio.timeout(MARK_TIMEOUT_S):
+                await written
+        except TimeoutError:
+            raise Unavailable(
+                "storage_unavailable", f"the journal did not confirm within {MARK_TIMEOUT_S:g} s"
+            ) from None
 
     def settle(self, settlement: Settlement) -> None:
         """Write the end of a message. The store keeps trying while the process lives."""

@@ -20,7 +20,7 @@ import orjson
 
 from caxton_node.domain.message import Message, encode_message
 from caxton_node.store.ends import pack_ends
-from caxton_node.store.protocol import Committed, Settlement
+from caxton_node.store.protocol import Committed, Mark, Settlement
 
 __all__ = [
     "BATCH_BYTES_MAX",
@@ -97,6 +97,7 @@ class Batch:
     bodies: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
     settled: list[Settlement] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     callbacks: list[Committed] = field(default_factory=list)
     silent: list[JournalCall] = field(default_factory=list)
     """The calls that came without a callback."""
@@ -115,6 +116,7 @@ class Batch:
         accepted: Sequence[tuple[int, Message]],
         settled: Sequence[Settlement],
         committed: Committed | None,
+        marks: Sequence[Mark] = (),
     ) -> None:
         """Add one call of `append`.
 
@@ -147,6 +149,9 @@ class Batch:
             self.bodies += packed
             self.size_bytes = offset - 1
         self.settled += settled
+        if marks:
+            self.marks += marks
+            entry_count += len(marks)
         self.entry_count += entry_count
         if committed is not None:
             self.callbacks.append(committed)
@@ -165,6 +170,7 @@ class Batch:
         self.bodies += later.bodies
         self.size_bytes += later.size_bytes
         self.settled += later.settled
+        self.marks += later.marks
         self.callbacks += later.callbacks
         self.silent += later.silent
         self.writes += later.writes
@@ -183,3 +189,8 @@ class Batch:
             orjson.dumps(pack_ends(self.settled)).decode(),
             orjson.dumps(late).decode(),
         )
+
+    def mark_rows(self) -> str:
+        """Return the parameter of `mark`."""
+        rows = [(one.seq, one.at, one.agent, one.attempts, one.node) for one in self.marks]
+        return orjson.dumps(rows).decode()

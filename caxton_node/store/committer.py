@@ -136,13 +136,15 @@ class Committer:
         was_copier_idle = self._copier.is_idle
         change_count = connection.total_changes
         results: Sequence[Any] = ()
-        if not batch.writes:
+        if not batch.writes and not batch.marks:
             connection.execute(self._queries["accept_and_settle"], parameters)
         else:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 if batch.accepted or batch.settled:
                     connection.execute(self._queries["accept_and_settle"], parameters)
+                if batch.marks:
+                    connection.execute(self._queries["mark"], (batch.mark_rows(),))
                 results = run_writes(connection, self._queries, batch.writes)
                 connection.execute("COMMIT")
             except BaseException:

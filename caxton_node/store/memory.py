@@ -29,9 +29,11 @@ from caxton_node.store.protocol import (
     Committed,
     Definition,
     LogLine,
+    Mark,
     Page,
     Settlement,
     Step,
+    StepState,
     StoredMessage,
     UsageTotal,
 )
@@ -93,6 +95,7 @@ class MemoryStore:
         accepted: Sequence[tuple[int, Message]],
         settled: Sequence[Settlement],
         committed: Committed | None = None,
+        marks: Sequence[Mark] = (),
     ) -> None:
         """Journal new messages and ends of old ones, all or nothing."""
         for seq, message in accepted:
@@ -104,8 +107,17 @@ class MemoryStore:
         for end in settled:
             if end.seq in self._open:
                 self._settle(end)
+        for mark in marks:
+            if mark.seq in self._open:
+                self._by_seq[mark.seq] = replace(
+                    self._by_seq[mark.seq],
+                    started_at=mark.at,
+                    agent=mark.agent,
+                    attempts=mark.attempts,
+                    node=mark.node,
+                )
         self._forget_oldest()
-        entry_count = len(accepted) + len(settled)
+        entry_count = len(accepted) + len(settled) + len(marks)
         self.backlog += entry_count
         asyncio.get_running_loop().call_soon(self._report, entry_count, committed)
 
@@ -197,6 +209,10 @@ class MemoryStore:
         if dead is None or dead.status is not DeliveryStatus.DEAD:
             return None
         self._delete(dead.seq, with_steps=False)
+        steps = self._steps.get(message_id, {})
+        self._steps[message_id] = {
+            number: step for number, step in steps.items() if step.state is not StepState.STARTED
+        }
         revived = StoredMessage(seq, dead.message, DeliveryStatus.ACCEPTED, dead.accepted_at)
         self._insert(revived)
         return revived

@@ -26,6 +26,7 @@ __all__ = [
     "Committed",
     "Definition",
     "LogLine",
+    "Mark",
     "Page",
     "Settlement",
     "Step",
@@ -63,9 +64,29 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     was last sent there."""
 
 
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """How far a message came that has no end yet: on disk before it goes one step further.
+
+    Written for what must have its effect once. After a crash it tells who may have begun.
+    """
+
+    seq: int
+    at: int
+    """When the turn begins here, or when it is sent away: milliseconds since 1970, UTC."""
+    agent: str | None = None
+    """Who takes the turn."""
+    attempts: int = 0
+    """Of this node, the one that begins included."""
+    node: str | None = None
+    """The node that it is sent to; None where its turn begins here."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message and what became of it."""
+    """A message and what became of it.
+
+    Of one without an end, `started_at` and `node` are those of its last `Mark`.
+    """
 
     seq: int
     message: Message
@@ -218,13 +239,15 @@ class Store(Protocol):
         accepted: Sequence[tuple[int, Message]],
         settled: Sequence[Settlement],
         committed: Committed | None = None,
+        marks: Sequence[Mark] = (),
     ) -> None:
         """Journal new messages and ends of old ones, all or nothing, in one transaction.
 
         Args:
             accepted: Messages under fresh, rising sequence numbers.
             settled: Ends of messages accepted earlier, or in this very call.
-            committed: Called once, after the commit.
+            committed: Called once, after the commit. Marks are never written without one.
+            marks: How far messages came that were accepted earlier, or in this very call.
         """
         ...
 
@@ -284,7 +307,11 @@ class Store(Protocol):
         ...
 
     async def revive(self, message_id: str, *, seq: int) -> StoredMessage | None:
-        """Make a dead message accepted again under a new number; None if it is not dead."""
+        """Make a dead message accepted again under a new number; None if it is not dead.
+
+        Steps that had begun and were not done are forgotten: whoever wants it tried again has
+        looked at the world.
+        """
         ...
 
     async def drop(self, message_id: str) -> bool:

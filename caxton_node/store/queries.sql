@@ -4,6 +4,13 @@
 -- name: accept_and_settle
 INSERT INTO journal (accepted, bodies, settled, late) VALUES (?, ?, ?, ?)
 
+-- name: mark
+UPDATE messages
+SET started_at = m.value ->> 1, agent = m.value ->> 2, attempts = m.value ->> 3,
+    node = m.value ->> 4
+FROM json_each(?) AS m
+WHERE messages.seq = m.value ->> 0 AND messages.status = 'accepted'
+
 -- name: advance_mark
 INSERT INTO progress (mark) VALUES (?)
 
@@ -144,6 +151,9 @@ UPDATE messages
 SET seq = :seq, status = 'accepted', settled_at = NULL, agent = NULL, started_at = NULL,
     attempts = 0, reason = NULL, node = NULL
 WHERE id = :id AND status = 'dead'
+
+-- name: forget_begun_steps
+DELETE FROM steps WHERE message_id = :id AND state = 'started'
 
 -- name: drop
 DELETE FROM messages WHERE id = :id AND status = 'dead'

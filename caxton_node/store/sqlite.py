@@ -33,6 +33,7 @@ from caxton_node.store.protocol import (
     Committed,
     Definition,
     LogLine,
+    Mark,
     Page,
     Settlement,
     Step,
@@ -121,9 +122,10 @@ class SqliteStore:
         accepted: Sequence[tuple[int, Message]],
         settled: Sequence[Settlement],
         committed: Committed | None = None,
+        marks: Sequence[Mark] = (),
     ) -> None:
         """Journal new messages and ends of old ones, all or nothing, in one transaction."""
-        self._writer.append(accepted, settled, committed)
+        self._writer.append(accepted, settled, committed, marks)
 
     async def flush(self) -> None:
         """Return once everything appended so far is on disk, where reads find it.

@@ -25,7 +25,7 @@ from caxton_node.domain.errors import Unavailable
 from caxton_node.domain.message import Message
 from caxton_node.store.batch import Batch, JournalCall, SingleWrite, Write
 from caxton_node.store.committer import Committer
-from caxton_node.store.protocol import Committed, Settlement
+from caxton_node.store.protocol import Committed, Mark, Settlement
 
 __all__ = ["IN_FLIGHT_MAX", "KEPT_ENTRIES_MAX", "Writer"]
 
@@ -121,12 +121,13 @@ class Writer:
         accepted: Sequence[tuple[int, Message]],
         settled: Sequence[Settlement],
         committed: Committed | None,
+        marks: Sequence[Mark] = (),
     ) -> None:
         """See `Store.append`."""
         assert self._thread is not None, "the store is open"
         batch = self._batch()
-        batch.add(accepted, settled, committed)
-        self.backlog += len(accepted) + len(settled)
+        batch.add(accepted, settled, committed, marks)
+        self.backlog += len(accepted) + len(settled) + len(marks)
         if accepted:
             self.last_seq = max(self.last_seq, accepted[-1][0])
         if not self._is_scheduled and not self._in_flight:

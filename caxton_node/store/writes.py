@@ -177,8 +177,14 @@ def delete_agent(connection: sqlite3.Connection, queries: Queries, agent: str) -
 def revive_message(
     connection: sqlite3.Connection, queries: Queries, message_id: str, seq: int
 ) -> bool:
-    """Give a dead message a new number and make it accepted; False if it is not dead."""
-    return connection.execute(queries["revive"], {"id": message_id, "seq": seq}).rowcount > 0
+    """Give a dead message a new number and make it accepted; False if it is not dead.
+
+    What had begun and was not done is forgotten: whoever wants it tried again has looked.
+    """
+    if connection.execute(queries["revive"], {"id": message_id, "seq": seq}).rowcount == 0:
+        return False
+    connection.execute(queries["forget_begun_steps"], {"id": message_id})
+    return True
 
 
 def drop_message(connection: sqlite3.Connection, queries: Queries, message_id: str) -> bool:

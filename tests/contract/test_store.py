@@ -18,6 +18,7 @@ from caxton_node.store.protocol import (
     AgentVersion,
     Definition,
     LogLine,
+    Mark,
     Settlement,
     Step,
     StepState,
@@ -59,10 +60,10 @@ def end(seq: int, status=DeliveryStatus.DELIVERED, *, at=5_000, **more) -> Settl
     return Settlement(seq, status, at, **more)
 
 
-async def journal(store: Store, accepted=(), settled=()) -> None:
+async def journal(store: Store, accepted=(), settled=(), marks=()) -> None:
     """Append and wait for the commit."""
     done = asyncio.get_running_loop().create_future()
-    store.append(accepted, settled, done.set_result)
+    store.append(accepted, settled, done.set_result, marks)
     assert await done is None
 
 
@@ -320,6 +321,52 @@ async def test_status_counts_tell_each_state(store):
         DeliveryStatus.DELIVERED: 2,
         DeliveryStatus.DEAD: 1,
     }
+
+
+async def test_a_mark_is_written_with_the_message_it_is_about(store):
+    await journal(
+        store, [(1, message(1)), (2, message(2))], marks=[Mark(1, 70, agent="bob", node="n2")]
+    )
+    first, second = await store.unsettled(after_seq=0, limit=9)
+    assert (first.started_at, first.agent, first.node) == (70, "bob", "n2")
+    assert (second.started_at, second.agent, second.node) == (None, None, None)
+
+
+async def test_the_last_mark_counts(store):
+    await accept(store, 1)
+    await journal(store, marks=[Mark(1, 70, agent="bob", node="n2")])
+    await journal(store, marks=[Mark(1, 80, agent="bob", attempts=2)])
+    [found] = await store.unsettled(after_seq=0, limit=9)
+    assert (found.started_at, found.agent, found.attempts, found.node) == (80, "bob", 2, None)
+
+
+async def test_a_mark_changes_nothing_of_what_has_its_end(store):
+    await accept(store, 1)
+    await journal(store, (), [end(1, agent="bob", started_at=60)], [Mark(1, 70, node="n2")])
+    await journal(store, marks=[Mark(1, 80, node="n3"), Mark(9, 80)])
+    found = await store.message("msg-1")
+    assert (found.status, found.started_at, found.node) == (DeliveryStatus.DELIVERED, 60, None)
+
+
+async def test_marks_go_to_disk_with_other_writes(store):
+    await accept(store, 1)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(store.put_node_number("n", 1))
+        await asyncio.sleep(0)
+        await journal(store, [(2, message(2))], [end(1)], [Mark(2, 70, node="n2")])
+    assert (await store.message("msg-2")).node == "n2"
+    assert await store.node_number("n") == 1
+
+
+async def test_what_is_revived_forgets_how_far_it_came(store):
+    await accept(store, 1)
+    await journal(store, marks=[Mark(1, 70, agent="bob", node="n2")])
+    await store.put_step(step(0, state=StepState.DONE))
+    await store.put_step(step(1, state=StepState.STARTED))
+    await journal(store, (), [end(1, DeliveryStatus.DEAD)])
+    revived = await store.revive("msg-1", seq=2)
+    assert (revived.started_at, revived.agent, revived.node) == (None, None, None)
+    assert [one.number for one in await store.steps("msg-1")] == [0]
 
 
 async def test_a_dead_message_is_revived_under_a_new_number(store):
