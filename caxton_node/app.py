@@ -19,6 +19,7 @@ from caxton import __version__
 from caxton_node.config import LoadedSettings, Settings
 from caxton_node.config.live import LiveSettings
 from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState
+from caxton_node.domain.delivery import DeliveryMode
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.ids import boot_token, id_factory
 from caxton_node.llm.choose import ModelDefaults, choose_model
@@ -32,6 +33,7 @@ from caxton_node.ring import ClusterRing, open_ring
 from caxton_node.routing.directory import Directory
 from caxton_node.routing.journal import Journal
 from caxton_node.routing.pipeline import Pipeline
+from caxton_node.routing.recovery import had_effect
 from caxton_node.routing.redelivery import RetrySettings, after_failure
 from caxton_node.routing.waiting import Answers
 from caxton_node.runtime.agent import Agent
@@ -44,7 +46,7 @@ from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.spending import Spending
 from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.security.tls_files import TlsFiles
-from caxton_node.store.protocol import Store, UsageTotal
+from caxton_node.store.protocol import Store, StoredMessage, UsageTotal
 from caxton_node.store.sqlite import SqliteStore
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
@@ -382,11 +384,22 @@ async def _recover(node: Node) -> None:
     after_seq, count = 0, 0
     while page := await node.store.unsettled(after_seq=after_seq, limit=RECOVERY_PAGE):
         for stored in page:
-            node.pipeline.recover(stored)
+            node.pipeline.recover(stored, begun_by=await _begun_by(node, stored))
         count += len(page)
         after_seq = page[-1].seq
     if count:
         _log.info("recovered %d accepted messages", count)
+
+
+async def _begun_by(node: Node, stored: StoredMessage) -> str | None:
+    """Return which agent of this node may have had the effect of a message, wanted once."""
+    if (
+        stored.message.delivery is not DeliveryMode.EXACTLY_ONCE
+        or stored.started_at is None
+        or stored.node is not None
+    ):
+        return None
+    return stored.agent if had_effect(await node.store.steps(stored.message.id)) else None
 
 
 async def forget_before(store: Store, before: int) -> int:

@@ -266,7 +266,11 @@ async def _build(
         feed.whereabouts,
         deployments=node.deployments,
         definitions=definitions,
-        handover=Handover(reroute=node.pipeline.place_again, dismiss=node.supervisor.dismiss),
+        handover=Handover(
+            reroute=node.pipeline.place_again,
+            dismiss=node.supervisor.dismiss,
+            left=links.order.left,
+        ),
         events=node.events,
     )
     partition = Partition(

@@ -84,15 +84,10 @@ def _lost(ledger: Ledger, done: Counter[str]) -> Iterable[str]:
 
 
 def _repeated(ledger: Ledger, done: Counter[str]) -> Iterable[str]:
-    """At most one turn; and one node only, where a killed node takes its turn again."""
-    places = defaultdict(set)
-    for effect in ledger.effects:
-        places[effect.id].add(effect.node)
     for one in ledger.sent:
-        if one.mode == "at_most_once" and done[one.id] > 1:
-            yield f"{one.id} was sent {one.mode} and took effect {done[one.id]} times"
-        if one.mode == "exactly_once" and len(places[one.id]) > 1:
-            yield f"{one.id} was sent {one.mode} and took effect on {sorted(places[one.id])}"
+        if one.mode != "at_least_once" and done[one.id] > 1:
+            nodes = sorted(effect.node for effect in ledger.effects if effect.id == one.id)
+            yield f"{one.id} was sent {one.mode} and took effect on {nodes}"
 
 
 def _invented(ledger: Ledger, done: Counter[str]) -> Iterable[str]:

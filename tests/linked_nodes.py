@@ -56,6 +56,9 @@ class Map:
             return None
         return self.links.inbox(node, self.atlas.agents[agent])
 
+    def at(self, node, agent):
+        return self.links.known_inbox(node, agent)
+
     def inboxes(self):
         return [inbox for agent in sorted(self.atlas.places) if (inbox := self.inbox(agent))]
 

@@ -25,6 +25,7 @@ __all__ = [
     "kind_of",
     "number_of",
     "record_of",
+    "right_of",
     "state_of",
 ]
 
@@ -101,6 +102,11 @@ def copy_of(listing: Listing) -> Copy:
         rule=_rule(_joined(_PLACEMENT, labels)),
         handler=labels.get(_HANDLER, ""),
     )
+
+
+def right_of(listing: Listing) -> tuple[int, int]:
+    """Return the revision and the epoch by which a node runs an agent. The higher one is right."""
+    return (_leading_number(listing.record.agent_version), listing.record.agent_epoch)
 
 
 def _rule(text: str) -> PlacementRule:

@@ -5,6 +5,8 @@ restarts of either, and routes it anew when its holder dies or never had its age
 that must have its effect once stays with the node that may have begun it.
 """
 
+import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -12,13 +14,15 @@ from typing import Final
 import msgspec
 
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
-from caxton_node.domain.errors import ERRORS, Failed, error_from_code
+from caxton_node.domain.errors import ERRORS, Failed, Unavailable, error_from_code
 from caxton_node.domain.message import encode_away
 from caxton_node.forwarding.inbox import RemoteInbox
 from caxton_node.forwarding.link import Link
+from caxton_node.forwarding.order import ConversationOrder
 from caxton_node.forwarding.outbox import Parcel
-from caxton_node.routing.envelope import AWAY, Envelope
+from caxton_node.routing.envelope import AWAY, JOURNALING, Envelope
 from caxton_node.routing.pipeline import Pipeline
+from caxton_node.store.protocol import Mark
 
 __all__ = ["LINK_BYTES_MAX", "LINK_MESSAGES_MAX", "Custody"]
 
@@ -49,6 +53,7 @@ class Custody:
         node: This node's name, the home of its clients.
         pipeline: Ends messages, and finds other places for them.
         links: By name of the node.
+        is_alive: Whether a node is held alive.
     """
 
     def __init__(
@@ -56,20 +61,37 @@ class Custody:
         node: str,
         pipeline: Pipeline,
         links: Callable[[str], Link],
+        is_alive: Callable[[str], bool],
     ) -> None:
         self._home = msgspec.msgpack.encode(node)
         self._pipeline = pipeline
         self._link = links
+        self._is_alive = is_alive
         self._clock = pipeline.clock
         self._waiting_bytes: dict[str, int] = {}
         self._shut: list[RemoteInbox] = []
         self._is_to_look_again = False
+        self._marking: dict[int, Envelope] = {}
+        """Messages that go once the journal says where."""
+        self.order = ConversationOrder(
+            pipeline.unplaced,
+            pipeline.clock,
+            out=self._out,
+            look_again=lambda agent: pipeline.reconsider((agent,)),
+        )
+        """Keeps conversations in order while agents move."""
         self.on_look_again: Callable[[], None] = pipeline.reconsider
         """Routes anew what waits. The links set it."""
 
     def waiting_bytes(self) -> Mapping[str, int]:
         """Return how many bytes wait for each link, or are not acked yet."""
         return self._waiting_bytes
+
+    def _out(self, inbox: RemoteInbox) -> Iterable[Envelope]:
+        """Return what is out at an inbox, or about to be."""
+        parcels = self._link(inbox.node).machine.outbox.parcels()
+        marking = (one for one in self._marking.values() if one.inbox is inbox)
+        return itertools.chain(marking, (one.cargo for one in parcels if one.cargo.inbox is inbox))
 
     # As inboxes ask.
 
@@ -86,6 +108,8 @@ class Custody:
             self._pipeline.park(envelope)
             return
         message = envelope.message
+        if message.delivery is _EXACTLY_ONCE and not self._is_marked(inbox, envelope):
+            return
         parcel = Parcel(
             encode_away(message, self._home),
             envelope,
@@ -102,13 +126,50 @@ class Custody:
         if not envelope.is_tracked and envelope.seq:
             self._pipeline.in_flight.add(envelope)
         inbox.outstanding += 1
+        if inbox.conversations is not None:
+            self.order.went(inbox, envelope)
         node = inbox.node
         self._waiting_bytes[node] = self._waiting_bytes.get(node, 0) + len(parcel.body)
-        self._link(node).send(parcel)
+        link = self._link(node)
+        link.send(parcel)
+        if not link.is_up and inbox.agent and not self._is_alive(node):
+            # It was being written while that node died.
+            self._look_again_soon()
+
+    def _is_marked(self, inbox: RemoteInbox, envelope: Envelope) -> bool:
+        """Return whether the journal says where a message goes; else write that, and send it then.
+
+        After a restart of this node it tells which other one may have begun the turn.
+        """
+        if envelope.marked_for == inbox.node or not envelope.seq or not inbox.agent:
+            return True
+        envelope.phase = AWAY
+        mark = Mark(envelope.seq, self._clock.now_ms(), inbox.agent, node=inbox.node)
+        self._pipeline.journal.mark(mark, functools.partial(self._marked, inbox, envelope))
+        self._marking[id(envelope)] = envelope
+        inbox.outstanding += 1
+        self.order.went(inbox, envelope)
+        return False
+
+    def _marked(self, inbox: RemoteInbox, envelope: Envelope, error: Unavailable | None) -> None:
+        self._marking.pop(id(envelope), None)
+        inbox.outstanding -= 1
+        self.order.came_back(inbox, envelope)
+        if envelope.phase != AWAY or envelope.inbox is not inbox or envelope.parcel is not None:
+            return  # it has ended, or goes elsewhere
+        if error is None:
+            envelope.marked_for = inbox.node
+            self.dispatch(inbox, envelope)
+        else:
+            self._pipeline.park(envelope)
+            self._look_again_soon()
 
     def take_back(self, inbox: RemoteInbox, envelope: Envelope) -> None:
         """Let go of a message; what becomes of it over there is of no interest any more."""
-        parcel: Parcel = envelope.parcel
+        parcel: Parcel | None = envelope.parcel
+        if parcel is None:
+            envelope.phase = JOURNALING  # its mark is being written: nothing is on its way
+            return
         if self._link(inbox.node).machine.outbox.withdraw(parcel):
             self._note_left(inbox.node, parcel)
         self._let_go(parcel)
@@ -116,12 +177,13 @@ class Custody:
     def too_late(self, inbox: RemoteInbox, envelope: Envelope) -> None:
         """End a message whose `reply_by` has passed, unless the other node is about to."""
         link, parcel = self._link(inbox.node), envelope.parcel
-        if link.is_up and parcel.was_sent:
+        was_sent = parcel is not None and parcel.was_sent
+        if link.is_up and was_sent:
             envelope.alarm = self._clock.call_later(
                 OVERDUE_CHECK_S, lambda: self._still_too_late(inbox, envelope)
             )
             return
-        may_have_begun = parcel.was_sent or envelope.sent_to is not None
+        may_have_begun = was_sent or envelope.sent_to is not None
         self.take_back(inbox, envelope)
         if may_have_begun and envelope.message.delivery is _EXACTLY_ONCE:
             unknown = Failed(
@@ -173,8 +235,11 @@ class Custody:
         inbox = envelope.inbox
         if not self._let_go(parcel):
             return
+        if code != "already_exists":
+            # It looked its journal up: it never had the message.
+            envelope.sent_to = None
         if code in _NOT_NOW:
-            if not inbox.is_shut:
+            if not inbox.is_shut and envelope.sent_to is None:
                 inbox.is_shut = True
                 self._shut.append(inbox)
             self._pipeline.park(envelope)
@@ -186,7 +251,7 @@ class Custody:
     def left_over(self, link: Link, parcels: Iterable[Parcel]) -> None:
         """Route anew what has no outcome, in order: a node died, or began another life."""
         self._waiting_bytes.pop(link.node, None)
-        for parcel in parcels:
+        for parcel in sorted(parcels, key=lambda parcel: parcel.cargo.seq):
             envelope: Envelope = parcel.cargo
             inbox = envelope.inbox
             if not self._let_go(parcel):
@@ -202,7 +267,7 @@ class Custody:
             else:
                 envelope.is_doubtful = True
                 if envelope.message.delivery is _EXACTLY_ONCE:
-                    envelope.sent_to = link.node
+                    envelope.sent_to, envelope.sent_agent = link.node, inbox.agent
                     self.dispatch(inbox, envelope)
                 else:
                     self._pipeline.place_again((envelope,))
@@ -224,7 +289,10 @@ class Custody:
         if envelope.parcel is not parcel:
             return False
         envelope.parcel = None
-        envelope.inbox.outstanding -= 1
+        inbox = envelope.inbox
+        inbox.outstanding -= 1
+        if inbox.conversations is not None:
+            self.order.came_back(inbox, envelope)
         return True
 
     def _note_left(self, node: str, parcel: Parcel) -> None:

@@ -1,40 +1,27 @@
 """Leaving an agent to another node: what waits goes there, what was begun ends here.
 
-A turn ends where it began, because its recorded steps are here. So a seat that is left takes no
-new turns until those under way are over, within a bound; then all that waits and was not begun is
-routed again, in the order in which it was accepted. What was begun and is to be tried again, keeps
-the seat until it is done.
+A turn ends where it began, because its recorded steps are here. So what was begun, and what is to
+be tried again, keeps its conversation closed on the seat that is left; everything else is routed
+again at once, in the order in which it was accepted. What comes for a closed conversation meanwhile
+waits behind it on the same seat (`caxton_node.forwarding.order`), and goes when that is over.
 
+A conversation is closed no longer than its turn takes: `limits.time` of the agent, and its retries.
 Nothing here awaits the world: `advance` is called every so often, by the one who places agents.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection
 
-from caxton_node.domain.agent import AgentState
+from caxton_node.forwarding.order import Seated
 from caxton_node.routing.envelope import Envelope
 from caxton_node.runtime.seat import Seat
 
-__all__ = ["TURN_END_S", "Handover", "Reroute", "leftover", "movable"]
-
-TURN_END_S: Final = 10.0
-"""How long messages wait for the turns under way on a seat that is left, so that no conversation
-goes on elsewhere while a turn of it runs here."""
+__all__ = ["Handover", "Reroute"]
 
 Reroute = Callable[[Collection[Envelope]], None]
 """Routes messages again that were taken off a seat."""
 
 _log = logging.getLogger("caxton.placement")
-
-
-@dataclass(slots=True)
-class _Left:
-    seat: Seat
-    until: float
-    """When the turns under way are waited for no longer."""
-    has_handed_over: bool = False
 
 
 class Handover:
@@ -43,70 +30,52 @@ class Handover:
     Args:
         reroute: Routes messages again.
         dismiss: Lets the workers of a seat go.
+        left: Agent → its seats that are being left; kept here for those who look.
     """
 
-    def __init__(self, *, reroute: Reroute, dismiss: Callable[[Seat], None]) -> None:
+    def __init__(
+        self,
+        *,
+        reroute: Reroute,
+        dismiss: Callable[[Seat], None],
+        left: dict[str, list[Seated]],
+    ) -> None:
         self._reroute = reroute
         self._dismiss = dismiss
-        self._left: list[_Left] = []
+        self._by_agent = left
+        self._left: list[Seat] = []
 
     def __len__(self) -> int:
         """How many seats are not empty yet."""
         return len(self._left)
 
-    def begin(self, seat: Seat, now: float) -> None:
+    def begin(self, seat: Seat) -> None:
         """Leave a seat that is off the roster."""
-        seat.state = AgentState.SUSPENDED
-        seat.on_late = self._pass_on
-        self._left.append(_Left(seat, now + TURN_END_S))
-        self.advance(now)
+        count = len(seat.mailbox)
+        self._left.append(seat)
+        self._by_agent.setdefault(seat.agent, []).append(seat)
+        seat.leave(self._pass_on)
+        if count:
+            _log.info(
+                "%d of %d messages for %s go where it runs now",
+                count - len(seat.mailbox),
+                count,
+                seat.agent,
+            )
+        self.advance()
 
-    def advance(self, now: float) -> None:
+    def advance(self) -> None:
         """Go on with every seat that is being left."""
-        for left in list(self._left):
-            seat = left.seat
-            is_idle = not seat.running and not seat.retrying
-            if not left.has_handed_over and (is_idle or now >= left.until):
-                left.has_handed_over = True
-                self._hand_over(seat)
-            if left.has_handed_over and is_idle and not len(seat.mailbox):
-                self._left.remove(left)
+        for seat in list(self._left):
+            # Also where no worker looks any more: its agent was suspended, or crashed too often.
+            seat.pass_on_rest()
+            if not (seat.running or seat.retrying or len(seat.mailbox)):
+                self._left.remove(seat)
+                seats = self._by_agent[seat.agent]
+                seats.remove(seat)
+                if not seats:
+                    del self._by_agent[seat.agent]
                 self._dismiss(seat)
 
-    def _hand_over(self, seat: Seat) -> None:
-        moving = sorted(movable(seat), key=lambda envelope: envelope.seq)
-        for envelope in moving:
-            seat.discard(envelope)
-        if len(seat.mailbox) or seat.retrying:
-            # What was begun here ends here.
-            seat.state = AgentState.RUNNING
-            seat.wake()
-        if moving:
-            _log.info("%d messages for %s go where it runs now", len(moving), seat.agent)
-            self._reroute(moving)
-
-    def _pass_on(self, _: Seat, envelope: Envelope) -> None:
-        self._reroute((envelope,))
-
-
-def movable(seat: Seat) -> Iterator[Envelope]:
-    """Yield what waits on a seat and may be taken elsewhere, in order within each conversation.
-
-    A conversation whose turn runs here or is to be tried again here, stays here with all of its
-    messages that are here.
-    """
-    begun = (
-        {envelope.message.conversation_id for envelope in leftover(seat)}
-        | seat.running.keys()
-        | seat.retrying.keys()
-    )
-    for envelope in seat.mailbox.waiting():
-        if envelope.message.conversation_id not in begun:
-            yield envelope
-
-
-def leftover(seat: Seat) -> Iterator[Envelope]:
-    """Yield what waits on a seat after a first attempt, or may have had one before a restart."""
-    for envelope in seat.mailbox.waiting():
-        if envelope.attempts or envelope.is_recovered:
-            yield envelope
+    def _pass_on(self, envelopes: Collection[Envelope]) -> None:
+        self._reroute(envelopes)

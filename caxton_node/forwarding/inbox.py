@@ -49,6 +49,8 @@ class RemoteInbox:
         """The agent's name."""
         self.outstanding = 0
         """Messages of this node that were sent there, or wait to be, and have no end yet."""
+        self.conversations: dict[str, set[int]] | None = None
+        """Conversation → numbers of its messages that are there, while somebody waits for them."""
         self.is_shut = False
         """The other node says that the agent is not there. What comes meanwhile waits behind."""
         self._reserved = 0

@@ -73,7 +73,11 @@ class Links:
         self._pipeline = pipeline
         self._files = files
         self._arrivals = Arrivals(pipeline)
-        self._custody = Custody(me.node, pipeline, self._link)
+        self._custody = Custody(
+            me.node, pipeline, self._link, lambda node: peers.find(node) is not None
+        )
+        self.order = pipeline.order = self._custody.order
+        """Keeps conversations in order while agents move."""
         self._custody.on_look_again = self.reconsider
         self._links: dict[str, Link] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -180,8 +184,14 @@ class Links:
         if inbox is None:
             inbox = RemoteInbox(node, agent, self._custody)
             self._inboxes[node, agent.name] = inbox
+            if agent.name:
+                self.order.know(inbox)
         inbox.record = agent
         return inbox
+
+    def known_inbox(self, node: str, agent: str) -> Inbox:
+        """Return the inbox of an agent on another node as it was last known, or as any is."""
+        return self._inboxes.get((node, agent)) or self.inbox(node, RemoteAgent(name=agent))
 
     def client(self, node: str) -> Inbox:
         """Return what takes answers to the clients of another node."""

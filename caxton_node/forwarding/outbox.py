@@ -146,6 +146,13 @@ class Outbox:
         """What was not sent yet, in order."""
         return self._pending
 
+    def parcels(self) -> Iterator[Parcel]:
+        """Yield every message without an outcome, sent or not."""
+        yield from self._awaiting.values()
+        for frame in self._sent:
+            yield from _parcels_of(frame)
+        yield from self._pending
+
     def queue(self, parcel: Parcel) -> None:
         """Add a message."""
         self._pending.append(parcel)

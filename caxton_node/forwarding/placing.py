@@ -162,7 +162,7 @@ class Placing:
                 except TimeoutError:
                     self._wanted.update(dict.fromkeys(self._missing_since))
                 self._news.clear()
-                self._handover.advance(self._loop.time())
+                self._handover.advance()
                 await self._look(acting)
                 self.on_looked()
 
@@ -300,7 +300,7 @@ class Placing:
         if seat is not None:
             self.left_count += 1
             _log.info("left %s to %s", agent, successor)
-            self._handover.begin(seat, self._loop.time())
+            self._handover.begin(seat)
 
     # Definitions.
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from caxton_cluster.registry import Listing
 from caxton_node.domain.message import Message
-from caxton_node.forwarding.agent_records import distance_of
+from caxton_node.forwarding.agent_records import distance_of, right_of
 from caxton_node.forwarding.registry_feed import RegistryFeed
 from caxton_node.forwarding.remote_agent import RemoteAgent
 from caxton_node.routing.directory import Inbox
@@ -26,6 +26,10 @@ class AgentInboxes(Protocol):
 
     def inbox(self, node: str, agent: RemoteAgent) -> Inbox:
         """Return the inbox of an agent on another node, brought up to date."""
+        ...
+
+    def known_inbox(self, node: str, agent: str) -> Inbox:
+        """Return the inbox of an agent on another node as it was last known, or as any is."""
         ...
 
     def client(self, node: str) -> Inbox:
@@ -85,10 +89,12 @@ class RegistryElsewhere:
     def _elsewhere(self, agent: str) -> list[Listing]:
         return [one for one in self._lookup.locate(agent) if one.node != self._own]
 
-    def _fitness(self, listing: Listing) -> tuple[bool, bool, int]:
+    def _fitness(self, listing: Listing) -> tuple[bool, tuple[int, int], bool, int]:
+        # Replicas in force have the same revision and epoch. A lower one is being left.
         return (
-            listing.is_running,
             not listing.holder.is_suspect,
+            right_of(listing),
+            listing.is_running,
             weight(self._own, listing.node),
         )
 
@@ -97,6 +103,10 @@ class RegistryElsewhere:
         load = 2 ** (listing.load - 1) if listing.load else 0
         agent = RemoteAgent(name=listing.agent, load=load, is_running=listing.is_running)
         return self._links.inbox(listing.node, agent)
+
+    def at(self, node: str, agent: str) -> Inbox:
+        """Return where messages for an agent on a given node go, whatever is known of either."""
+        return self._links.known_inbox(node, agent)
 
     def inboxes(self) -> Iterable[Inbox]:
         """Return the inboxes of all agents elsewhere, one an agent, by name."""

@@ -118,6 +118,7 @@ class Arrivals:
                 origin.refused(arrival.sequence, gone)
                 return True
             envelope.inbox.discard(envelope)
+            envelope.sent_to = None  # that node passes on only what it has not begun
             self._pipeline.place_again((envelope,))
         envelope.origin = (origin, arrival.sequence, envelope.origin)
         return True

@@ -23,6 +23,11 @@ class Inbox(Protocol):
         ...
 
     @property
+    def node(self) -> str | None:
+        """The other node that has the agent; None for one of this node, and for nobody's."""
+        ...
+
+    @property
     def permissions(self) -> PermissionSettings:
         """Whose messages the agent takes."""
         ...

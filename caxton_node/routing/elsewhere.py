@@ -21,6 +21,13 @@ class Elsewhere(Protocol):
         """Return where an agent's messages go, or None when no live node is known to have it."""
         ...
 
+    def at(self, node: str, agent: str) -> Inbox | None:
+        """Return where messages for an agent on a given node go, whatever is known of either.
+
+        None where there are no other nodes at all.
+        """
+        ...
+
     def inboxes(self) -> Iterable[Inbox]:
         """Return the inboxes of all agents elsewhere, one an agent, by name."""
         ...
@@ -59,6 +66,10 @@ class Nowhere:
 
     def inbox(self, agent: str) -> Inbox | None:  # noqa: ARG002 - the Protocol's
         """Nobody is elsewhere."""
+        return None
+
+    def at(self, node: str, agent: str) -> Inbox | None:  # noqa: ARG002 - the Protocol's
+        """There is no other node."""
         return None
 
     def inboxes(self) -> Iterable[Inbox]:

@@ -22,6 +22,7 @@ from caxton_node.routing.envelope import AWAY, OVER, RETRYING, WAITING, Envelope
 from caxton_node.routing.gathering import Gathering
 from caxton_node.routing.in_flight import InFlight, tell_end
 from caxton_node.routing.journal import Journal
+from caxton_node.routing.order import Order
 from caxton_node.routing.redelivery import GiveUp, RetryIn
 from caxton_node.routing.replies import failure_reply
 from caxton_node.routing.unplaced import Unplaced
@@ -84,6 +85,8 @@ class Endings:
         self._tracing = tracing
         self.elsewhere: Elsewhere = ALONE
         """Agents of other nodes. Set by whoever connects the node to them."""
+        self.order: Order | None = None
+        """Keeps conversations in order while agents move. Set together with `elsewhere`."""
         self.in_flight = InFlight()
         """What other nodes know of."""
         self._gathering = Gathering(
@@ -91,7 +94,8 @@ class Endings:
         )
         self.is_draining = False
         """Set when the node is stopping: nothing new from outside is accepted."""
-        self._unplaced = Unplaced(self._call_off_unplaced)
+        self.unplaced = self._unplaced = Unplaced(self._call_off_unplaced)
+        """Messages without a place."""
         self._turn = 0
 
     @property
@@ -124,6 +128,16 @@ class Endings:
             )
         if self._events.has_watchers:
             self._publish("message.accepted", message, agent=envelope.inbox.agent)
+        self._hand_on(envelope)
+
+    def _hand_on(self, envelope: Envelope) -> None:
+        """Take a message to its inbox, or to where it waits behind earlier ones."""
+        if self.order is not None:
+            detour = self.order.detour(envelope)
+            if detour is not None:
+                withdraw(envelope)
+                detour.reserve(True)
+                envelope.inbox = detour
         deliver(envelope)
 
     def _note_handed_over(self, message: Message, client: str) -> None:

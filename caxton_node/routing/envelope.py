@@ -64,10 +64,19 @@ class Envelope(msgspec.Struct, eq=False):
     """A dead letter that is tried again: wherever it died, it is to live again."""
     sent_to: str | None = None
     """The node that may have begun it, where it must have its effect once."""
+    sent_agent: str | None = None
+    """The agent that it was sent to there."""
+    begun_by: str | None = None
+    """The agent of this node that began its turn before the process ended, where it must have its
+    effect once."""
+    marked_for: str | None = None
+    """The node that the journal says it is sent to."""
     went_to: str | None = None
     """The node that it was last sent to, while its turn is not taken here."""
     lost_at: int | None = None
     """When its agent was found to be nowhere, in milliseconds since 1970, UTC."""
+    behind_since: int | None = None
+    """When it first waited behind earlier ones elsewhere: milliseconds since 1970, UTC."""
     parcel: Any = None
     """What travels, while it is away."""
     after: Callable[[], None] | None = None

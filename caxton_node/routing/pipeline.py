@@ -17,7 +17,7 @@ from typing import Final, assert_never
 import msgspec
 
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
-from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, Unavailable
+from caxton_node.domain.errors import CaxtonError, Conflict, Failed, NotFound, Unavailable
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
 from caxton_node.routing.authorise import authorise_reply_to
@@ -25,7 +25,7 @@ from caxton_node.routing.deliver import admit, deliver, withdraw
 from caxton_node.routing.directory import Inbox
 from caxton_node.routing.endings import ALONE, Endings
 from caxton_node.routing.envelope import OVER, Envelope, OnAccepted
-from caxton_node.routing.recovery import LookedUp, Lost, TryAgain, Wait, after_restart
+from caxton_node.routing.recovery import Begun, LookedUp, Lost, TryAgain, Wait, after_restart
 from caxton_node.routing.route import (
     Await,
     Deliver,
@@ -35,7 +35,7 @@ from caxton_node.routing.route import (
     route,
 )
 from caxton_node.routing.validate import validate
-from caxton_node.store.protocol import Settlement, StoredMessage
+from caxton_node.store.protocol import Mark, Settlement, StoredMessage
 
 __all__ = ["COPY_MARK", "Pipeline"]
 
@@ -45,11 +45,15 @@ LOST_AFTER_S: Final = 30.0
 """How long an accepted message whose agent no node is known to have is kept all the same: a node
 that began anew has not heard all others, and an agent that died with its node starts elsewhere."""
 
+_LAST: Final = 2**62
+"""A number after that of any message."""
+
 COPY_MARK: Final = "~"
 """Parts the id of a message to several agents from the number of a copy. No other id holds it."""
 
 # Python 3.11 looks a member of an enum up by a function call; this is asked at every message.
 _AT_MOST_ONCE: Final = DeliveryMode.AT_MOST_ONCE
+_EXACTLY_ONCE: Final = DeliveryMode.EXACTLY_ONCE
 
 
 class Pipeline(Endings):
@@ -160,18 +164,36 @@ class Pipeline(Endings):
         """Take in a message for one agent."""
         if is_doubtful and self.in_flight.find(message.id) is not None:
             raise Conflict("already_exists", f"{message.id!r} came from another node just now")
+        if self.order is not None and (len(self._unplaced) or self.order.left):
+            inbox = self._behind_others(message, inbox)
         admit(message, inbox, False)
         if message.delivery is _AT_MOST_ONCE:
             envelope = Envelope(0, message, inbox, on_accepted)
             self._deliver(envelope)
             return envelope
         envelope = Envelope(self._journal.next_seq(), message, inbox, on_accepted)
+        marks = () if message.delivery is not _EXACTLY_ONCE else self._marks_of(envelope)
         committed = functools.partial(self._committed, envelope)
-        self._write_or_withdraw(((envelope.seq, message),), (), committed, (envelope,))
+        self._write_or_withdraw(((envelope.seq, message),), (), committed, (envelope,), marks)
         if is_doubtful:
             envelope.is_doubtful = True
             self.in_flight.add(envelope)
         return envelope
+
+    def _behind_others(self, message: Message, inbox: Inbox) -> Inbox:
+        """Return where a new message would wait, so that those that wait are bounded."""
+        if self.order is None or message.delivery is _AT_MOST_ONCE:
+            return inbox
+        probe = Envelope(_LAST, message, inbox)
+        return self.order.detour(probe) or inbox
+
+    def _marks_of(self, envelope: Envelope) -> Sequence[Mark]:
+        """Return what goes to disk with a message that must have its effect once: where it goes."""
+        inbox = envelope.inbox
+        if inbox.node is None:
+            return ()
+        envelope.marked_for = inbox.node
+        return (Mark(envelope.seq, self._clock_ms(), inbox.agent, node=inbox.node),)
 
     def _write_or_withdraw(
         self,
@@ -179,10 +201,11 @@ class Pipeline(Endings):
         settled: Sequence[Settlement],
         committed: Callable[[Unavailable | None], None],
         envelopes: Sequence[Envelope],
+        marks: Sequence[Mark] = (),
     ) -> None:
         """Journal what was admitted; give the slots back if it cannot even be packed."""
         try:
-            self._journal.write(accepted, settled, committed)
+            self._journal.write(accepted, settled, committed, marks)
         except BaseException:
             for envelope in envelopes:
                 withdraw(envelope)
@@ -191,6 +214,8 @@ class Pipeline(Endings):
     def _committed(self, envelope: Envelope, error: Unavailable | None) -> None:
         """Deliver a message that is on disk, or tell that it could not be put there."""
         if error is None:
+            if envelope.inbox is self._unplaced:
+                self._find_at_last(envelope)
             self._deliver(envelope)
             return
         withdraw(envelope)
@@ -199,6 +224,16 @@ class Pipeline(Endings):
         self._counts.messages_refused += 1
         if envelope.on_accepted is not None:
             envelope.on_accepted(error)
+
+    def _find_at_last(self, envelope: Envelope) -> None:
+        """Change the place of a message whose agent came while it was being written."""
+        match route(envelope.message, self._directory, self.elsewhere, self._turn):
+            case Deliver() as decision:
+                withdraw(envelope)
+                admit(envelope.message, decision.inbox, is_forced=True)
+                envelope.inbox = decision.inbox
+            case _:
+                pass
 
     def _fan_out(
         self, message: Message, inboxes: tuple[Inbox, ...], on_accepted: OnAccepted | None
@@ -320,9 +355,23 @@ class Pipeline(Endings):
             self.recover(stored, is_revived=True)
         return stored
 
-    def recover(self, stored: StoredMessage, *, is_revived: bool = False) -> None:
-        """Take a message that was accepted before a restart to its agent again."""
+    def recover(
+        self, stored: StoredMessage, *, is_revived: bool = False, begun_by: str | None = None
+    ) -> None:
+        """Take a message that was accepted before a restart to its agent again.
+
+        Args:
+            stored: As the journal has it. One that was sent to another node, and must have its
+                effect once, goes there and nowhere else until that node has told of it.
+            is_revived: It was a dead letter.
+            begun_by: The agent of this node that began its turn, where it must have its effect
+                once.
+        """
         envelope = Envelope(stored.seq, stored.message, is_recovered=True, is_revived=is_revived)
+        envelope.begun_by = begun_by
+        if stored.node is not None and stored.message.delivery is _EXACTLY_ONCE:
+            envelope.sent_to = envelope.marked_for = stored.node
+            envelope.sent_agent = stored.agent
         self.in_flight.add(envelope)
         if self._place(envelope):
             self._deliver(envelope)
@@ -335,7 +384,7 @@ class Pipeline(Endings):
         """
         for envelope in envelopes:
             if envelope.phase != OVER and self._place(envelope):
-                deliver(envelope)
+                self._hand_on(envelope)
 
     def reconsider(self, agents: Collection[str] | None = None) -> None:
         """Look again for those for whom nobody was there.
@@ -350,11 +399,22 @@ class Pipeline(Endings):
         """Find an inbox for an accepted message; False when that was its end."""
         self._turn += 1
         inbox: Inbox
-        match after_restart(envelope.message, self._directory, self.elsewhere, turn=self._turn):
+        if envelope.sent_to is not None:
+            return self._place_there(envelope, envelope.sent_to)
+        match after_restart(
+            envelope.message,
+            self._directory,
+            self.elsewhere,
+            turn=self._turn,
+            begun_by=envelope.begun_by,
+        ):
             case TryAgain(found):
                 inbox = found
             case Wait():
                 inbox = self._unplaced
+            case Begun(unknown, reason):
+                self.give_up(envelope, unknown, reason)
+                return False
             case LookedUp():
                 self.finish(envelope, None)
                 return False
@@ -367,6 +427,19 @@ class Pipeline(Endings):
                 assert_never(unreachable)
         if inbox is not self._unplaced:
             envelope.lost_at = None
+        envelope.went_to = None
+        admit(envelope.message, inbox, is_forced=True)
+        envelope.inbox = inbox
+        return True
+
+    def _place_there(self, envelope: Envelope, node: str) -> bool:
+        """Take a message back to the node that alone knows whether it had its effect."""
+        agent = envelope.sent_agent or envelope.message.receiver
+        inbox = self.elsewhere.at(node, agent)
+        if inbox is None:
+            unknown = Failed("outcome_unknown", f"{node} had the message, and is no node any more")
+            self.give_up(envelope, unknown, f"{unknown.code}: {unknown.detail}")
+            return False
         envelope.went_to = None
         admit(envelope.message, inbox, is_forced=True)
         envelope.inbox = inbox

@@ -24,12 +24,15 @@ class Unplaced:
     """
 
     agent: Final = ""
+    node: Final = None
     permissions: Final = PermissionSettings()
     is_running: Final = False
 
     def __init__(self, on_cancel: Callable[["Unplaced", Envelope], None]) -> None:
         self._on_cancel = on_cancel
         self._waiting: dict[int, Envelope] = {}
+        self._seqs: dict[tuple[str, str], set[int]] = {}
+        """(Receiver, conversation) → numbers of its messages here."""
         self._reserved = 0
 
     def __len__(self) -> int:
@@ -57,10 +60,24 @@ class Unplaced:
         self.unreserve()
         envelope.phase = WAITING
         self._waiting[id(envelope)] = envelope
+        message = envelope.message
+        key = (message.receiver, message.conversation_id)
+        self._seqs.setdefault(key, set()).add(envelope.seq)
 
     def discard(self, envelope: Envelope) -> None:
         """Let go of a message that ends here."""
         del self._waiting[id(envelope)]
+        message = envelope.message
+        key = (message.receiver, message.conversation_id)
+        seqs = self._seqs[key]
+        seqs.discard(envelope.seq)
+        if not seqs:
+            del self._seqs[key]
+
+    def has_before(self, seq: int, receiver: str, conversation_id: str) -> bool:
+        """Return whether an earlier message of a conversation waits here for the same agent."""
+        seqs = self._seqs.get((receiver, conversation_id))
+        return seqs is not None and min(seqs) < seq
 
     def interrupt(self, envelope: Envelope) -> None:
         """Take a `cancel`: it calls off what waits here."""
@@ -84,5 +101,5 @@ class Unplaced:
             if agents is None or one.message.receiver in agents or one.message.capability
         ]
         for one in taken:
-            del self._waiting[id(one)]
+            self.discard(one)
         return sorted(taken, key=lambda envelope: envelope.seq)

@@ -98,6 +98,10 @@ class Mailbox:
         envelope.phase = WAITING
         self.ready.append(envelope)
 
+    def holds(self, conversation_id: str) -> bool:
+        """Return whether a conversation has messages here, waiting or in a turn."""
+        return conversation_id in self._lanes
+
     def waiting(self, conversation_id: str | None = None) -> Iterator[Envelope]:
         """Yield what waits, of one conversation or of all, in order within each."""
         for envelope in self.ready:

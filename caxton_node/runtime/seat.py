@@ -5,10 +5,10 @@ the mailbox stays, so that no message is lost; turns under way end with the vers
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -85,6 +85,8 @@ class SeatCounts:
 class Seat:
     """Where messages for one agent arrive and workers take them. Implements `Inbox`."""
 
+    node: ClassVar[None] = None
+    """It is here."""
     tenant: Tenant
     state: AgentState
     deployed_at: int
@@ -114,8 +116,12 @@ class Seat:
     workers: int = 0
     stops: int = 0
     """How often it was stopped: tells an earlier grace period from a later one."""
+    is_left: bool = False
+    """The agent is on another node by now, or deleted."""
     is_dismissed: bool = False
-    """The agent was deleted; its workers go home."""
+    """The agent was deleted, or nothing of it is left here; its workers go home."""
+    pass_on: Callable[[Sequence[Envelope]], None] | None = None
+    """Takes messages to where the agent is now, in order. Set when the seat is left."""
     _sleepers: list["asyncio.Future[None]"] = field(default_factory=list)
     _is_one_coming: bool = False
     """A worker was woken or started and has not looked yet. It calls the next one, if need be."""
@@ -152,13 +158,59 @@ class Seat:
 
     def put(self, envelope: Envelope) -> None:
         """Take a message and wake a worker for it."""
-        if self.is_dismissed:
-            self.mailbox.unreserve()
-            self.on_late(self, envelope)
+        if self.is_left and self._is_late(envelope):
             return
         self.mailbox.put(envelope)
         if not self._is_one_coming:
             self.wake()
+
+    def _is_late(self, envelope: Envelope) -> bool:
+        """Send on what comes after the agent is gone, unless earlier ones are still here."""
+        if self.pass_on is not None and self.holds(envelope.message.conversation_id):
+            return False
+        self.mailbox.unreserve()
+        if self.pass_on is not None:
+            self.pass_on((envelope,))
+        else:
+            self.on_late(self, envelope)
+        return True
+
+    def holds(self, conversation_id: str) -> bool:
+        """Return whether messages of a conversation wait here, or a turn of it runs."""
+        return self.mailbox.holds(conversation_id)
+
+    def leave(self, pass_on: Callable[[Sequence[Envelope]], None]) -> None:
+        """Leave the agent to another node: what was begun ends here, the rest is passed on.
+
+        A conversation stays closed until what was begun of it is over; what waits behind that
+        goes then. So no turn of it is taken elsewhere while one runs here.
+        """
+        self.is_left = True
+        self.pass_on = pass_on
+        self.pass_on_rest()
+
+    def pass_on_rest(self) -> None:
+        """Pass on what waits, was not begun, and has nothing of its conversation before it."""
+        assert self.pass_on is not None, "it was left"
+        ending: list[Envelope] = []
+        moving: list[Envelope] = []
+        # Of an agent that takes no turns nothing ends here but what nobody else may look at.
+        is_active = self.state is _RUNNING
+        while (envelope := self.mailbox.take()) is not None:
+            is_begun = envelope.attempts or envelope.is_recovered
+            if envelope.begun_by is not None or (is_begun and is_active):
+                ending.append(envelope)
+            else:
+                moving.append(envelope)
+                self.mailbox.release(envelope.message.conversation_id)
+        for envelope in ending:
+            self.mailbox.put_back(envelope)
+        if ending:
+            self.state = _RUNNING
+            self.wake()
+        if moving:
+            moving.sort(key=lambda one: one.seq)
+            self.pass_on(moving)
 
     def discard(self, envelope: Envelope) -> None:
         """Let go of a message that ends before its turn, or between two attempts."""
@@ -204,6 +256,8 @@ class Seat:
         """
         if self.state is not _RUNNING:
             return None
+        if self.pass_on is not None:
+            self.pass_on_rest()
         envelope = self.mailbox.take()
         if self.mailbox.ready and not self._is_one_coming:
             self.wake()

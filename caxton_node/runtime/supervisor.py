@@ -13,7 +13,8 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from caxton_node.domain.agent import AgentState
+from caxton_node.domain.agent import AgentKind, AgentState
+from caxton_node.domain.delivery import DeliveryMode
 from caxton_node.domain.errors import CaxtonError, Failed, TimedOut
 from caxton_node.domain.message import (
     CONTENT_BYTES_MAX,
@@ -23,9 +24,11 @@ from caxton_node.domain.message import (
 )
 from caxton_node.domain.performatives import ANSWERABLE, act_named, positive_reply, reply_act
 from caxton_node.routing.envelope import OVER, RETRYING, RUNNING, Envelope
+from caxton_node.routing.recovery import begun_before
 from caxton_node.runtime.agent import Reply
 from caxton_node.runtime.context import Context, Speech
 from caxton_node.runtime.seat import RunningTurn, Seat, StopReason, Tenant
+from caxton_node.store.protocol import Mark
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.logging import note_turns
 from caxton_node.telemetry.message_spans import begin_process
@@ -42,6 +45,9 @@ STOP_GRACE_MS: Final = 1_000
 
 TURNS_IN_A_ROW_MAX: Final = 64
 """After so many turns without a wait, a worker lets others run."""
+
+# Python 3.11 looks a member of an enum up by a function call; this is asked at every message.
+_EXACTLY_ONCE: Final = DeliveryMode.EXACTLY_ONCE
 
 OnFailed = Callable[[Seat], Coroutine[Any, Any, None]]
 
@@ -113,6 +119,8 @@ class Supervisor:
                 note.message = envelope.message
                 context = Context(seat.agent, turn, self._speech)
                 try:
+                    if envelope.message.delivery is _EXACTLY_ONCE:
+                        await self._begin_once(turn)
                     answer = await turn.tenant.agent.handle(envelope.message, context)
                 except (Exception, SystemExit, asyncio.CancelledError) as problem:
                     error = problem
@@ -156,6 +164,25 @@ class Supervisor:
                 wait_ms=now_ms - message.created_at,
             )
         return turn
+
+    async def _begin_once(self, turn: RunningTurn) -> None:
+        """Write down that a turn begins which must not be taken twice.
+
+        Raises:
+            Failed: `outcome_unknown`: it began before the process ended, and cannot go on.
+            Unavailable: `storage_unavailable`.
+        """
+        envelope, spec = turn.envelope, turn.tenant.spec
+        if envelope.begun_by is not None and spec.kind is not AgentKind.LLM:
+            raise begun_before(spec.name)
+        await self._pipeline.journal.marked(
+            Mark(
+                envelope.seq,
+                envelope.started_at or self._clock_ms(),
+                agent=spec.name,
+                attempts=envelope.attempts,
+            )
+        )
 
     def _end_turn(
         self,
@@ -425,7 +452,8 @@ class Supervisor:
             _log.warning("%d turns did not end in %g s; broken off", broken_off, timeout_s)
             for turn in self._running():
                 turn.task.cancel()
-        for seat in seats:
+        for seat in {**dict.fromkeys(seats), **self._seats}:
+            # Also those that are being left, which are on no roster.
             seat.wake_all()
         return broken_off
 
@@ -441,7 +469,7 @@ class Supervisor:
     def dismiss(self, seat: Seat) -> None:
         """Let the workers of a deleted agent go."""
         seat.state = AgentState.STOPPED
-        seat.is_dismissed = True
+        seat.is_left = seat.is_dismissed = True
         seat.wake_all()
         seat.tenant.is_replaced = True
         self._close_if_idle(seat.tenant)

@@ -175,11 +175,6 @@ async def test_five_nodes_suffer_a_random_schedule_and_lose_nothing(new_lab):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=False,
-    reason="around a failover a later message may overtake an earlier one: "
-    "see docs/explanation/forwarding.md",
-)
 @pytest.mark.parametrize("seed", range(SCHEDULES))
 async def test_three_nodes_keep_every_promise_under_many_random_schedules(new_lab, seed):
     await run_schedule(new_lab, 3, seed, faults)

@@ -6,7 +6,7 @@ from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState
 from caxton_node.domain.capability import Capability
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
-from caxton_node.forwarding.handover import TURN_END_S, Handover
+from caxton_node.forwarding.handover import Handover
 from caxton_node.routing.envelope import RETRYING, Envelope
 from caxton_node.runtime.seat import RunningTurn, Seat, Tenant
 
@@ -39,7 +39,8 @@ class Stage:
             on_cancel=lambda *_: None,
             on_late=lambda *_: None,
         )
-        self.handover = Handover(reroute=self.routed.extend, dismiss=self.dismiss)
+        self.left = {}
+        self.handover = Handover(reroute=self.routed.extend, dismiss=self.dismiss, left=self.left)
 
     def dismiss(self, seat):
         seat.is_dismissed = True
@@ -72,46 +73,51 @@ def stage():
 
 def test_what_waits_goes_in_order_of_acceptance(stage):
     stage.waits(envelope(3, "x"), envelope(1, "y"), envelope(4, "y"), envelope(2, "z"))
-    stage.handover.begin(stage.seat, 0.0)
+    stage.handover.begin(stage.seat)
     assert stage.seqs == [1, 2, 3, 4]
     assert stage.dismissed == [stage.seat]
     assert len(stage.handover) == 0
+    assert stage.left == {}
 
 
-def test_nothing_goes_while_a_turn_runs_and_no_new_one_begins(stage):
+def test_a_conversation_stays_closed_while_its_turn_runs_and_the_others_go(stage):
     stage.runs(envelope(1, "x"))
     stage.waits(envelope(2, "x"), envelope(3, "y"))
-    stage.handover.begin(stage.seat, 0.0)
-    stage.handover.advance(TURN_END_S - 0.1)
-    assert stage.routed == []
-    assert stage.seat.next() is None
-    stage.ends("x")
-    stage.handover.advance(TURN_END_S - 0.05)
-    assert stage.seqs == [2, 3]
-    assert stage.dismissed == [stage.seat]
-
-
-def test_after_a_while_other_conversations_go_without_waiting_for_a_long_turn(stage):
-    stage.runs(envelope(1, "x"))
-    stage.waits(envelope(2, "x"), envelope(3, "y"))
-    stage.handover.begin(stage.seat, 0.0)
-    stage.handover.advance(TURN_END_S)
+    stage.handover.begin(stage.seat)
     assert stage.seqs == [3]
-    assert stage.dismissed == []
-    assert stage.seat.is_running, "what stays is worked off here"
+    assert stage.left == {"Ada": [stage.seat]}
+    assert stage.seat.holds("x")
+    assert not stage.seat.holds("y")
+    assert stage.seat.next() is None
+
+
+def test_what_comes_behind_a_running_turn_goes_after_it_in_order(stage):
+    stage.runs(envelope(1, "x"))
+    stage.waits(envelope(2, "x"))
+    stage.handover.begin(stage.seat)
+    assert stage.seat.reserve(True)
+    stage.seat.put(envelope(3, "x"))
+    assert stage.routed == []
     stage.ends("x")
-    assert stage.seat.next().seq == 2
-    stage.handover.advance(TURN_END_S + 1)
+    assert stage.seat.next() is None
+    assert stage.seqs == [2, 3]
+    stage.handover.advance()
     assert stage.dismissed == [stage.seat]
+    assert stage.left == {}
 
 
-def test_what_was_begun_here_ends_here_with_its_conversation(stage):
+def test_what_was_begun_here_ends_here_and_what_is_behind_it_goes_then(stage):
     begun, behind = envelope(1, "x", attempts=1), envelope(2, "x")
     stage.waits(begun, behind, envelope(3, "y", is_recovered=True), envelope(4, "z"))
-    stage.handover.begin(stage.seat, 0.0)
+    stage.handover.begin(stage.seat)
     assert stage.seqs == [4]
     assert stage.seat.is_running
     assert len(stage.handover) == 1
+    assert [stage.seat.next().seq, stage.seat.next().seq] == [1, 3]
+    stage.seat.mailbox.release("x")
+    stage.seat.mailbox.release("y")
+    assert stage.seat.next() is None
+    assert stage.seqs == [4, 2]
 
 
 def test_what_is_between_two_attempts_keeps_the_seat(stage):
@@ -120,17 +126,36 @@ def test_what_is_between_two_attempts_keeps_the_seat(stage):
     stage.seat.running.clear()
     one.phase = RETRYING
     stage.seat.retrying["x"] = one
-    stage.waits(envelope(2, "y"))
-    stage.handover.begin(stage.seat, 0.0)
-    assert stage.routed == []
-    stage.handover.advance(TURN_END_S)
-    assert stage.seqs == [2]
+    stage.waits(envelope(2, "x"), envelope(3, "y"))
+    stage.handover.begin(stage.seat)
+    stage.handover.advance()
+    assert stage.seqs == [3]
     assert stage.dismissed == []
+
+
+def test_an_agent_that_takes_no_turns_leaves_nothing_behind_but_what_nobody_else_may_judge(stage):
+    stage.seat.state = AgentState.SUSPENDED
+    stage.waits(envelope(1, "x", is_recovered=True), envelope(2, "y"))
+    stage.waits(envelope(3, "z", is_recovered=True, begun_by="Ada"))
+    stage.handover.begin(stage.seat)
+    assert stage.seqs == [1, 2]
+    assert stage.seat.next().seq == 3
+
+
+def test_what_waits_behind_a_turn_of_a_suspended_agent_goes_when_it_is_over(stage):
+    stage.runs(envelope(1, "x"))
+    stage.waits(envelope(2, "x"))
+    stage.seat.state = AgentState.SUSPENDED
+    stage.handover.begin(stage.seat)
+    stage.ends("x")
+    stage.handover.advance()
+    assert stage.seqs == [2]
+    assert stage.dismissed == [stage.seat]
 
 
 def test_what_was_being_journaled_meanwhile_follows(stage):
     assert stage.seat.reserve(True)
-    stage.handover.begin(stage.seat, 0.0)
+    stage.handover.begin(stage.seat)
     assert stage.dismissed == [stage.seat]
     stage.seat.put(envelope(7))
     assert stage.seqs == [7]
