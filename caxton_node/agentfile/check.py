@@ -20,8 +20,8 @@ from caxton_node.documents.nearest import nearest
 from caxton_node.documents.plain import plain_flaws
 from caxton_node.documents.readers import Flawed
 from caxton_node.domain.agent import AgentSpec
-
 from caxton_node.domain.errors import Place
+
 __all__ = ["Surroundings", "ToolMistakes", "check_agent"]
 
 _GUEST_LIMITS: Final = frozenset(f"limits.{row.key}" for row in GUEST_LIMIT_ROWS)
@@ -37,21 +37,21 @@ _EXAMPLES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
 ToolMistakes = Callable[[str, Mapping[str, Any]], Iterable[Place]]
 """Takes a tool's name and its `[tool_config.<name>]`; the fields of its places begin within."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
     """What a file is checked against."""
 
     environment: Mapping[str, str]
     known_tools: Collection[str] | None
     """None when that is somebody else's question."""
-    assignment: str
-    """How the format writes a missing key, such as `{key} = {value}`."""
     tool_mistakes: ToolMistakes
     """What is wrong with what is said of a tool."""
+    assignment: str
+    """How the format writes a missing key, such as `{key} = {value}`."""
     has_headers: bool
     """The format has table headers, under which a key can slip by mistake."""
     has_body: bool
@@ -147,20 +147,6 @@ class _Checker:
                     flaw = Flaw(message, "unused", f'Add "{shorten(tool)}" to tools', within)
                     self._report.warn(self._entries[key].path, flaw)
 
-    def check_prompts(self) -> None:
-        """Placeholders are well formed and name something."""
-        parameters = self._values.get("parameters", {})
-        for name in parameters:
-            if name in PLACEHOLDERS:
-                message = f"redefines the placeholder {{{{{name}}}}}, which every agent has"
-                flaw = Flaw(message, "reserved_name", "Rename the parameter", (name,))
-                self._report.error(self._entries["parameters"].path, flaw)
-        if "parameters" in self._entries and "parameters" not in self._values:
-            return
-        known = {*PLACEHOLDERS, *parameters}
-        for key in _PROMPTS:
-            prompt = self._values.get(key, "")
-            for wrong in islice(template_flaws(prompt, known), PLACES_MAX):
     def _named_tools(self) -> dict[str | int, str]:
         """Return the tools by index; of a list with mistakes, what can be read of it."""
         entry = self._entries.get("tools")
@@ -187,6 +173,20 @@ class _Checker:
         known = self._surroundings.known_tools
         return key == "tool_config" and known is not None and tool not in known
 
+    def check_prompts(self) -> None:
+        """Placeholders are well formed and name something."""
+        parameters = self._values.get("parameters", {})
+        for name in parameters:
+            if name in PLACEHOLDERS:
+                message = f"redefines the placeholder {{{{{name}}}}}, which every agent has"
+                flaw = Flaw(message, "reserved_name", "Rename the parameter", (name,))
+                self._report.error(self._entries["parameters"].path, flaw)
+        if "parameters" in self._entries and "parameters" not in self._values:
+            return
+        known = {*PLACEHOLDERS, *parameters}
+        for key in _PROMPTS:
+            prompt = self._values.get(key, "")
+            for wrong in islice(template_flaws(prompt, known), PLACES_MAX):
                 flaw = Flaw(wrong.message, wrong.rule, wrong.fix)
                 self._report.error(self._entries[key].path, flaw, needle=wrong.text)
         template = self._values.get("user_prompt_template")
@@ -223,6 +223,14 @@ class _Checker:
             self._report.error(self._entries[key].path, Flaw(message, "not_allowed", fix))
 
 
+def _is_tool_name(value: Any) -> bool:
+    try:
+        FIELDS["tools"].reader.read([value])
+    except Flawed:
+        return False
+    return True
+
+
 def _read(field: Field, value: Any, environment: Mapping[str, str]) -> Any:
     # A field's own reader says more of a number out of range; a table of the author's has none.
     is_free = field.key in FREE_TABLES
@@ -237,14 +245,6 @@ def _read(field: Field, value: Any, environment: Mapping[str, str]) -> Any:
     if flaws:
         raise Flawed(*flaws)
     if field.key == "llm.api_key":
-def _is_tool_name(value: Any) -> bool:
-    try:
-        FIELDS["tools"].reader.read([value])
-    except Flawed:
-        return False
-    return True
-
-
         return expanded or None
     try:
         return field.reader.read(expanded)

@@ -109,8 +109,8 @@ class Deployments:
             file=file,
             environment=self._environment,
             known_tools=self._tools.names,
-        )
             tool_mistakes=self._tools.config_mistakes,
+        )
 
     async def deploy(
         self,
