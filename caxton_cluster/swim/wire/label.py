@@ -17,6 +17,8 @@ __all__ = ["LABEL_SIZE_BYTES_MAX", "label_header", "strip_label"]
 
 LABEL_SIZE_BYTES_MAX: Final = 255
 
+_MARK: Final = bytes((Kind.HAS_LABEL,))
+
 
 def label_header(label: str) -> bytes:
     """Return what goes in front of a packet; nothing for the empty label.
@@ -27,7 +29,7 @@ def label_header(label: str) -> bytes:
     raw = label.encode()
     if len(raw) > LABEL_SIZE_BYTES_MAX:
         raise InvalidSetting("label", f"has more than {LABEL_SIZE_BYTES_MAX} bytes")
-    return bytes((Kind.HAS_LABEL, len(raw))) + raw if raw else b""
+    return _MARK + bytes((len(raw),)) + raw if raw else b""
 
 
 def strip_label(data: bytes, header: bytes) -> bytes:
@@ -41,7 +43,7 @@ def strip_label(data: bytes, header: bytes) -> bytes:
         if not data.startswith(header):
             raise NotForUs("the label is missing or another cluster's")
         data = data[len(header) :]
-    elif data[:1] == bytes((Kind.HAS_LABEL,)):
+    elif data.startswith(_MARK):
         raise NotForUs("a label where none is expected")
     if not data:
         raise MalformedPacket("nothing but a label")

@@ -34,6 +34,10 @@ MESSAGES_MAX: Final = 1024
 
 _CRC_SIZE_BYTES: Final = 5
 
+# Plain numbers: a set of enumeration members would be made anew for each datagram.
+_ENVELOPES: Final = frozenset((int(Kind.COMPOUND), int(Kind.COMPRESS)))
+_HAS_CRC: Final = int(Kind.HAS_CRC)
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -91,14 +95,13 @@ class PacketCodec:
             if not body:
                 raise MalformedPacket("nothing but encryption")
         body = _checked(body)
-        kind = body[0]
-        if kind not in {Kind.COMPOUND, Kind.COMPRESS}:
+        if body[0] not in _ENVELOPES:
             return Decoded([decode(body)])
         return _unfold(body)
 
 
 def _checked(body: bytes) -> bytes:
-    if body[0] != Kind.HAS_CRC:
+    if body[0] != _HAS_CRC:
         return body
     if len(body) <= _CRC_SIZE_BYTES:
         raise MalformedPacket("a checksum over nothing")
@@ -144,7 +147,7 @@ def _open_envelope(
 ) -> tuple[list[bytes] | None, bool]:
     """Return the pieces inside an envelope (None for a leaf), and whether some are missing."""
     kind = part[0] if part else -1
-    if kind not in {Kind.COMPOUND, Kind.COMPRESS}:
+    if kind not in _ENVELOPES:
         return None, False
     if depth >= NESTING_MAX:
         raise MalformedPacket(f"more than {NESTING_MAX} envelopes within each other")
