@@ -171,7 +171,8 @@ class Custody:
             envelope.phase = JOURNALING  # its mark is being written: nothing is on its way
             return
         if self._link(inbox.node).machine.outbox.withdraw(parcel):
-            self._note_left(inbox.node, parcel)
+            self._note_left(inbox.node, len(parcel.body))
+            parcel.body = b""
         self._let_go(parcel)
 
     def too_late(self, inbox: RemoteInbox, envelope: Envelope) -> None:
@@ -215,10 +216,13 @@ class Custody:
 
     def acked(self, node: str, parcels: Iterable[Parcel]) -> None:
         """Take note that another node has messages on disk, or in memory at most once."""
+        left_bytes = 0
         for parcel in parcels:
-            self._note_left(node, parcel)
+            left_bytes += len(parcel.body)
+            parcel.body = b""
             if not parcel.is_followed and self._let_go(parcel):
                 self._pipeline.finish(parcel.cargo, None)
+        self._note_left(node, left_bytes)
 
     def ended(self, parcels: Iterable[Parcel], status: DeliveryStatus, reason: str | None) -> None:
         """End messages as they ended on another node. Their senders were told from there."""
@@ -295,10 +299,9 @@ class Custody:
             self.order.came_back(inbox, envelope)
         return True
 
-    def _note_left(self, node: str, parcel: Parcel) -> None:
-        left = self._waiting_bytes.get(node, 0) - len(parcel.body)
+    def _note_left(self, node: str, size_bytes: int) -> None:
+        left = self._waiting_bytes.get(node, 0) - size_bytes
         self._waiting_bytes[node] = max(0, left)
-        parcel.body = b""
 
     def _look_again_soon(self) -> None:
         if not self._is_to_look_again:

@@ -128,6 +128,7 @@ class Link:
     def __init__(self, me: Self, node: str, *, events: LinkEvents, arrivals: Arrivals) -> None:
         self.node = node
         self.machine = LinkMachine(me, node)
+        self._queue = self.machine.outbox.queue
         self.session = _Session(self)
         self.is_up = False
         self.round_trip_s: float | None = None
@@ -153,7 +154,7 @@ class Link:
 
     def send(self, parcel: Parcel) -> None:
         """Put a message in line."""
-        self.machine.outbox.queue(parcel)
+        self._queue(parcel)
         if not self._is_poked:
             self._poke_for_message()
 

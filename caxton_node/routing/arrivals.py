@@ -173,8 +173,11 @@ class Arrivals:
         if inbox is None:
             raise NotFound("agent_not_found", f"{name!r} is not on this node")
         if message.in_reply_to is None:
-            authorise(message.sender, inbox.agent, inbox.permissions)
-            authorise_reply_to(message, self._directory)
+            permissions = inbox.permissions
+            if permissions.senders:
+                authorise(message.sender, inbox.agent, permissions)
+            if message.reply_to is not None:
+                authorise_reply_to(message, self._directory)
         admit(message, inbox, is_forced=True)
         if message.delivery is _AT_MOST_ONCE:
             self._pipeline.arrived(Envelope(0, message, inbox))

@@ -212,17 +212,20 @@ class Endings:
 
     def finish_away(self, envelopes: Iterable[Envelope]) -> None:
         """See to their end messages that were delivered on another node: one write for all."""
+        # As `finish` does, for many at once: nothing is asked twice that is the same for all.
         now_ms = self._clock_ms()
+        is_watched = self._events.has_watchers
+        remove = self.in_flight.remove
         settlements: list[Settlement] = []
         for envelope in envelopes:
             if envelope.origin is not None or envelope.alarm is not None or not envelope.seq:
                 self.finish(envelope, None)
                 continue
             envelope.phase = OVER
-            self.in_flight.remove(envelope)
-            self._counts.messages_delivered += 1
-            self._time(envelope.message, now_ms)
-            if self._events.has_watchers:
+            remove(envelope)
+            if envelope.message.home is None:
+                self._time(envelope.message, now_ms)
+            if is_watched:
                 self._publish("message.delivered", envelope.message, agent=envelope.inbox.agent)
             settlements.append(
                 Settlement(
@@ -238,6 +241,7 @@ class Endings:
             )
             if envelope.after is not None:
                 envelope.after()
+        self._counts.messages_delivered += len(settlements)
         if settlements:
             self._journal.write((), settlements, None)
 
