@@ -38,6 +38,11 @@ $(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
 	VIRTUAL_ENV=$(VENV) $(INSTALL) --require-hashes -r requirements/dev.lock
 	@touch $@
 
+# Coverage-guided fuzzing. Not every Python has a build of it; its tests are skipped then, and say so.
+$(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.lock
+	-VIRTUAL_ENV=$(VENV) $(INSTALL) --require-hashes -r requirements/fuzz.lock
+	@touch $@
+
 # Peers pin other versions of our dependencies, so they live in an environment of their own.
 $(VENV)-peers/.bench: $(BIN)/python requirements/bench.lock
 	$(PYTHON) -m venv $(VENV)-peers
@@ -52,7 +57,7 @@ test: $(VENV)/.dev
 	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) -m "not slow" tests
 
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.dev $(VENV)/.fuzz
 	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) tests
 
@@ -92,6 +97,9 @@ lock: $(BIN)/python
 	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --group dev -c requirements/runtime.lock -c requirements/build.lock \
 		-o requirements/dev.lock
+	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-annotate --group fuzz \
+		-o requirements/fuzz.lock
 	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --group bench \
 		-o requirements/bench.lock
