@@ -23,15 +23,13 @@ from caxton_node.memory.exclusion import DEFAULT_PATTERNS, Exclusion
 from caxton_node.memory.knowledge_tool import KnowledgeBase
 from caxton_node.memory.service import Memory, MemoryLimits, Now
 from caxton_node.memory.sqlite import SqliteMemory
+from caxton_node.memory_engines import keep_reached, memory_backend
 from caxton_node.runtime.consolidation import consolidate
 from caxton_node.runtime.llm_agent import LlmAgent
 from caxton_node.runtime.roster import Roster
 from caxton_node.tools.tool import Tool
 
-__all__ = ["BACKUPS_FOLDER", "MEMORY_FILE", "NodeMemory", "open_memory"]
-
-MEMORY_FILE: Final = "memory.db"
-"""In the data directory."""
+__all__ = ["BACKUPS_FOLDER", "NodeMemory", "open_memory"]
 
 BACKUPS_FOLDER: Final = "backups"
 
@@ -63,12 +61,12 @@ class NodeMemory:
         """Begin the chores."""
         if self.memory is None:
             return []
+        memory = self.memory
         draws = functools.partial(consolidate, model_of=functools.partial(_model_of, roster))
-        return [
-            tasks.create_task(self.memory.keep_embedded()),
-            tasks.create_task(self.memory.keep_clean()),
-            tasks.create_task(self.memory.keep_consolidated(draws)),
-        ]
+        chores = [memory.keep_embedded(), memory.keep_clean(), memory.keep_consolidated(draws)]
+        if not isinstance(memory.backend, SqliteMemory):
+            chores.append(keep_reached(lambda: memory.backend))
+        return [tasks.create_task(chore) for chore in chores]
 
 
 @asynccontextmanager
@@ -82,7 +80,7 @@ async def open_memory(settings: Settings, now: Now) -> AsyncIterator[NodeMemory]
         yield NodeMemory(None)
         return
     folder = settings.node.data_dir
-    backend = SqliteMemory(folder / MEMORY_FILE, is_synced=settings.node.is_synced)
+    backend = memory_backend(settings.memory.backend, settings)
     try:
         await backend.open()
     except Conflict:

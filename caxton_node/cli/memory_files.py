@@ -154,7 +154,7 @@ def restore(session: Session, backup: Path, *, flags: Flags) -> None:
     """Put a backup in the place of this machine's memory. The node must be stopped."""
     from caxton_node.cli.node_settings import load
     from caxton_node.memory.database import MemoryFile
-    from caxton_node.node_memory import MEMORY_FILE
+    from caxton_node.memory_engines import MEMORY_FILE
 
     settings = load(flags).settings
     file = MemoryFile(settings.node.data_dir / MEMORY_FILE)

@@ -50,8 +50,10 @@ __all__ = [
     "LlmSettings",
     "LogSettings",
     "MemorySettings",
+    "Neo4jSettings",
     "NodeSettings",
     "PythonSettings",
+    "QdrantSettings",
     "RetrySettings",
     "SecuritySettings",
     "Setting",
@@ -84,6 +86,16 @@ _PEER: Final = Text(
         r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
     ),
     form='a host and a port, such as "10.0.0.7:7946" or "caxton.internal:7946"',
+)
+_NEO4J_URI: Final = Text(
+    length_max=500,
+    pattern=re.compile(r"(?:neo4j|bolt)(?:\+s|\+ssc)?://[^\s/@]+/?"),
+    form='an address such as "neo4j://host:7687" or "bolt+s://host:7687", without a login',
+)
+_ENGINE_NAME: Final = Text(
+    length_max=63,
+    pattern=re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"),
+    form="a name of letters, digits and . _ -",
 )
 _ETCD_PREFIX: Final = Text(
     length_max=200,
@@ -320,6 +332,9 @@ class MemorySettings(_Section):
 
     is_enabled: Annotated[bool, Reads(Boolean())] = True
     """Whether the node keeps a memory. Agents use it when their file says so."""
+    backend: Annotated[str, Reads(Choice(("sqlite", "qdrant", "neo4j", "qdrant+neo4j")))] = "sqlite"
+    """What keeps it: the node itself, in its data directory; or an engine that several nodes
+    share, reached as `[qdrant]` and `[neo4j]` say. With both, Qdrant finds and Neo4j walks."""
     model: Annotated[str, Reads(Text(length_max=1_000))] = "all-MiniLM-L6-v2"
     """What makes vectors of texts: the model that is installed with the server, a folder with
     another one of BERT's kind (`model.safetensors`, `tokenizer.json`, `config.json`), or `none`
@@ -342,6 +357,42 @@ class MemorySettings(_Section):
     """A conversation in which nothing was said for so long has ended: facts are drawn from it."""
     recall_tokens: Annotated[int, Reads(Integer(minimum=50, maximum=100_000))] = 800
     """How much of a prompt memory may take, in tokens."""
+
+
+class QdrantSettings(_Section):
+    """`[qdrant]`: where a shared memory is, when `memory.backend` names it."""
+
+    url: Annotated[str, Reads(Url())] = "http://localhost:6333"
+    """Of its REST interface."""
+    api_key: Annotated[SecretStr | None, Reads(Secret())] = None
+    """Better not written here: use `api_key_file` with the path of a file that holds it."""
+    collection: Annotated[str, Reads(_ENGINE_NAME)] = "caxton_memory"
+    """Nodes that share a memory name the same one. It is made when it is missing."""
+    timeout_s: Annotated[float, Reads(Duration(minimum_s=0.1, maximum_s=60.0))] = 5.0
+    """What a call may take, with all its attempts."""
+
+    def secret(self) -> str | None:
+        """Return the key itself, for the one part that sends it."""
+        return None if self.api_key is None else self.api_key.get_secret_value()
+
+
+class Neo4jSettings(_Section):
+    """`[neo4j]`: where a shared memory is, when `memory.backend` names it."""
+
+    uri: Annotated[str, Reads(_NEO4J_URI)] = "neo4j://localhost:7687"
+    """Of its Bolt interface."""
+    user: Annotated[str | None, Reads(Text(length_max=200))] = None
+    """Where the server asks for a name. It needs the right to make indexes."""
+    password: Annotated[SecretStr | None, Reads(Secret())] = None
+    """Better not written here: use `password_file` with the path of a file that holds it."""
+    database: Annotated[str | None, Reads(_ENGINE_NAME)] = None
+    """Without it: the user's own."""
+    timeout_s: Annotated[float, Reads(Duration(minimum_s=0.1, maximum_s=60.0))] = 5.0
+    """What a call may take, with all its attempts."""
+
+    def secret(self) -> str:
+        """Return the password itself, for the one part that sends it."""
+        return "" if self.password is None else self.password.get_secret_value()
 
 
 class ToolSettings(_Section):
@@ -412,6 +463,8 @@ class Settings(_Section):
     telemetry: TelemetrySettings = TelemetrySettings()
     llm: LlmSettings = LlmSettings()
     memory: MemorySettings = MemorySettings()
+    qdrant: QdrantSettings = QdrantSettings()
+    neo4j: Neo4jSettings = Neo4jSettings()
     tools: ToolSettings = ToolSettings()
     agents: AgentSettings = AgentSettings()
     python: PythonSettings = PythonSettings()

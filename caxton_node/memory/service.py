@@ -268,7 +268,7 @@ class Memory:
         try:
             (vector,) = await self._embedder.embed([question], priority=Priority.QUESTION)
             await self._use_model()
-        except ModelUnavailable as error:
+        except (ModelUnavailable, CaxtonError) as error:
             return None, f"found by words only: {error}"
         return vector, ""
 

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 import stamina
 
-from caxton_node.domain.errors import CaxtonError, Unavailable
+from caxton_node.domain.errors import Bug, CaxtonError, Unavailable
 
 __all__ = ["Calls", "Fault"]
 
@@ -63,6 +63,7 @@ class Calls:
 
         Raises:
             Unavailable: `storage_unavailable`: the engine is away, too slow, or refuses us.
+            Bug: `internal`: its library raised what nobody expected.
         """
         clock = asyncio.get_running_loop().time
         if self._failure is not None and clock() < self._refused_until:
@@ -74,6 +75,9 @@ class Calls:
             raise self._failed(
                 f"{self._engine} did not answer within {self._timeout_s:g} s", None, error
             ) from error
+        except Unavailable as failure:
+            self._failure, self._refused_until = failure, clock() + REFUSED_FOR_S
+            raise
         except Fault as fault:
             cause = fault.__cause__
             raise self._failed(f"{self._engine}: {fault.detail}", fault.hint, cause) from cause
@@ -98,7 +102,7 @@ class Calls:
                 except Exception as error:
                     fault = self._read(error)
                     if fault is None:
-                        raise
+                        raise Bug("internal", f"{self._engine}: {error!r}") from error
                     raise fault from error
         raise AssertionError("the last attempt returns or raises")
 

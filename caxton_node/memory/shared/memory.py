@@ -89,11 +89,13 @@ class SharedMemory:
     Args:
         shelf: The engine.
         teller: The name of this node.
+        is_awaited: Opening waits for the engine; else only the first call does.
     """
 
-    def __init__(self, shelf: Shelf, *, teller: str = "") -> None:
+    def __init__(self, shelf: Shelf, *, teller: str = "", is_awaited: bool = True) -> None:
         self._shelf = shelf
         self._teller = teller
+        self._is_awaited = is_awaited
         self._model: tuple[str, int] | None = None
         self._is_ready = False
         self._readying = asyncio.Lock()
@@ -107,6 +109,8 @@ class SharedMemory:
     @property
     def trouble(self) -> str | None:
         """What is wrong with it; None when nothing is."""
+        if self._shelf.trouble is None and not self._is_ready:
+            return f"{self._shelf.name} has not answered yet"
         return self._shelf.trouble
 
     @property
@@ -116,6 +120,8 @@ class SharedMemory:
 
     async def open(self) -> None:
         """Connect; an engine that is away is tried again by every call."""
+        if not self._is_awaited:
+            return
         try:
             async with asyncio.timeout(OPEN_DEADLINE_S):
                 await self._ready()

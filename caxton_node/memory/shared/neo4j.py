@@ -10,6 +10,7 @@ agents, and the engine's are few and never deleted.
 Needs Neo4j 5.13 or later, of any edition.
 """
 
+import asyncio
 import hashlib
 import importlib
 import struct
@@ -99,15 +100,7 @@ class Neo4jShelf:
         return self._calls.trouble
 
     def _connect(self) -> Any:
-        try:
-            library = importlib.import_module("neo4j")
-        except ImportError as error:
-            raise Unavailable(
-                "storage_unavailable",
-                "The driver of Neo4j is not installed.",
-                hint="Install it with: pip install 'caxton[neo4j]'",
-            ) from error
-        return library.AsyncGraphDatabase.driver(
+        return _library().AsyncGraphDatabase.driver(
             self._uri,
             auth=self._auth,
             connection_timeout=self._timeout_s,
@@ -129,6 +122,7 @@ class Neo4jShelf:
 
         async def call() -> list[Any]:
             if self._driver is None:
+                await asyncio.to_thread(_library)  # the import takes most of a second
                 self._driver = self._connect()
             async with self._driver.session(database=self._database) as session:
                 found: list[Any] = await session.execute_write(work)
@@ -361,6 +355,17 @@ class Neo4jShelf:
         return [_item(Sort.RELATION, record["item"]) for record in found]
 
 
+def _library() -> Any:
+    try:
+        return importlib.import_module("neo4j")
+    except ImportError as error:
+        raise Unavailable(
+            "storage_unavailable",
+            "The driver of Neo4j is not installed.",
+            hint="Install it with: pip install 'caxton[neo4j]'",
+        ) from error
+
+
 def _pattern(sort: Sort) -> str:
     return f"()-[n:{RELATES}]->()" if sort is Sort.RELATION else f"(n:{LABELS[sort]})"
 
@@ -478,7 +483,7 @@ def _read_fault(error: Exception) -> Fault | None:
         return Fault(
             "it refuses the user or the password",
             is_transient=False,
-            hint="Set memory.neo4j_user, and memory.neo4j_password_file to a file with it.",
+            hint="Set neo4j.user, and neo4j.password_file to a file with the password.",
         )
     if kinds & {
         "ServiceUnavailable",

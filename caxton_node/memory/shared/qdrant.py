@@ -7,9 +7,11 @@ are found by filters alone have neither.
 Needs a server of version 1.18 or later.
 """
 
+import asyncio
 import hashlib
 import importlib
 import struct
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -63,12 +65,15 @@ def connect_qdrant(url: str, *, api_key: str | None, timeout_s: float) -> Connec
     """
 
     def connect() -> Any:
-        return _library("qdrant_client").AsyncQdrantClient(
-            url=url,
-            api_key=api_key,
-            timeout=max(1, round(timeout_s)),
-            check_compatibility=False,
-        )
+        with warnings.catch_warnings():
+            # That a key travels unencrypted is the operator's choice, who wrote http://.
+            warnings.simplefilter("ignore")
+            return _library("qdrant_client").AsyncQdrantClient(
+                url=url,
+                api_key=api_key,
+                timeout=max(1, round(timeout_s)),
+                check_compatibility=False,
+            )
 
     return connect
 
@@ -123,6 +128,8 @@ class QdrantShelf:
     async def _call(self, do: Callable[[Any], Awaitable[T]]) -> T:
         async def call() -> T:
             if self._client is None:
+                # The import takes seconds.
+                await asyncio.to_thread(_library, "qdrant_client")
                 self._client = self._connect()
             return await do(self._client)
 
@@ -422,7 +429,7 @@ def _read_fault(error: Exception) -> Fault | None:
             return Fault(
                 "it refuses the key",
                 is_transient=False,
-                hint="Set memory.qdrant_key_file to a file with a key that it accepts.",
+                hint="Set qdrant.api_key_file to a file with a key that it accepts.",
             )
         content = getattr(error, "content", b"")[:300].decode(errors="replace")
         return Fault(f"status {status}: {content}", is_transient=status >= 500 or status == 429)
