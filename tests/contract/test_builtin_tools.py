@@ -14,8 +14,8 @@ from tests.tool_bench import tool_context
 
 NAMES = (
     "chart_generator", "csv_parser", "echo", "file_storage", "http_client", "http_sender",
-    "json_processor", "message_client", "statistics_engine", "template_engine", "text_processor",
-    "ticket_system",
+    "json_processor", "message_client", "state_tool", "statistics_engine", "template_engine",
+    "text_processor", "ticket_system",
 )  # fmt: skip
 KNOWN_KEYWORDS = frozenset(
     {
@@ -80,7 +80,7 @@ async def test_what_is_read_only_is_not_destructive(registry):
     flags = {s.name: (s.is_read_only, s.is_destructive) for s in registry.specs(NAMES)}
     assert (True, True) not in flags.values()
     assert flags["http_client"] == (True, False)
-    assert flags["http_sender"] == flags["file_storage"] == (False, True)
+    assert flags["http_sender"] == flags["file_storage"] == flags["state_tool"] == (False, True)
     assert flags["message_client"] == flags["ticket_system"] == (False, False)
 
 

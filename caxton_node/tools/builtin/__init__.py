@@ -14,6 +14,7 @@ from caxton_node.tools.builtin.http_client import HttpClient
 from caxton_node.tools.builtin.http_sender import HttpSender
 from caxton_node.tools.builtin.json_processor import JsonProcessor
 from caxton_node.tools.builtin.message_client import MessageClient
+from caxton_node.tools.builtin.state_tool import StateTool
 from caxton_node.tools.builtin.statistics_engine import StatisticsEngine
 from caxton_node.tools.builtin.template_engine import TemplateEngine
 from caxton_node.tools.builtin.text_processor import TextProcessor
@@ -60,6 +61,7 @@ async def builtin_tools(
             HttpSender(fetcher),
             JsonProcessor(),
             MessageClient(),
+            StateTool(),
             StatisticsEngine(),
             TemplateEngine(),
             TextProcessor(),
