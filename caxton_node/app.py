@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from random import Random, SystemRandom
 from typing import Final
@@ -23,10 +23,12 @@ from caxton_node.domain.delivery import DeliveryMode
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.ids import boot_token, id_factory
 from caxton_node.llm.choose import ModelDefaults, choose_model
+from caxton_node.llm.model import Model
 from caxton_node.llm.openai_clients import OpenAiClients
 from caxton_node.llm.prices import Price, PriceTable
 from caxton_node.metadata import NodeMetadata, open_metadata
 from caxton_node.node_cluster import join_cluster, next_epoch
+from caxton_node.node_guests import NodeGuests, open_guests
 from caxton_node.node_memory import NodeMemory, open_memory
 from caxton_node.offer import what_it_offers
 from caxton_node.ring import ClusterRing, open_ring
@@ -39,6 +41,8 @@ from caxton_node.routing.waiting import Answers
 from caxton_node.runtime.agent import Agent
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.deployments import Deployments
+from caxton_node.runtime.guest_building import GuestBuilder
+from caxton_node.runtime.guest_host import HostParts
 from caxton_node.runtime.llm_agent import LlmAgent, LlmParts
 from caxton_node.runtime.node import Node
 from caxton_node.runtime.python_agent import PythonAgent, load_handler
@@ -115,9 +119,8 @@ async def open_node(
         store = _own_store(settings) if store is None else store
         await store.open()
         stack.push_async_callback(store.close)
-        tools = await stack.enter_async_context(
-            builtin_tools(allowed_private_hosts=settings.tools.allowed_private_hosts)
-        )
+        hosts = settings.tools.allowed_private_hosts
+        tools = await stack.enter_async_context(builtin_tools(allowed_private_hosts=hosts))
         clock = SystemClock(asyncio.get_running_loop())
         clients = OpenAiClients()
         stack.push_async_callback(clients.close)
@@ -132,6 +135,7 @@ async def open_node(
             open_metadata(settings, live, now_ms=clock.now_ms)
         )
         memory = await stack.enter_async_context(open_memory(settings, clock.now_ms))
+        guests = await stack.enter_async_context(open_guests(settings))
         async with asyncio.TaskGroup() as tasks:
             resources = _Resources(
                 store,
@@ -144,6 +148,7 @@ async def open_node(
                 metadata,
                 tracing,
                 files,
+                guests,
             )
             node = _connect(live, environment, resources)
             async with join_cluster(settings, node, ring, files=files, tasks=tasks) as node:
@@ -182,6 +187,7 @@ class _Resources:
     metadata: NodeMetadata
     tracing: Tracing
     files: TlsFiles | None
+    guests: NodeGuests
 
 
 @asynccontextmanager
@@ -229,8 +235,11 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
         agents_folder=settings.node.data_dir / "agents",
         memory=resources.memory.memory,
     )
+    secrets = visible_to_agents(environment, settings.agents.environment)
+    guests = _guest_builder(resources, parts, speech.events, secrets)
+    clients = resources.clients
     build = functools.partial(
-        build_agent, settings=settings, clients=resources.clients, parts=parts
+        build_agent, settings=settings, clients=clients, parts=parts, guests=guests
     )
     return Node(
         name=settings.node.name,
@@ -246,11 +255,12 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
             supervisor=supervisor,
             speech=speech,
             build=build,
-            environment=visible_to_agents(environment, settings.agents.environment),
+            environment=secrets,
             tools=resources.tools,
         ),
         supervisor=supervisor,
         tools=resources.tools,
+        guests=resources.guests.guests,
         events=speech.events,
         counts=counts,
         tracing=resources.tracing,
@@ -338,8 +348,43 @@ def visible_to_agents(environment: Mapping[str, str], patterns: Sequence[str]) -
     }
 
 
-def build_agent(
-    spec: AgentSpec, *, settings: Settings, clients: OpenAiClients, parts: LlmParts
+def _model_defaults(settings: Settings) -> ModelDefaults:
+    return ModelDefaults(
+        provider=settings.llm.provider,
+        model=settings.llm.model,
+        base_url=settings.llm.base_url,
+        api_key=settings.llm.secret(),
+    )
+
+
+def _guest_builder(
+    resources: _Resources, parts: LlmParts, events: Events, secrets: Mapping[str, str]
+) -> GuestBuilder:
+    return GuestBuilder(
+        guests=resources.guests.guests,
+        host=HostParts(
+            tools=resources.tools,
+            memory=resources.memory.memory,
+            kv=resources.guests.guests.kv,
+            fetcher=resources.guests.fetcher,
+            events=events,
+            clock=resources.clock,
+            secrets=secrets,
+        ),
+        store=resources.store,
+        clock=resources.clock,
+        tasks=resources.tasks,
+        agents_folder=parts.agents_folder,
+    )
+
+
+async def build_agent(
+    spec: AgentSpec,
+    *,
+    settings: Settings,
+    clients: OpenAiClients,
+    parts: LlmParts,
+    guests: GuestBuilder,
 ) -> Agent:
     """Build what takes the turns of a definition.
 
@@ -349,14 +394,16 @@ def build_agent(
     match spec.kind:
         case AgentKind.PYTHON:
             return PythonAgent(load_handler(spec.handler, settings.python.allow), spec.parameters)
+        case AgentKind.WASM:
+            defaults = _model_defaults(settings)
+
+            def choose(name: str) -> Model:
+                wanted = replace(spec.llm, model=name) if name else spec.llm
+                return choose_model(wanted, defaults=defaults, clients=clients)
+
+            return await guests.build(spec, choose)
         case AgentKind.LLM:
-            defaults = ModelDefaults(
-                provider=settings.llm.provider,
-                model=settings.llm.model,
-                base_url=settings.llm.base_url,
-                api_key=settings.llm.secret(),
-            )
-            model = choose_model(spec.llm, defaults=defaults, clients=clients)
+            model = choose_model(spec.llm, defaults=_model_defaults(settings), clients=clients)
             prices = PriceTable(
                 {
                     name: Price(

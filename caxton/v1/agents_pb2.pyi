@@ -39,6 +39,8 @@ class _AgentKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AgentKind.V
     """A prompt, a model and tools, all from the definition."""
     AGENT_KIND_PYTHON: _AgentKind.ValueType  # 2
     """A class that the node's operator allowed by name."""
+    AGENT_KIND_WASM: _AgentKind.ValueType  # 3
+    """A guest in WebAssembly, in a sandbox."""
 
 class AgentKind(_AgentKind, metaclass=_AgentKindEnumTypeWrapper):
     """What runs when a message arrives."""
@@ -49,6 +51,8 @@ AGENT_KIND_LLM: AgentKind.ValueType  # 1
 """A prompt, a model and tools, all from the definition."""
 AGENT_KIND_PYTHON: AgentKind.ValueType  # 2
 """A class that the node's operator allowed by name."""
+AGENT_KIND_WASM: AgentKind.ValueType  # 3
+"""A guest in WebAssembly, in a sandbox."""
 Global___AgentKind: _TypeAlias = AgentKind  # noqa: Y015
 
 class _AgentState:
@@ -240,6 +244,8 @@ class AgentSpec(_message.Message):
     PERMISSIONS_FIELD_NUMBER: _builtins.int
     DEPLOYMENT_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
+    WASM_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name: a letter, then up to 63 letters, digits, "_" or "-". Required."""
     kind: Global___AgentKind.ValueType
@@ -304,6 +310,14 @@ class AgentSpec(_message.Message):
     def schedule(self) -> Global___ScheduleSettings:
         """When the agent is woken by the clock; absent for never."""
 
+    @_builtins.property
+    def wasm(self) -> Global___WasmSettings:
+        """Which file a guest in WebAssembly is, and how it is run."""
+
+    @_builtins.property
+    def grants(self) -> Global___GrantSettings:
+        """What a guest may ask the host for."""
+
     def __init__(
         self,
         *,
@@ -328,10 +342,12 @@ class AgentSpec(_message.Message):
         permissions: Global___PermissionSettings | None = ...,
         deployment: Global___DeploymentSettings | None = ...,
         schedule: Global___ScheduleSettings | None = ...,
+        wasm: Global___WasmSettings | None = ...,
+        grants: Global___GrantSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_user_prompt_template", b"_user_prompt_template", "_version", b"_version", "budget", b"budget", "deployment", b"deployment", "limits", b"limits", "llm", b"llm", "memory", b"memory", "permissions", b"permissions", "schedule", b"schedule", "supervision", b"supervision", "user_prompt_template", b"user_prompt_template", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_user_prompt_template", b"_user_prompt_template", "_version", b"_version", "budget", b"budget", "deployment", b"deployment", "grants", b"grants", "limits", b"limits", "llm", b"llm", "memory", b"memory", "permissions", b"permissions", "schedule", b"schedule", "supervision", b"supervision", "user_prompt_template", b"user_prompt_template", "version", b"version", "wasm", b"wasm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_user_prompt_template", b"_user_prompt_template", "_version", b"_version", "budget", b"budget", "capabilities", b"capabilities", "depends_on", b"depends_on", "deployment", b"deployment", "description", b"description", "documentation", b"documentation", "handler", b"handler", "kind", b"kind", "limits", b"limits", "llm", b"llm", "memory", b"memory", "name", b"name", "parameters", b"parameters", "permissions", b"permissions", "schedule", b"schedule", "supervision", b"supervision", "system_prompt", b"system_prompt", "tool_config", b"tool_config", "tools", b"tools", "user_prompt_template", b"user_prompt_template", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_user_prompt_template", b"_user_prompt_template", "_version", b"_version", "budget", b"budget", "capabilities", b"capabilities", "depends_on", b"depends_on", "deployment", b"deployment", "description", b"description", "documentation", b"documentation", "grants", b"grants", "handler", b"handler", "kind", b"kind", "limits", b"limits", "llm", b"llm", "memory", b"memory", "name", b"name", "parameters", b"parameters", "permissions", b"permissions", "schedule", b"schedule", "supervision", b"supervision", "system_prompt", b"system_prompt", "tool_config", b"tool_config", "tools", b"tools", "user_prompt_template", b"user_prompt_template", "version", b"version", "wasm", b"wasm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__user_prompt_template: _TypeAlias = _typing.Literal["user_prompt_template"]  # noqa: Y015
     _WhichOneofArgType__user_prompt_template: _TypeAlias = _typing.Literal["_user_prompt_template", b"_user_prompt_template"]  # noqa: Y015
@@ -343,6 +359,172 @@ class AgentSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
 
 Global___AgentSpec: _TypeAlias = AgentSpec  # noqa: Y015
+
+@_typing.final
+class WasmSettings(_message.Message):
+    """Which file a guest in WebAssembly is, and how it is run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256_FIELD_NUMBER: _builtins.int
+    MODULE_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    SIGNER_FIELD_NUMBER: _builtins.int
+    ISOLATION_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.str
+    """SHA-256 of the file, hexadecimal."""
+    module: _builtins.str
+    """Path of the file beside the definition, for tools that send it along."""
+    signature: _builtins.str
+    """Ed25519 signature, base64."""
+    signer: _builtins.str
+    """Name of the key that signed."""
+    isolation: _builtins.str
+    """"worker" (a process apart) or "shared" (the node's own); "worker" when absent."""
+    instance: _builtins.str
+    """"kept" or "fresh", of a server of tools; "kept" when absent."""
+    def __init__(
+        self,
+        *,
+        sha256: _builtins.str | None = ...,
+        module: _builtins.str | None = ...,
+        signature: _builtins.str | None = ...,
+        signer: _builtins.str | None = ...,
+        isolation: _builtins.str | None = ...,
+        instance: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_instance", b"_instance", "_isolation", b"_isolation", "_module", b"_module", "_sha256", b"_sha256", "_signature", b"_signature", "_signer", b"_signer", "instance", b"instance", "isolation", b"isolation", "module", b"module", "sha256", b"sha256", "signature", b"signature", "signer", b"signer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_instance", b"_instance", "_isolation", b"_isolation", "_module", b"_module", "_sha256", b"_sha256", "_signature", b"_signature", "_signer", b"_signer", "instance", b"instance", "isolation", b"isolation", "module", b"module", "sha256", b"sha256", "signature", b"signature", "signer", b"signer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__instance: _TypeAlias = _typing.Literal["instance"]  # noqa: Y015
+    _WhichOneofArgType__instance: _TypeAlias = _typing.Literal["_instance", b"_instance"]  # noqa: Y015
+    _WhichOneofReturnType__isolation: _TypeAlias = _typing.Literal["isolation"]  # noqa: Y015
+    _WhichOneofArgType__isolation: _TypeAlias = _typing.Literal["_isolation", b"_isolation"]  # noqa: Y015
+    _WhichOneofReturnType__module: _TypeAlias = _typing.Literal["module"]  # noqa: Y015
+    _WhichOneofArgType__module: _TypeAlias = _typing.Literal["_module", b"_module"]  # noqa: Y015
+    _WhichOneofReturnType__sha256: _TypeAlias = _typing.Literal["sha256"]  # noqa: Y015
+    _WhichOneofArgType__sha256: _TypeAlias = _typing.Literal["_sha256", b"_sha256"]  # noqa: Y015
+    _WhichOneofReturnType__signature: _TypeAlias = _typing.Literal["signature"]  # noqa: Y015
+    _WhichOneofArgType__signature: _TypeAlias = _typing.Literal["_signature", b"_signature"]  # noqa: Y015
+    _WhichOneofReturnType__signer: _TypeAlias = _typing.Literal["signer"]  # noqa: Y015
+    _WhichOneofArgType__signer: _TypeAlias = _typing.Literal["_signer", b"_signer"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__instance) -> _WhichOneofReturnType__instance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__isolation) -> _WhichOneofReturnType__isolation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__module) -> _WhichOneofReturnType__module | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sha256) -> _WhichOneofReturnType__sha256 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__signature) -> _WhichOneofReturnType__signature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__signer) -> _WhichOneofReturnType__signer | None: ...
+
+Global___WasmSettings: _TypeAlias = WasmSettings  # noqa: Y015
+
+@_typing.final
+class GrantSettings(_message.Message):
+    """What a guest may ask the host for. Nothing, when absent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class EnvironmentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MESSAGING_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    KV_BYTES_FIELD_NUMBER: _builtins.int
+    HTTP_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_TOKENS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    kv_bytes: _builtins.int
+    """Room for keys and values of its own, in bytes."""
+    model_tokens: _builtins.int
+    """Tokens of models in a minute; 10,000 when absent."""
+    @_builtins.property
+    def messaging(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom it may address: names, "team-*", "capability:…", "*"."""
+
+    @_builtins.property
+    def memory(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which memories: "agent", "workspace", "global"."""
+
+    @_builtins.property
+    def http(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Places of the web, such as "GET,POST https://api.example.com"."""
+
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tools of the node."""
+
+    @_builtins.property
+    def model(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of "read" and "write": files in its own folder."""
+
+    @_builtins.property
+    def secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Variables of the node that are put into headers of its requests."""
+
+    @_builtins.property
+    def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Environment variables that WASI shows."""
+
+    def __init__(
+        self,
+        *,
+        messaging: _abc.Iterable[_builtins.str] | None = ...,
+        memory: _abc.Iterable[_builtins.str] | None = ...,
+        kv_bytes: _builtins.int | None = ...,
+        http: _abc.Iterable[_builtins.str] | None = ...,
+        tools: _abc.Iterable[_builtins.str] | None = ...,
+        model: _abc.Iterable[_builtins.str] | None = ...,
+        model_tokens: _builtins.int | None = ...,
+        files: _abc.Iterable[_builtins.str] | None = ...,
+        secrets: _abc.Iterable[_builtins.str] | None = ...,
+        environment: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kv_bytes", b"_kv_bytes", "_model_tokens", b"_model_tokens", "kv_bytes", b"kv_bytes", "model_tokens", b"model_tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kv_bytes", b"_kv_bytes", "_model_tokens", b"_model_tokens", "environment", b"environment", "files", b"files", "http", b"http", "kv_bytes", b"kv_bytes", "memory", b"memory", "messaging", b"messaging", "model", b"model", "model_tokens", b"model_tokens", "secrets", b"secrets", "tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__kv_bytes: _TypeAlias = _typing.Literal["kv_bytes"]  # noqa: Y015
+    _WhichOneofArgType__kv_bytes: _TypeAlias = _typing.Literal["_kv_bytes", b"_kv_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__model_tokens: _TypeAlias = _typing.Literal["model_tokens"]  # noqa: Y015
+    _WhichOneofArgType__model_tokens: _TypeAlias = _typing.Literal["_model_tokens", b"_model_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_bytes) -> _WhichOneofReturnType__kv_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_tokens) -> _WhichOneofReturnType__model_tokens | None: ...
+
+Global___GrantSettings: _TypeAlias = GrantSettings  # noqa: Y015
 
 @_typing.final
 class LlmSettings(_message.Message):
@@ -581,6 +763,8 @@ class LimitSettings(_message.Message):
     TOOL_ROUNDS_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     FUEL_FIELD_NUMBER: _builtins.int
+    CPU_FIELD_NUMBER: _builtins.int
+    HOST_CALL_RATE_FIELD_NUMBER: _builtins.int
     concurrency: _builtins.int
     """Conversations served at once; 8 when absent."""
     mailbox: _builtins.int
@@ -591,9 +775,15 @@ class LimitSettings(_message.Message):
     """Memory of a sandboxed guest, in bytes."""
     fuel: _builtins.int
     """Instructions of a sandboxed guest, in fuel."""
+    host_call_rate: _builtins.int
+    """What a sandboxed guest may ask of the host in a second."""
     @_builtins.property
     def time(self) -> _duration_pb2.Duration:
         """Longest turn, tools and model included; 120 s when absent."""
+
+    @_builtins.property
+    def cpu(self) -> _duration_pb2.Duration:
+        """Processor time of one turn of a sandboxed guest."""
 
     def __init__(
         self,
@@ -604,15 +794,19 @@ class LimitSettings(_message.Message):
         tool_rounds: _builtins.int | None = ...,
         memory_bytes: _builtins.int | None = ...,
         fuel: _builtins.int | None = ...,
+        cpu: _duration_pb2.Duration | None = ...,
+        host_call_rate: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_fuel", b"_fuel", "_mailbox", b"_mailbox", "_memory_bytes", b"_memory_bytes", "_tool_rounds", b"_tool_rounds", "concurrency", b"concurrency", "fuel", b"fuel", "mailbox", b"mailbox", "memory_bytes", b"memory_bytes", "time", b"time", "tool_rounds", b"tool_rounds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_fuel", b"_fuel", "_host_call_rate", b"_host_call_rate", "_mailbox", b"_mailbox", "_memory_bytes", b"_memory_bytes", "_tool_rounds", b"_tool_rounds", "concurrency", b"concurrency", "cpu", b"cpu", "fuel", b"fuel", "host_call_rate", b"host_call_rate", "mailbox", b"mailbox", "memory_bytes", b"memory_bytes", "time", b"time", "tool_rounds", b"tool_rounds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_fuel", b"_fuel", "_mailbox", b"_mailbox", "_memory_bytes", b"_memory_bytes", "_tool_rounds", b"_tool_rounds", "concurrency", b"concurrency", "fuel", b"fuel", "mailbox", b"mailbox", "memory_bytes", b"memory_bytes", "time", b"time", "tool_rounds", b"tool_rounds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_fuel", b"_fuel", "_host_call_rate", b"_host_call_rate", "_mailbox", b"_mailbox", "_memory_bytes", b"_memory_bytes", "_tool_rounds", b"_tool_rounds", "concurrency", b"concurrency", "cpu", b"cpu", "fuel", b"fuel", "host_call_rate", b"host_call_rate", "mailbox", b"mailbox", "memory_bytes", b"memory_bytes", "time", b"time", "tool_rounds", b"tool_rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__concurrency: _TypeAlias = _typing.Literal["concurrency"]  # noqa: Y015
     _WhichOneofArgType__concurrency: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency"]  # noqa: Y015
     _WhichOneofReturnType__fuel: _TypeAlias = _typing.Literal["fuel"]  # noqa: Y015
     _WhichOneofArgType__fuel: _TypeAlias = _typing.Literal["_fuel", b"_fuel"]  # noqa: Y015
+    _WhichOneofReturnType__host_call_rate: _TypeAlias = _typing.Literal["host_call_rate"]  # noqa: Y015
+    _WhichOneofArgType__host_call_rate: _TypeAlias = _typing.Literal["_host_call_rate", b"_host_call_rate"]  # noqa: Y015
     _WhichOneofReturnType__mailbox: _TypeAlias = _typing.Literal["mailbox"]  # noqa: Y015
     _WhichOneofArgType__mailbox: _TypeAlias = _typing.Literal["_mailbox", b"_mailbox"]  # noqa: Y015
     _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
@@ -623,6 +817,8 @@ class LimitSettings(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrency) -> _WhichOneofReturnType__concurrency | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fuel) -> _WhichOneofReturnType__fuel | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__host_call_rate) -> _WhichOneofReturnType__host_call_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mailbox) -> _WhichOneofReturnType__mailbox | None: ...
     @_typing.overload

@@ -17,6 +17,7 @@ from caxton_node.domain.agent import (
     ScheduleSettings,
     SupervisionSettings,
 )
+from caxton_node.domain.wasm import GrantSettings, WasmSettings
 
 __all__ = ["build_spec", "default_of"]
 
@@ -29,6 +30,8 @@ _SECTIONS: Final[Mapping[str, type]] = {
     "permissions": PermissionSettings,
     "deployment": DeploymentSettings,
     "schedule": ScheduleSettings,
+    "wasm": WasmSettings,
+    "grants": GrantSettings,
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from caxton_node.agentfile.arrange import Entry, arrange
 from caxton_node.agentfile.build import build_spec, default_of
+from caxton_node.agentfile.guest_rows import GUEST_LIMIT_ROWS
 from caxton_node.agentfile.inert import NOT_ACTED_UPON
 from caxton_node.agentfile.report import PLACES_MAX, Report
 from caxton_node.agentfile.schema import FIELDS, FREE_TABLES, Field
@@ -33,6 +34,7 @@ _EXAMPLES: Final = {
     "capabilities": '["data-analysis"]',
     "system_prompt": '"You are …"',
     "handler": '"package.module:Class"',
+    "wasm.sha256": '"9f86d0…"',
     "schedule.cron": '"0 7 * * *"',
 }
 
@@ -110,9 +112,18 @@ class _Checker:
                     self._report.error(entry.path, flaw)
 
     def check_kind(self) -> None:
-        """A configured agent has a prompt and no handler, a Python agent the reverse."""
+        """Each kind of agent has what it needs, and nothing that is another kind's."""
         if "kind" in self._entries and "kind" not in self._values:
             return
+        if self._values.get("kind") == "wasm":
+            self._check_guest()
+            return
+        for key in self._entries:
+            if key.startswith(("wasm.", "grants.")):
+                self._unwanted(key, 'is for agents of kind "wasm"', 'Add kind "wasm" or remove it')
+            elif key in _GUEST_LIMITS and key in self._values:
+                flaw = Flaw('has no effect: only agents of kind "wasm" have it', "not_acted_upon")
+                self._report.warn(self._entries[key].path, flaw)
         if self._values.get("kind") == "python":
             if "handler" not in self._entries:
                 self._missing("handler")
@@ -124,6 +135,12 @@ class _Checker:
         self._unwanted(
             "handler", 'is for agents of kind "python"', 'Add kind "python" or remove it'
         )
+
+    def _check_guest(self) -> None:
+        if "wasm.sha256" not in self._entries:
+            self._missing("wasm.sha256")
+        for key in (*_PROMPTS, "handler", "tools", "tool_config"):
+            self._unwanted(key, 'has no use in an agent of kind "wasm"', "Remove it")
 
     def check_tools(self) -> None:
         """Tools exist, and what is said of a tool fits it and is said of one that the agent has."""

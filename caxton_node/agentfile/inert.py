@@ -19,8 +19,6 @@ NOT_ACTED_UPON: Final[Mapping[str, str]] = MappingProxyType(
         "tags": _UNUSED,
         "permissions.approvals": "is accepted, but this version cannot ask for approval: these "
         "tools are refused",
-        "limits.memory": "is accepted, but this version has no sandboxed guests to limit",
-        "limits.fuel": "is accepted, but this version has no sandboxed guests to limit",
         "schedule.cron": "is accepted, but this version does not wake agents by the clock",
     }
 )

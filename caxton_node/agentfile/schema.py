@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from caxton_node.agentfile.guest_rows import GRANT_ROWS, GUEST_LIMIT_ROWS, WASM_ROWS
 from caxton_node.agentfile.rules import (
     AgentName,
     CapabilityName,
@@ -28,7 +29,6 @@ from caxton_node.documents.readers import (
     ListOf,
     Number,
     Reader,
-    Size,
     Table,
     Text,
     Url,
@@ -114,8 +114,9 @@ _ROWS: Final = (
     _field(
         "kind",
         "kind",
-        Choice(("llm", "python")),
-        "`llm` is a prompt, a model and tools; `python` is a class that the operator allowed.",
+        Choice(("llm", "python", "wasm")),
+        "`llm` is a prompt, a model and tools; `python` is a class that the operator allowed; "
+        "`wasm` is a guest in a sandbox.",
     ),
     _field("version", "version", Version(), "Semantic version, as the author counts it."),
     _field(
@@ -323,8 +324,15 @@ _ROWS: Final = (
         Integer(minimum=0, maximum=100),
         "Rounds of tool calls in one turn.",
     ),
-    _field("limits.memory", "limits.memory_bytes", Size(), "Memory of a sandboxed guest."),
-    _field("limits.fuel", "limits.fuel", Integer(minimum=1), "Instructions of a sandboxed guest."),
+    *(
+        _field(f"limits.{row.key}", f"limits.{row.target}", row.reader, row.doc)
+        for row in GUEST_LIMIT_ROWS
+    ),
+    *(_field(f"wasm.{row.key}", f"wasm.{row.target}", row.reader, row.doc) for row in WASM_ROWS),
+    *(
+        _field(f"grants.{row.key}", f"grants.{row.target}", row.reader, row.doc)
+        for row in GRANT_ROWS
+    ),
     _field(
         "permissions.network_hosts",
         "permissions.network_hosts",

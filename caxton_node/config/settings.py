@@ -60,6 +60,7 @@ __all__ = [
     "Settings",
     "TelemetrySettings",
     "ToolSettings",
+    "WasmSettings",
     "all_settings",
 ]
 
@@ -450,6 +451,35 @@ class RetrySettings(_Section):
     """The longest wait."""
 
 
+class WasmSettings(_Section):
+    """`[wasm]`: guests in WebAssembly."""
+
+    workers: Annotated[int, Reads(Integer(minimum=1, maximum=64))] = 1
+    """Processes in which guests run, apart from the node's. Each starts when it is wanted."""
+    signatures: Annotated[str, Reads(Choice(("off", "warn", "require")))] = "off"
+    """Whether files must be signed by one of `signers`."""
+    signers: Annotated[
+        Mapping[str, str],
+        Reads(
+            Table(
+                key=Text(length_max=100),
+                item=Text(length_max=100),
+                name="a table of names and public keys",
+            )
+        ),
+    ] = Field(default_factory=dict)
+    """Ed25519 keys that are trusted, in base64, by name. One that is not here any more is
+    trusted no more."""
+    shared: Annotated[
+        tuple[str, ...],
+        Reads(
+            ListOf(item=Text(length_max=100), count_max=100, name="a list of signers and digests")
+        ),
+    ] = ()
+    """Signers, and SHA-256 digests of files, whose guests may run in the node's own process:
+    `wasm.isolation = "shared"` in their manifest."""
+
+
 class Settings(_Section):
     """All settings of a node."""
 
@@ -468,6 +498,7 @@ class Settings(_Section):
     tools: ToolSettings = ToolSettings()
     agents: AgentSettings = AgentSettings()
     python: PythonSettings = PythonSettings()
+    wasm: WasmSettings = WasmSettings()
     limits: LimitSettings = LimitSettings()
     retry: RetrySettings = RetrySettings()
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from caxton_node.domain.capability import Capability
+from caxton_node.domain.wasm import NO_GRANTS, NO_MODULE, GrantSettings, WasmSettings
 
 __all__ = [
     "AGENT_NAME",
@@ -69,6 +70,8 @@ class AgentKind(StrEnum):
     """A prompt, a model and tools, all from the file."""
     PYTHON = "python"
     """A class that the node's operator allowed by name."""
+    WASM = "wasm"
+    """A guest in WebAssembly, in a sandbox."""
 
 
 class AgentState(StrEnum):
@@ -170,7 +173,11 @@ class LimitSettings:
     memory_bytes: int | None = None
     """For a sandboxed guest."""
     fuel: int | None = None
-    """For a sandboxed guest."""
+    """Instructions of one turn, for a sandboxed guest."""
+    cpu_s: float | None = None
+    """Processor time of one turn, for a sandboxed guest."""
+    host_call_rate: int | None = None
+    """What a sandboxed guest may ask of the host in a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +232,8 @@ class AgentSpec:
     depends_on: tuple[str, ...] = ()
     handler: str = ""
     """`package.module:Class` of a Python agent."""
+    wasm: WasmSettings = NO_MODULE
+    grants: GrantSettings = NO_GRANTS
     llm: LlmSettings = LlmSettings()
     memory: MemorySettings = MemorySettings()
     budget: BudgetSettings = BudgetSettings()

@@ -93,6 +93,8 @@ ERRORS: Final[dict[str, ErrorKind]] = {
     "agent_not_found": ErrorKind("No such agent", 404, "NOT_FOUND", 3, "mend"),
     "version_not_found": ErrorKind("No such version", 404, "NOT_FOUND", 3, "mend"),
     "message_not_found": ErrorKind("No such message", 404, "NOT_FOUND", 3, "mend"),
+    "server_not_found": ErrorKind("No such server of tools", 404, "NOT_FOUND", 3, "mend"),
+    "module_not_found": ErrorKind("No such WebAssembly file", 404, "NOT_FOUND", 3, "mend"),
     "node_not_found": ErrorKind("No such node", 404, "NOT_FOUND", 3, "mend"),
     "key_not_found": ErrorKind("No such key", 404, "NOT_FOUND", 3, "mend"),
     "memory_not_found": ErrorKind("Nothing such is remembered", 404, "NOT_FOUND", 3, "mend"),
@@ -110,6 +112,9 @@ ERRORS: Final[dict[str, ErrorKind]] = {
     "invalid_message": ErrorKind("The message is invalid", 422, "INVALID_ARGUMENT", 2, "mend"),
     "invalid_agent": ErrorKind(
         "The agent definition is invalid", 422, "INVALID_ARGUMENT", 2, "mend"
+    ),
+    "invalid_module": ErrorKind(
+        "The WebAssembly file is refused", 422, "INVALID_ARGUMENT", 2, "mend"
     ),
     "invalid_settings": ErrorKind("The settings are invalid", 422, "INVALID_ARGUMENT", 2, "mend"),
     "tool_not_found": ErrorKind("No such tool", 422, "INVALID_ARGUMENT", 3, "mend"),
@@ -184,14 +189,15 @@ class Rejected(CaxtonError):
     codes = frozenset(
         {
             "malformed_body",
+            "malformed_request",
             "method_not_allowed",
             "not_acceptable",
             "body_too_large",
             "unsupported_media_type",
             "invalid_request",
-            "malformed_request",
             "invalid_message",
             "invalid_agent",
+            "invalid_module",
             "invalid_settings",
             "tool_not_found",
             "not_understood",
@@ -212,6 +218,8 @@ class NotFound(CaxtonError):
             "key_not_found",
             "node_not_found",
             "memory_not_found",
+            "module_not_found",
+            "server_not_found",
             "no_provider",
         }
     )

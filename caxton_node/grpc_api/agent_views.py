@@ -35,6 +35,8 @@ _RENAMED: Final = {
     "is_enabled": "enabled",
     "retry_count_max": "retries",
     "memory_bytes": "memory",
+    "host_call_rate": "host_calls",
+    "kv_bytes": "kv",
 }
 """Fields of the wire whose key in a definition is another one."""
 
@@ -151,6 +153,8 @@ def _table(message: AnyMessage) -> dict[str, Any]:
             table[name] = decode_json(value, what=f"`spec.{name}`")
         elif name == "kind":
             table[name] = KINDS.word(value)
+        elif name == "environment":
+            table[name] = dict(value)
         elif descriptor.is_repeated:
             table[name] = list(value)
         elif descriptor.message_type is None:

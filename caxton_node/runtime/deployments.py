@@ -7,7 +7,7 @@ force, and swapped in between two turns. The seat and its mailbox stay, so no me
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from caxton_node.agentfile import AgentFormat, ParsedAgent, parse_agent, source_digest
@@ -26,6 +26,7 @@ from caxton_node.runtime.claim import Alone, Claim, Fellows
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.seat import Seat, Tenant
+from caxton_node.runtime.succession import check_rights, succeed
 from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.store.protocol import AgentRecord, AgentVersion, Definition
 from caxton_node.tools.registry import ToolRegistry
@@ -79,7 +80,7 @@ class Deployments:
         roster: Roster,
         supervisor: Supervisor,
         speech: Speech,
-        build: Callable[[AgentSpec], Agent],
+        build: Callable[[AgentSpec], Awaitable[Agent]],
         environment: Mapping[str, str],
         tools: ToolRegistry,
     ) -> None:
@@ -121,6 +122,7 @@ class Deployments:
         must_be: str | None = None,
         replicas: int | None = None,
         placement: str | None = None,
+        has_approval: bool = False,
     ) -> Deployed:
         """Bring a definition into force.
 
@@ -131,9 +133,10 @@ class Deployments:
             must_be: The name that the definition must have, when it replaces a given agent.
             replicas: How many nodes are to run it; None as before, or as the definition says.
             placement: Where; likewise.
+            has_approval: A person agrees to what the guest may do more than the running one.
 
         Raises:
-            Rejected: `invalid_agent`.
+            Rejected: `invalid_agent`, `invalid_module`.
             Unavailable: `no_majority`.
             Denied: `denied`, a Python class that is not allowed.
             Conflict: `state_conflict`, when the name is not `must_be`.
@@ -161,7 +164,9 @@ class Deployments:
                 return Deployed(
                     spec.name, seat.tenant.number, spec.version, False, False, parsed.warnings
                 )
-            agent = self._build(spec)
+            if seat is not None and not has_approval:
+                check_rights(seat.spec, spec)
+            agent = await self._begin(spec, seat)
             now = self._clock.now_ms()
             version = AgentVersion(
                 agent=spec.name,
@@ -178,6 +183,16 @@ class Deployments:
             return Deployed(
                 spec.name, version.number, spec.version, seat is None, True, parsed.warnings
             )
+
+    async def _begin(self, spec: AgentSpec, seat: Seat | None) -> Agent:
+        """Build an agent and let it go on from the one in force."""
+        agent = await self._build(spec)
+        try:
+            await succeed(agent, None if seat is None else seat.tenant.agent)
+        except BaseException:
+            await agent.close()
+            raise
+        return agent
 
     def claim(self, agent: str) -> Claim:
         """Return by what right this node runs an agent of its roster."""
@@ -251,7 +266,7 @@ class Deployments:
             try:
                 version = version_numbered(versions, record.name, record.current)
                 parsed = self.parse(version.source, AgentFormat(version.format), None)
-                agent = self._build(parsed.spec)
+                agent = await self._build(parsed.spec)
             except CaxtonError as problem:
                 _log.error("agent %s cannot be restored: %s", record.name, problem)
                 continue
@@ -290,7 +305,7 @@ class Deployments:
             wanted = max(earlier, default=current - 1) if number is None else number
             version = version_numbered(versions, name, wanted)
             parsed = self.parse(version.source, AgentFormat(version.format), None)
-            agent = self._build(parsed.spec)
+            agent = await self._begin(parsed.spec, seat)
             claim = self._next_claim(name, version.digest)
             await self._record(name, AgentState.RUNNING, wanted, claim)
             self._seat(parsed.spec, agent, wanted, AgentState.RUNNING)
@@ -315,7 +330,7 @@ class Deployments:
             self._roster.check_transition(seat, to)
             rebuilt = None
             if to is AgentState.RUNNING and seat.state is not AgentState.SUSPENDED:
-                rebuilt = self._build(seat.spec)
+                rebuilt = await self._build(seat.spec)
             claim = self._claim_of_state(seat)
             await self._record(name, to, seat.tenant.number, claim)
             if rebuilt is not None:
@@ -384,7 +399,7 @@ class Deployments:
                 seat.wake()
                 self.fellows.changed(spec.name)
                 return seat
-            agent = self._build(spec)
+            agent = await self._begin(spec, seat)
             versions = await self._store.agent_versions(spec.name)
             known = [one.number for one in versions if one.digest == claim.digest]
             version = None

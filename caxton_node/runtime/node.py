@@ -13,6 +13,7 @@ from caxton_node.routing.pipeline import Pipeline
 from caxton_node.routing.waiting import Answers
 from caxton_node.runtime.deployments import Deployments
 from caxton_node.runtime.fleet import ClusterPlace
+from caxton_node.runtime.guests import Guests
 from caxton_node.runtime.metadata import Metadata
 from caxton_node.runtime.ring import Ring
 from caxton_node.runtime.roster import Roster
@@ -42,6 +43,8 @@ class Node:
     deployments: Deployments
     supervisor: Supervisor
     tools: ToolRegistry
+    guests: Guests
+    """What runs in sandboxes."""
     events: Events
     counts: Counts
     tracing: Tracing

@@ -12,7 +12,7 @@ Sizes are counted after decompression. Reference: RFC 9110, sections 9 and 15.4.
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -55,6 +55,8 @@ class FetchRequest:
     """Sent to the first host only, and to no other that it redirects to."""
     body: bytes | None = None
     narrowed_to: Sequence[tuple[HostPattern, ...]] = ()
+    permits: Callable[[str, URL], str | None] | None = None
+    """Asked about the method and address of every hop; what it returns is not allowed."""
     timeout_s: float = 30.0
     """For everything: names, connections, redirects and the body."""
     connect_timeout_s: float = 10.0
@@ -190,6 +192,9 @@ class Fetcher:
         headers, origin = dict(request.headers), None
         for _ in range(request.redirect_count_max + 1):
             url = check_url(target, rule=self._rule, narrowed_to=request.narrowed_to)
+            missing = None if request.permits is None else request.permits(method, url)
+            if missing is not None:
+                raise UrlRefused(f"{method} {url} is not allowed.", missing=missing)
             if origin is not None and url.origin() != origin:
                 if body is not None:
                     raise FetchFailed(f"It redirects what was sent to another host, {url.host}.")

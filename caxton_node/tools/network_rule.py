@@ -48,7 +48,15 @@ class AddressClass(StrEnum):
 
 
 class UrlRefused(Exception):
-    """The address of a page may not be fetched. The text says why, for a model."""
+    """The address of a page may not be fetched. The text says why, for a model.
+
+    Attributes:
+        missing: What whoever asks is not allowed, where that is the reason.
+    """
+
+    def __init__(self, detail: str, *, missing: str | None = None) -> None:
+        super().__init__(detail)
+        self.missing = missing
 
 
 def _networks(*texts: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:

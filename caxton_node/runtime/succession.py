@@ -1,0 +1,53 @@
+"""Agents that know something which their next version is to know too."""
+
+from typing import Protocol, runtime_checkable
+
+from caxton_node.domain.agent import AgentSpec
+from caxton_node.domain.errors import Conflict
+from caxton_node.runtime.agent import Agent
+from caxton_node.wasm.grants import added_rights
+
+__all__ = ["Successor", "check_rights", "succeed"]
+
+
+@runtime_checkable
+class Successor(Protocol):
+    """An agent that can go on from an earlier version of itself."""
+
+    async def take_over(self, predecessor: Agent) -> None:
+        """Go on from what a predecessor knows, and take its turns from now on.
+
+        Raises:
+            CaxtonError: It cannot. The predecessor goes on as if nothing had been.
+        """
+        ...
+
+
+async def succeed(agent: Agent, predecessor: Agent | None) -> None:
+    """Let a new version begin, where it does more than being built.
+
+    Args:
+        agent: The new one.
+        predecessor: The one in force; None where there is none.
+
+    Raises:
+        CaxtonError: It cannot go on from it.
+    """
+    if isinstance(agent, Successor) and predecessor is not None:
+        await agent.take_over(predecessor)
+
+
+def check_rights(before: AgentSpec, after: AgentSpec) -> None:
+    """Let a new version pass that may do no more than the running one.
+
+    Raises:
+        Conflict: `state_conflict`: a person has to agree to what it may do more.
+    """
+    added = added_rights(before.grants, after.grants)
+    if added:
+        raise Conflict(
+            "state_conflict",
+            f"the new version of {after.name!r} asks for more: {'; '.join(added)[:1_000]}",
+            hint="Deploy it with --approve-grants if that is wanted.",
+            facts={"added_grants": list(added)},
+        )
