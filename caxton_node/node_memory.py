@@ -16,7 +16,6 @@ from typing import Final
 
 from caxton_node.config import Settings
 from caxton_node.domain.errors import CaxtonError, Conflict
-from caxton_node.llm.model import Model
 from caxton_node.memory.embedding.embedder import Embedder, Encodes
 from caxton_node.memory.embedding.model_files import find_model, prepare_model
 from caxton_node.memory.exclusion import DEFAULT_PATTERNS, Exclusion
@@ -62,7 +61,7 @@ class NodeMemory:
         if self.memory is None:
             return []
         memory = self.memory
-        draws = functools.partial(consolidate, model_of=functools.partial(_model_of, roster))
+        draws = functools.partial(consolidate, thinker_of=functools.partial(_thinker_of, roster))
         chores = [memory.keep_embedded(), memory.keep_clean(), memory.keep_consolidated(draws)]
         if not isinstance(memory.backend, SqliteMemory):
             chores.append(keep_reached(lambda: memory.backend))
@@ -127,8 +126,8 @@ def _embedder(settings: Settings, folder: Path) -> Embedder:
     return Embedder(load)
 
 
-def _model_of(roster: Roster, agent: str) -> Model | None:
+def _thinker_of(roster: Roster, agent: str) -> LlmAgent | None:
     seat = roster.find(agent)
     if seat is None or not isinstance(seat.tenant.agent, LlmAgent):
         return None
-    return seat.tenant.agent.model
+    return seat.tenant.agent

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 Script = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -38,6 +39,8 @@ class ModelServer:
         reply = self.replies[min(len(self.requests), len(self.replies)) - 1]
         if callable(reply):
             reply = reply(body)
+        if not body.get("stream"):
+            return web.json_response(self.whole(reply))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
 
@@ -54,10 +57,22 @@ class ModelServer:
         if "tool_calls" in reply:
             await send({"tool_calls": reply["tool_calls"]})
         await send({}, "tool_calls" if "tool_calls" in reply else "stop")
-        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-        await self.send(response, choices=[], usage=usage)
+        await self.send(response, choices=[], usage=USAGE)
         await response.write(b"data: [DONE]\n\n")
         return response
+
+    def whole(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """The answer to who does not want it in pieces."""
+        message = {"role": "assistant"} | reply
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return {
+            "id": "c",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "test",
+            "choices": [choice],
+            "usage": USAGE,
+        }
 
     async def send(self, response: web.StreamResponse, **fields: Any) -> None:
         chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "test"}

@@ -344,27 +344,31 @@ class Memory:
         )
 
     async def keep_consolidated(self, consolidate: Consolidator) -> None:
-        """Draw conclusions from conversations that have ended, for ever."""
+        """Draw conclusions from conversations that have ended, for ever.
+
+        What was said before it began has ended with the run of the node in which it was said.
+        """
+        began_at = self._now()
         while True:
             await asyncio.sleep(CONSOLIDATE_EVERY_S)
             try:
-                await self.consolidate_idle(consolidate)
+                idle_since = self._now() - int(self.limits.consolidate_after_s * 1000)
+                await self.consolidate_idle(consolidate, said_before=max(idle_since, began_at))
             except CaxtonError as problem:
                 _log.warning("a conversation could not be consolidated: %s", problem)
             except Exception:
                 # A model may answer with anything; the node goes on, and tries again.
                 _log.exception("a conversation could not be consolidated")
 
-    async def consolidate_idle(self, consolidate: Consolidator, *, is_ending: bool = False) -> int:
+    async def consolidate_idle(self, consolidate: Consolidator, *, said_before: int) -> int:
         """Draw conclusions from some of the conversations that have ended; return of how many.
 
         Args:
             consolidate: Draws them.
-            is_ending: Also from those that go on: the node is about to stop.
+            said_before: A conversation in which nothing was said since then has ended.
         """
-        idle_ms = 0 if is_ending else int(self.limits.consolidate_after_s * 1000)
         found = await self.backend.unconsolidated(
-            idle_before=self._now() - idle_ms + is_ending, limit=CONVERSATIONS_AT_ONCE
+            idle_before=said_before, limit=CONVERSATIONS_AT_ONCE
         )
         for one in found:
             facts, relations = await consolidate(one)

@@ -1,24 +1,25 @@
 """Conclusions from a conversation that has ended: by the agent's own model, or by rules.
 
-The model is asked once, for JSON and nothing else, with the conversation fenced off as material.
-What it returns is checked field by field; what does not fit is left out. Without a model, or when
-it answers with something else, the rules of `memory.extract` read the same episodes.
+The model is asked once, for JSON and nothing else, with the conversation fenced off as material,
+and on the agent's own budget: where that has no room left, rules do it. What the model returns is
+checked field by field; what does not fit is left out. Without a model, or when it answers with
+something else, the rules of `memory.extract` read the same episodes.
 """
 
 import logging
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from caxton_node.domain.errors import CaxtonError
-from caxton_node.llm.model import OFFLINE, ChatMessage, Model, ModelRequest
+from caxton_node.llm.model import ChatMessage, ModelReply, ModelRequest
 from caxton_node.memory.backend import Unconsolidated
 from caxton_node.memory.extract import facts_in
 from caxton_node.memory.records import Kind, NewFact, NewRelation, Observation, Source
 
-__all__ = ["ModelOf", "conclusions_of", "consolidate", "read_conclusions"]
+__all__ = ["Thinker", "ThinkerOf", "conclusions_of", "consolidate", "read_conclusions"]
 
 CONVERSATION_TEXT_MAX: Final = 24_000
 """Characters of a conversation that a model is shown: its end."""
@@ -46,16 +47,25 @@ _INSTRUCTIONS: Final = (
 
 _log = logging.getLogger("caxton.memory")
 
-ModelOf = Callable[[str], Model | None]
-"""Takes an agent's name; None where it has no model."""
+
+class Thinker(Protocol):
+    """An agent that has a model."""
+
+    async def ask_aside(self, request: ModelRequest, conversation_id: str) -> ModelReply | None:
+        """Ask the model on the agent's budget; None where it has no room, or no model."""
+        ...
+
+
+ThinkerOf = Callable[[str], Thinker | None]
+"""Takes an agent's name; None where it is gone, or no LLM agent."""
 
 
 async def consolidate(
-    conversation: Unconsolidated, model_of: ModelOf
+    conversation: Unconsolidated, thinker_of: ThinkerOf
 ) -> tuple[Sequence[NewFact], Sequence[NewRelation]]:
     """Return what is to be remembered of a conversation."""
-    model = model_of(conversation.episodes[-1].source.agent)
-    if model is not None and model.provider != OFFLINE:
+    thinker = thinker_of(conversation.episodes[-1].source.agent)
+    if thinker is not None:
         request = ModelRequest(
             messages=(
                 ChatMessage(role="system", content=_INSTRUCTIONS),
@@ -66,10 +76,11 @@ async def consolidate(
             timeout_s=TIMEOUT_S,
         )
         try:
-            reply = await model.complete(request)
+            reply = await thinker.ask_aside(request, conversation.conversation_id)
         except CaxtonError as problem:
             _log.warning("no model draws conclusions, rules do: %s", problem)
-        else:
+            reply = None
+        if reply is not None:
             name = reply.model or reply.provider
             read = read_conclusions(reply.text, Source(model=name))
             if read is not None:

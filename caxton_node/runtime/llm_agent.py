@@ -16,8 +16,8 @@ from caxton_node.domain.delivery import DeliveryMode
 from caxton_node.domain.errors import CaxtonError, Failed
 from caxton_node.domain.message import Message
 from caxton_node.domain.tool import ToolCall, ToolResult
-from caxton_node.llm.budget import BudgetDecision, Summarize
-from caxton_node.llm.model import Model, ModelReply, ModelRequest
+from caxton_node.llm.budget import BudgetDecision, Exhausted, Summarize
+from caxton_node.llm.model import OFFLINE, Model, ModelReply, ModelRequest
 from caxton_node.memory.knowledge import Knowledge
 from caxton_node.memory.service import Memory
 from caxton_node.routing.clock import Clock
@@ -149,6 +149,38 @@ class LlmAgent:
         in_conversation = await store.usage(agent=name, conversation_id=conversation_id)
         today = await store.usage(agent=name, day=self.today())
         return self._new_spending(in_conversation, today)
+
+    async def account(self, reply: ModelReply, spending: Spending, conversation_id: str) -> None:
+        """Write down what a call of the model cost."""
+        counts, usage = self._parts.counts, reply.usage
+        counts.model_calls += 1
+        counts.model_input_tokens += usage.input_tokens
+        counts.model_output_tokens += usage.output_tokens
+        await self._parts.store.add_usage(
+            agent=self._spec.name,
+            conversation_id=conversation_id,
+            day=self.today(),
+            usage=spending.add(reply),
+        )
+
+    async def ask_aside(self, request: ModelRequest, conversation_id: str) -> ModelReply | None:
+        """Ask the model outside of a turn, on the agent's budget.
+
+        Returns:
+            Its reply, or None without a model or where the budget has no room for the call.
+
+        Raises:
+            Failed: `model_failed`.
+            TimedOut: `timed_out`.
+        """
+        if self._model.provider == OFFLINE:
+            return None
+        spending = await self.spending(conversation_id)
+        if isinstance(spending.check(request), Summarize | Exhausted):
+            return None
+        reply = await self._model.complete(request)
+        await self.account(reply, spending, conversation_id)
+        return reply
 
     def today(self) -> str:
         """Return the day that spending counts for, in UTC."""
@@ -293,7 +325,7 @@ class _Run:
             await self._log_turn("error", f"{error.code}: {error.detail}")
             raise
         await self._recorder.finish(number, "model", name, encode_reply(reply))
-        await self._account(reply)
+        await self._agent.account(reply, self._spending, self._message.conversation_id)
         return reply
 
     async def _complete(self, request: ModelRequest, number: int, name: str) -> ModelReply:
@@ -325,19 +357,6 @@ class _Run:
             self._is_silent = False
         self._context.add_partial(text)
         self._context.show("turn.delta", text=text)
-
-    async def _account(self, reply: ModelReply) -> None:
-        counts, usage = self._parts.counts, reply.usage
-        counts.model_calls += 1
-        counts.model_input_tokens += usage.input_tokens
-        counts.model_output_tokens += usage.output_tokens
-        spent = self._spending.add(reply)
-        await self._parts.store.add_usage(
-            agent=self._agent.spec.name,
-            conversation_id=self._message.conversation_id,
-            day=self._agent.today(),
-            usage=spent,
-        )
 
     # Tools.
 

@@ -5,8 +5,6 @@ import asyncio
 import pytest
 
 from caxton_node.domain.errors import Unavailable
-from caxton_node.llm.model import ModelReply
-from caxton_node.llm.scripted import ScriptedModel
 from caxton_node.memory.records import Access, NewFact, Scope
 from caxton_node.runtime.consolidation import consolidate
 from caxton_node.store.protocol import StepState
@@ -142,22 +140,57 @@ async def test_a_memory_that_fails_in_a_turn_does_not_fail_the_turn(node):
     assert (await ask(node, receiver="keeper", content="My favourite colour is teal.")).body()
 
 
-async def test_a_conversation_that_ended_is_consolidated_by_the_agents_model(node):
-    conclusion = (
-        '{"facts": [{"entity": "Ada", "type": "person", "text": "Ada breeds llamas", '
-        '"kind": "fact"}], "relations": [{"from": "Ada", "to": "llamas", "type": "breeds"}]}'
-    )
-    concluding = ScriptedModel([ModelReply(text=conclusion, model="test")])
-    async with model_server(says("how nice")) as model:
-        await deploy(node, agent(url=model.url))
-        await ask(node, receiver="keeper", content="We spoke about the farm of Ada")
+CONCLUSION = (
+    '{"facts": [{"entity": "Ada", "type": "person", "text": "Ada breeds llamas", '
+    '"kind": "fact"}], "relations": [{"from": "Ada", "to": "llamas", "type": "breeds"}]}'
+)
+
+
+async def consolidate_now(node) -> int:
+    """Draw conclusions as the node's chore does, from conversations that go on too."""
 
     async def draw(conversation):
-        return await consolidate(conversation, lambda _: concluding)
+        return await consolidate(conversation, lambda name: node.roster.find(name).tenant.agent)
 
-    assert await node.memory.consolidate_idle(draw, is_ending=True) == 1
-    shown = concluding.requests[0].messages[-1].content
+    return await node.memory.consolidate_idle(draw, said_before=2**60)
+
+
+async def test_a_conversation_that_ended_is_consolidated_by_the_agents_model(node):
+    async with model_server(says("how nice"), says(CONCLUSION)) as model:
+        await deploy(node, agent(url=model.url))
+        await ask(node, receiver="keeper", content="We spoke about the farm of Ada")
+        before = await node.store.usage(agent="keeper")
+        assert await consolidate_now(node) == 1
+    shown = model.requests[-1]["messages"][-1]["content"]
     assert "client: We spoke about the farm of Ada\nkeeper: how nice" in shown
     found = await node.memory.recall(Access.of_agent("keeper"), "llamas", limit=1)
     assert found.hits[0].observation.text == "Ada breeds llamas"
     assert found.hits[0].observation.source.model == "test"
+    after = await node.store.usage(agent="keeper")
+    assert after.input_tokens > before.input_tokens
+    assert after.output_tokens > before.output_tokens
+
+
+async def test_conclusions_that_the_budget_has_no_room_for_are_drawn_by_rules(node):
+    more = "[budget]\ntokens_per_conversation = 150\n"
+    async with model_server(says("how nice")) as model:
+        await deploy(node, agent(url=model.url, more=more))
+        await ask(node, receiver="keeper", content="My favourite colour is teal.")
+        assert await consolidate_now(node) == 1
+    assert len(model.requests) == 1
+    found = await node.memory.recall(Access.of_agent("keeper"), "favourite colour", limit=1)
+    assert found.hits[0].observation.attribute == "favourite colour"
+
+
+async def test_a_conversation_that_was_open_when_the_node_stopped_is_consolidated_after_it(
+    tmp_path,
+):
+    async with opened_node(tmp_path, **SWITCHES) as node:
+        await deploy(node, agent())
+        await ask(node, receiver="keeper", content="Look, llamas everywhere, hundreds of them")
+        (left,) = await node.memory.backend.unconsolidated(idle_before=2**60, limit=9)
+    async with opened_node(tmp_path, **SWITCHES) as node:
+        (found,) = await node.memory.backend.unconsolidated(idle_before=2**60, limit=9)
+        assert found.conversation_id == left.conversation_id
+        assert await consolidate_now(node) == 1
+        assert await node.memory.backend.unconsolidated(idle_before=2**60, limit=9) == []

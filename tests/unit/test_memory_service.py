@@ -141,8 +141,8 @@ async def test_a_conversation_is_consolidated_once_and_what_is_secret_left_out(m
         ]
         return facts, relations
 
-    assert await memory.consolidate_idle(consolidate, is_ending=True) == 1
-    assert await memory.consolidate_idle(consolidate, is_ending=True) == 0
+    assert await memory.consolidate_idle(consolidate, said_before=NOW + 1) == 1
+    assert await memory.consolidate_idle(consolidate, said_before=NOW + 1) == 0
     assert len(seen) == 1
     (hit,) = (await memory.recall(AS_ADA, "greets", limit=1)).hits
     assert hit.observation.source == Source(
@@ -158,4 +158,31 @@ async def test_a_conversation_that_goes_on_is_left_alone(memory):
     async def never(conversation):
         raise AssertionError("it goes on")
 
-    assert await memory.consolidate_idle(never) == 0
+    assert await memory.consolidate_idle(never, said_before=NOW) == 0
+
+
+async def test_what_was_open_when_the_node_stopped_has_ended_at_the_next_start(
+    backend, monkeypatch
+):
+    monkeypatch.setattr("caxton_node.memory.service.CONSOLIDATE_EVERY_S", 0.0)
+    said_at = iter([NOW, NOW + 1])
+    memory = Memory(backend, Embedder(None), now=lambda: next(said_at, NOW + 1))
+    for conversation in ("before", "after"):
+        source = Source(conversation_id=conversation)
+        await tell(memory, f"bob: hello {conversation}", kind=Kind.EPISODE, source=source)
+    seen, is_seen = [], asyncio.Event()
+
+    async def consolidate(conversation):
+        seen.append(conversation.conversation_id)
+        is_seen.set()
+        return [], []
+
+    async with asyncio.TaskGroup() as tasks:
+        chore = tasks.create_task(memory.keep_consolidated(consolidate))
+        async with asyncio.timeout(10):
+            await is_seen.wait()
+            while await backend.unconsolidated(idle_before=NOW + 1, limit=9):
+                await asyncio.sleep(0)
+        chore.cancel()
+    (left,) = await backend.unconsolidated(idle_before=2**60, limit=9)
+    assert (seen, left.conversation_id) == (["before"], "after")
