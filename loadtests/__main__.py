@@ -7,6 +7,7 @@ BENCHMARKS = (
     "loadtests.start",
     "loadtests.store",
     "loadtests.local",
+    "loadtests.telemetry",
     "loadtests.memory",
     "loadtests.membership",
     "loadtests.forwarding",

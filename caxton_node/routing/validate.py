@@ -56,7 +56,8 @@ def validate(message: Message, now_ms: int) -> None:
         and message.language is None
         and message.ontology is None
         and message.encoding is None
-        and message.traceparent is None
+        # Every message of a client has one.
+        and (message.traceparent is None or len(message.traceparent) <= FIELD_LENGTH_MAX)
         and type(message.performative) is Performative
     ):
         return

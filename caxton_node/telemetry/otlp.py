@@ -114,7 +114,10 @@ class _Exporting:
             if is_taken:
                 _log.info("%s takes traces again", self._address)
             else:
-                _log.warning("%s does not take traces; they are lost meanwhile", self._address)
+                reason = "" if self._exporter is None else self._exporter.reason
+                _log.warning(
+                    "%s does not take traces; they are lost meanwhile: %s", self._address, reason
+                )
 
     def _send(self, batch: list[Span]) -> bool:
         if self._exporter is None:

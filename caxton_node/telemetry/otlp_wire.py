@@ -3,6 +3,7 @@
 Importing it takes half a second, so that only `otlp` does, when there is something to send.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -21,6 +22,8 @@ __all__ = ["ATTEMPT_TIMEOUT_S", "SpanSender", "readable"]
 ATTEMPT_TIMEOUT_S: Final = 4.0
 """For one request with its repetitions. Spans that come meanwhile wait in their queue."""
 
+REASON_LENGTH_MAX: Final = 300
+
 _SCOPE: Final = InstrumentationScope("caxton")
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: Final = {
@@ -30,6 +33,18 @@ _KINDS: Final = {
     Kind.PRODUCER: SpanKind.PRODUCER,
     Kind.CONSUMER: SpanKind.CONSUMER,
 }
+
+
+class _LastWords(logging.Handler):
+    """Keeps what the exporters say last. They say it every second, to no one's use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember a line."""
+        self.said = record.getMessage()[:REASON_LENGTH_MAX]
 
 
 class SpanSender:
@@ -44,6 +59,10 @@ class SpanSender:
     def __init__(
         self, address: str, protocol: Literal["grpc", "http"], resource: Mapping[str, str]
     ) -> None:
+        self._words = _LastWords()
+        libraries = logging.getLogger("opentelemetry")
+        libraries.propagate = False
+        libraries.handlers = [self._words]
         # Merged with what OTEL_RESOURCE_ATTRIBUTES says.
         self._resource = Resource.create(dict(resource))
         self._exporter: SpanExporter
@@ -55,6 +74,11 @@ class SpanSender:
             )
         else:
             self._exporter = HttpExporter(endpoint=address, timeout=ATTEMPT_TIMEOUT_S)
+
+    @property
+    def reason(self) -> str:
+        """Why the receiver did not take the last ones, in the words of the library."""
+        return self._words.said
 
     def send(self, batch: Sequence[Span]) -> bool:
         """Return whether the receiver took them."""
