@@ -2,8 +2,8 @@
 
     python -m loadtests.telemetry        a table and build/bench/telemetry.json
 
-One process, one node, one agent that counts, messages sent at most once: CPU time of the process for
-a message, in rounds of 8,000, the variants by turns. A variant costs what it takes more than a
+One process, one node, one agent that counts, messages sent at most once: CPU time of the process
+for a message, in rounds of 8,000, the variants by turns. A variant costs what it takes more than a
 message without a trace, round by round, and the median of that: a machine that grows slower
 meanwhile does not count.
 
