@@ -7,6 +7,7 @@ socket, which no partition touches. Needs root; nothing outside of the namespace
 """
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -25,6 +26,8 @@ PROGRAMS = Path(__file__).parent / "programs"
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 20.0
 SETTLE_TIMEOUT_S = 60.0
+BURST_COUNT = 4
+BURST_PAUSE_S = 0.4
 
 
 class Bridges:
@@ -145,6 +148,8 @@ class FaultLab:
         self.effects_path.touch()
         self.bridges = Bridges(stack, count)
         self.ledger = Ledger()
+        self.is_over = False
+        """Clients send no more."""
         self._accepted_by: dict[str, Host] = {}
         self.hosts = [self._host(number + 1, count) for number in range(count)]
 
@@ -233,13 +238,19 @@ class FaultLab:
         assert made["http"] in {200, 201}, made
 
     async def converse(
-        self, host: Host, agent: str, conversation: str, *, count: int, mode: str = "at_least_once"
+        self, host: Host, agent: str, conversation: str, *, mode: str = "at_least_once"
     ) -> None:
-        """Send numbered messages to an agent, each after the one before was accepted.
+        """Send numbered messages to an agent until the work is over.
 
-        A client that gets no answer says the same again, to the same node, under the same id.
+        They come in bursts, so that there is always a conversation with messages waiting; each is
+        sent after the one before was accepted. A client that gets no answer says the same again,
+        to the same node, under the same id.
         """
-        for number in range(count):
+        for number in itertools.count():
+            if number % BURST_COUNT == 0:
+                if self.is_over:
+                    return
+                await asyncio.sleep(BURST_PAUSE_S)
             message = {
                 "performative": "request",
                 "sender": f"client-{conversation}",
