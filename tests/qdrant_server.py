@@ -116,16 +116,8 @@ class Shard:
                 },
             },
             "payload_schema": {
-<<<<<<< HEAD
                 name: {"data_type": str(one.data_type).rpartition(".")[2].lower(), "points": 0}
                 for name, one in self.shard.info().payload_schema.items()
-=======
-                name: {
-                    "data_type": str(info.data_type).rpartition(".")[2].lower(),
-                    "points": info.points,
-                }
-                for name, info in self.shard.info().payload_schema.items()
->>>>>>> 8a32904 (wip faults)
             },
         }
 
