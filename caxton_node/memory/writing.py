@@ -5,6 +5,7 @@ stronger; another text for the same attribute closes the interval of the one bef
 entity leaves its former version behind.
 """
 
+import importlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -30,6 +31,18 @@ __all__ = [
     "scope_row",
     "touch",
 ]
+
+_MERGING: Final = "caxton_node.memory.merging"
+"""Imported when there are vectors: numbers in bulk take as much memory as a quarter of the node."""
+
+_SAID_BEFORE: Final = """
+UPDATE observations SET use_count = use_count + 1, used_at = max(used_at, :now),
+    strength = 1.0 - (1.0 - strength) * 0.5
+WHERE valid_to IS NULL AND id = (
+    SELECT merged_into FROM observations
+    WHERE entity = :entity AND digest = :digest AND merged_into IS NOT NULL LIMIT 1)
+RETURNING id
+"""
 
 UNNAMED_TYPE: Final = "thing"
 """What an entity is until somebody says it better."""
@@ -109,6 +122,8 @@ class _Place:
     row: int
     """Of the scope."""
     now: int
+    has_merged: bool = False
+    """Whether anything was ever merged; if not, nothing has to be looked up."""
 
 
 def remember(
@@ -121,7 +136,11 @@ def remember(
     now: int,
 ) -> list[Remembered]:
     """Write facts to a scope, in order."""
-    place = _Place(connection, change, keeper, scope, scope_row(connection, scope), now)
+    row = scope_row(connection, scope)
+    (has_merged,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM observations WHERE merged_into IS NOT NULL)"
+    ).fetchone()
+    place = _Place(connection, change, keeper, scope, row, now, bool(has_merged))
     names: dict[int, str] = {}
     done = [_remember_one(place, fact, names) for fact in facts]
     # All at once at the end: between other statements the index would write a segment a row.
@@ -148,8 +167,16 @@ def _remember_one(place: _Place, fact: NewFact, names: dict[int, str]) -> Rememb
     digest = digest_of(fact.text)
     start = now if fact.valid_from is None else fact.valid_from
     known = _known_interval(connection, entity_id, digest, start, fact.valid_to)
+    if known is None and fact.lived is not None and fact.valid_to is None:
+        known = _known_open(connection, entity_id, digest)
     if known is not None:
         return Remembered(known, entity_id, False, None)
+    if fact.valid_to is None and place.has_merged:
+        said = connection.execute(
+            _SAID_BEFORE, {"now": now, "entity": entity_id, "digest": digest}
+        ).fetchone()
+        if said is not None:
+            return Remembered(said[0], entity_id, False, None)
     end, older = fact.valid_to, None
     if fact.attribute and end is None:
         older, end = _conflict(connection, entity_id, fact.attribute, digest, start)
@@ -184,6 +211,15 @@ def _known_interval(
         "SELECT id FROM observations WHERE entity = ? AND valid_from = ? AND digest = ? "
         "AND valid_to = ?",
         (entity, start, digest, end),
+    ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _known_open(connection: sqlite3.Connection, entity: int, digest: bytes) -> int | None:
+    """Return the observation that says this now: one that is copied again says nothing anew."""
+    found = connection.execute(
+        "SELECT id FROM observations WHERE entity = ? AND digest = ? AND valid_to IS NULL",
+        (entity, digest),
     ).fetchone()
     return None if found is None else int(found[0])
 
@@ -345,14 +381,21 @@ def put_vectors(
     vectors: Sequence[tuple[int, bytes]],
     now: int,
 ) -> int:
-    """Write the vectors of observations that are still there; return how many."""
-    added = []
+    """Write the vectors of observations that are still there; return how many.
+
+    One that says the same as an older one is merged into it.
+    """
+    merging = importlib.import_module(_MERGING)
+    added: list[tuple[int, int, bytes]] = []
+    merged: list[tuple[int, int]] = []
+    count = 0
     for observation_id, data in vectors:
         found = connection.execute(
             "SELECT scope, valid_to FROM observations WHERE id = ?", (observation_id,)
         ).fetchone()
         if found is None:
             continue  # forgotten while its vector was made
+        count += 1
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?) ON CONFLICT (observation) DO UPDATE SET "
             "model = excluded.model, data = excluded.data",
@@ -361,9 +404,15 @@ def put_vectors(
         connection.execute("DELETE FROM unembedded WHERE observation = ?", (observation_id,))
         if found[1] is None or found[1] > now:
             added.append((int(found[0]), observation_id, data))
+        gone = merging.merge(
+            connection, observation_id=observation_id, vector=data, model=model, now=now
+        )
+        if gone is not None:
+            merged.append((int(found[0]), gone))
     if added:
         change.steps.append(lambda: keeper.add(model, added))
-    return len(added)
+    change.steps += [partial(keeper.remove, scope, [gone]) for scope, gone in merged]
+    return count
 
 
 def mark_consolidated(
