@@ -49,6 +49,13 @@ $(VENV)-peers/.bench: $(BIN)/python requirements/bench.lock
 	VIRTUAL_ENV=$(VENV)-peers $(UV) install --quiet --require-hashes -r requirements/bench.lock
 	@touch $@
 
+# A receiver of traces that others wrote. Where it cannot be had, its test is skipped and says so.
+$(VENV)-phoenix/.ready: $(BIN)/python requirements/phoenix.lock
+	$(PYTHON) -m venv $(VENV)-phoenix
+	VIRTUAL_ENV=$(VENV)-phoenix $(UV) install --quiet --require-hashes -r requirements/phoenix.lock \
+		|| rm -f $(VENV)-phoenix/bin/phoenix
+	@touch $@
+
 demo: $(VENV)/.runtime
 	@$(COMPILE)
 	$(BIN)/python examples/demo.py
@@ -57,7 +64,7 @@ test: $(VENV)/.dev
 	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) -m "not slow" tests
 
-test-all: $(VENV)/.dev $(VENV)/.fuzz
+test-all: $(VENV)/.dev $(VENV)/.fuzz $(VENV)-phoenix/.ready
 	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) tests
 
@@ -103,7 +110,9 @@ lock: $(BIN)/python
 	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --group bench \
 		-o requirements/bench.lock
+	printf 'arize-phoenix>=20\n' | $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-annotate - -o requirements/phoenix.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-peers $(VENV)-phoenix build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

