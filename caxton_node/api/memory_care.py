@@ -23,6 +23,7 @@ from caxton_node.api.table import API_PREFIX, Answer, Endpoint, NoQuery, Request
 from caxton_node.api.types import Body, Cursor, Instant, Limit, Query, QueryBool, View, instant
 from caxton_node.domain.errors import Conflict, NotFound, Rejected
 from caxton_node.memory.forgetting import Selection
+from caxton_node.memory.fullness import nearly_full
 from caxton_node.memory.records import Access
 from caxton_node.memory.transfer import FORMAT_VERSION, read_records, records_of
 from caxton_node.runtime.node import Node
@@ -31,9 +32,6 @@ __all__ = ["ENDPOINTS"]
 
 RECORDS_MAX: Final = 1_000
 """Records of one import."""
-
-WARN_AT: Final = 0.8
-"""The share of its limit at which a memory is said to be nearly full."""
 
 AGENT_ENTITIES_SHOWN: Final = 20
 
@@ -147,7 +145,6 @@ async def get_memory_stats(_: Request[NoQuery, None], node: Node) -> MemoryStats
     memory = memory_of(node)
     stats = await memory.backend.stats(None)
     limit = memory.limits.entities_per_scope
-    full = [scope for scope, count in stats.by_scope.items() if count >= WARN_AT * limit]
     return MemoryStatsView(
         state=memory.state,
         model=memory.model,
@@ -161,7 +158,7 @@ async def get_memory_stats(_: Request[NoQuery, None], node: Node) -> MemoryStats
         file_bytes=stats.file_bytes,
         by_scope=stats.by_scope,
         limit=limit,
-        warnings=[f"{scope} is nearly full: {stats.by_scope[scope]} of {limit}" for scope in full],
+        warnings=nearly_full(stats, limit),
     )
 
 

@@ -161,6 +161,8 @@ class MemoryFile:
         connection.create_function("shelved", 2, shelved, deterministic=True)
         for setting in (
             "page_size = 8192",
+            # Free pages can be given back a few at a time. Counts for new files only.
+            "auto_vacuum = INCREMENTAL",
             # What is forgotten is overwritten, not only unlinked.
             "secure_delete = ON",
             "journal_mode = WAL",

@@ -37,6 +37,7 @@ from caxton_node.memory.searching import search_rows
 from caxton_node.memory.upkeep import (
     check_rows,
     count_rows,
+    give_back,
     unconsolidated_rows,
     unembedded_rows,
 )
@@ -209,13 +210,19 @@ class SqliteMemory:
         await self._write(apply)
 
     async def expire(self, *, now: int, half_life_ms: float, entity_count_max: int) -> int:
-        """Delete what has outlived itself; return how much, 0 when nothing is left to do."""
-        return await self._write(
+        """Delete what has outlived itself; return how much, 0 when nothing is left to do.
+
+        When nothing is left, what is free of the file is given back to the disk, a part each time.
+        """
+        count = await self._write(
             partial(
                 forgetting.expire, keeper=self._keeper, now=now, half_life_ms=half_life_ms,
                 entity_count_max=entity_count_max,
             )
         )  # fmt: skip
+        if not count:
+            await self._write_alone(give_back)
+        return count
 
     async def check(self) -> list[str]:
         """Compare index, vectors and arena with the rows; mend what can be; return findings."""
@@ -383,6 +390,15 @@ class SqliteMemory:
         return await self._readers.read(
             lambda connection: unconsolidated_rows(connection, idle_before, limit)
         )
+
+    async def scopes(self) -> list[Scope]:
+        """Return the scopes that hold anything."""
+
+        def do(connection: sqlite3.Connection) -> list[Scope]:
+            rows = connection.execute("SELECT kind, workspace, agent FROM scopes ORDER BY id")
+            return [Scope(*row) for row in rows]
+
+        return await self._readers.read(do)
 
     async def stats(self, access: Access | None) -> MemoryStats:
         """Count what there is in the scopes that may be read; None counts all."""

@@ -21,9 +21,16 @@ __all__ = [
     "check_rows",
     "count_rows",
     "embedding_text",
+    "give_back",
     "unconsolidated_rows",
     "unembedded_rows",
 ]
+
+FREE_SHARE_MAX: Final = 0.2
+"""Of the file's pages. Beyond it some are given back to the disk."""
+
+GIVEN_BACK_AT_ONCE: Final = 2_000
+"""Pages: 16 MB, some tens of milliseconds in which nobody writes."""
 
 EPISODES_MAX: Final = 50
 """Episodes of one conversation that are consolidated at once."""
@@ -139,3 +146,21 @@ def check_rows(connection: sqlite3.Connection, keeper: ArenaKeeper) -> list[str]
             keeper.rebuild(connection)
             findings.append("the arena differed from the rows; it was rebuilt")
     return findings
+
+
+def give_back(connection: sqlite3.Connection) -> int:
+    """Return pages to the disk where many are free, and move the log into the file.
+
+    In the writer's thread, outside of a transaction, while nothing else is to be done.
+
+    Returns:
+        How many pages were given back.
+    """
+    (before,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    if free > before * FREE_SHARE_MAX:
+        # A step a page: fetching all of them is what makes it run to the end.
+        connection.execute(f"PRAGMA incremental_vacuum({GIVEN_BACK_AT_ONCE})").fetchall()
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    (after,) = connection.execute("PRAGMA page_count").fetchone()
+    return int(before - after)

@@ -1,0 +1,65 @@
+"""What looks after a memory by itself: space is given back, and fullness is said in time."""
+
+import asyncio
+import logging
+
+from caxton_node.memory import fullness
+from caxton_node.memory.embedding.embedder import Embedder
+from caxton_node.memory.forgetting import Selection
+from caxton_node.memory.records import Access, NewFact, Scope
+from caxton_node.memory.service import Memory, MemoryLimits
+from caxton_node.memory.sqlite import SqliteMemory
+
+NOW = 1_800_000_000_000
+ADA = Scope("agent", "default", "Ada")
+AS_ADA = Access.only(ADA)
+
+
+async def opened(tmp_path) -> SqliteMemory:
+    memory = SqliteMemory(tmp_path / "memory.db", is_synced=False)
+    await memory.open()
+    return memory
+
+
+async def expire(memory) -> int:
+    return await memory.expire(now=NOW, half_life_ms=1e12, entity_count_max=10_000)
+
+
+async def test_what_was_forgotten_gives_its_space_back_to_the_disk(tmp_path):
+    memory = await opened(tmp_path)
+    facts = [NewFact(entity=f"e{n}", text=f"{n} " * 1_000) for n in range(1_000)]
+    await memory.remember(AS_ADA, ADA, facts, now=NOW)
+    await expire(memory)
+    before = (tmp_path / "memory.db").stat().st_size
+    await memory.forget(AS_ADA, Selection())
+    while True:
+        held = (tmp_path / "memory.db").stat().st_size
+        assert await expire(memory) == 0
+        if (tmp_path / "memory.db").stat().st_size == held:
+            break
+    assert before > 4_000_000
+    assert held < before / 10
+    assert await memory.check() == []
+    await memory.close()
+
+
+async def test_a_scope_that_is_nearly_full_is_named_once_it_is_and_not_before(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(fullness, "LOOKED_EVERY_S", 0.0)
+    backend = await opened(tmp_path)
+    memory = Memory(
+        backend, Embedder(None), now=lambda: NOW, limits=MemoryLimits(entities_per_scope=10)
+    )
+    facts = [NewFact(entity=f"e{n}", text="known") for n in range(8)]
+    await memory.remember(AS_ADA, ADA, facts[:7])
+    assert fullness.nearly_full(await backend.stats(None), 10) == []
+    await memory.remember(AS_ADA, ADA, facts[7:])
+    with caplog.at_level(logging.WARNING, "caxton.memory"):
+        async with asyncio.TaskGroup() as tasks:
+            chore = tasks.create_task(fullness.keep_warning(memory))
+            async with asyncio.timeout(10):
+                while "agent/default/Ada is nearly full: 8 of 10" not in caplog.text:
+                    await asyncio.sleep(0)
+            chore.cancel()
+    await backend.close()
