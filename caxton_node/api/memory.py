@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from caxton_node.api.memory_rows import memory_row
 from caxton_node.api.memory_views import (
     AgentText,
     EntityDetail,
@@ -20,7 +21,7 @@ from caxton_node.api.memory_views import (
     show_relation,
     show_view,
 )
-from caxton_node.api.table import API_PREFIX, Answer, Endpoint, PathParameter, Request, Shape
+from caxton_node.api.table import Answer, Request, Shape
 from caxton_node.api.types import (
     READS_INTEGER,
     Body,
@@ -43,7 +44,7 @@ from caxton_node.memory.records import (
 )
 from caxton_node.runtime.node import Node
 
-__all__ = ["ENDPOINTS", "ENTITY_NAME"]
+__all__ = ["ENDPOINTS"]
 
 OBSERVATIONS_MAX: Final = 100
 """Observations told at once."""
@@ -53,14 +54,6 @@ _NO_CONTROL: Final = r"^[^\u0000-\u001f\u007f]*\S[^\u0000-\u001f\u007f]*$"
 Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX, pattern=_NO_CONTROL)]
 Share = Annotated[float, Field(ge=0, le=1)]
 FactText = Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH_MAX, pattern=r"\S")]
-
-ENTITY_NAME: Final = PathParameter(
-    name="entity",
-    description="An entity's name, escaped; the case of letters does not matter.",
-    pattern=r"[^\x00-\x1f\x7f/]{1,256}",
-    missing_code="memory_not_found",
-    example="staging server",
-)
 
 
 class NewEntity(Body):
@@ -360,69 +353,51 @@ async def walk_graph(request: Request[GraphQuery, None], node: Node) -> Graph:
     )
 
 
-_ERRORS: Final = ("storage_unavailable",)
-
 ENDPOINTS: Final = (
-    Endpoint(
-        method="POST",
-        path=f"{API_PREFIX}/memory/entities",
-        summary="Remember something",
-        tag="memory",
-        handle=tell_memory,
+    memory_row(
+        "POST /memory/entities",
+        tell_memory,
+        "Remember something",
+        {201: Shape("It is on disk.", ToldView)},
         body=NewEntity,
-        responses={201: Shape("It is on disk.", ToldView)},
-        errors=("node_busy", *_ERRORS),
+        errors=("node_busy",),
     ),
-    Endpoint(
-        method="GET",
-        path=f"{API_PREFIX}/memory/entities",
-        summary="List entities",
-        tag="memory",
-        handle=list_entities,
+    memory_row(
+        "GET /memory/entities",
+        list_entities,
+        "List entities",
+        {200: Shape("A page, the oldest first.", EntityList)},
         query=EntityListQuery,
-        responses={200: Shape("A page, the oldest first.", EntityList)},
-        errors=_ERRORS,
     ),
-    Endpoint(
-        method="GET",
-        path=f"{API_PREFIX}/memory/entities/{{entity}}",
-        summary="Read what is known of an entity",
-        tag="memory",
-        handle=get_entity,
-        parameters=(ENTITY_NAME,),
+    memory_row(
+        "GET /memory/entities/{entity}",
+        get_entity,
+        "Read what is known of an entity",
+        {200: Shape("What is known, one entity a scope.", EntityFound)},
         query=EntityQuery,
-        responses={200: Shape("What is known, one entity a scope.", EntityFound)},
-        errors=("memory_not_found", *_ERRORS),
+        errors=("memory_not_found",),
     ),
-    Endpoint(
-        method="GET",
-        path=f"{API_PREFIX}/memory/search",
-        summary="Search memory",
-        tag="memory",
-        handle=search_memory,
+    memory_row(
+        "GET /memory/search",
+        search_memory,
+        "Search memory",
+        {200: Shape("What fits, best first, with reasons.", Found)},
         query=SearchQuery,
-        responses={200: Shape("What fits, best first, with reasons.", Found)},
-        errors=_ERRORS,
     ),
-    Endpoint(
-        method="POST",
-        path=f"{API_PREFIX}/memory/relations",
-        summary="Remember a relation",
-        tag="memory",
-        handle=relate_entities,
+    memory_row(
+        "POST /memory/relations",
+        relate_entities,
+        "Remember a relation",
+        {201: Shape("It is on disk.", RelatedView)},
         body=NewRelationBody,
-        responses={201: Shape("It is on disk.", RelatedView)},
-        errors=("node_busy", *_ERRORS),
+        errors=("node_busy",),
     ),
-    Endpoint(
-        method="GET",
-        path=f"{API_PREFIX}/memory/graph/{{entity}}",
-        summary="Walk the relations of an entity",
-        tag="memory",
-        handle=walk_graph,
-        parameters=(ENTITY_NAME,),
+    memory_row(
+        "GET /memory/graph/{entity}",
+        walk_graph,
+        "Walk the relations of an entity",
+        {200: Shape("What was reached.", Graph)},
         query=GraphQuery,
-        responses={200: Shape("What was reached.", Graph)},
-        errors=("memory_not_found", *_ERRORS),
+        errors=("memory_not_found",),
     ),
 )

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from caxton_node.api.agents import AGENT_NAME
-from caxton_node.api.memory import ENTITY_NAME, after_of
+from caxton_node.api.memory import after_of
+from caxton_node.api.memory_rows import memory_row
 from caxton_node.api.memory_views import (
     AgentText,
     EntitySummary,
@@ -19,7 +19,7 @@ from caxton_node.api.memory_views import (
     show_entity,
     show_proof,
 )
-from caxton_node.api.table import API_PREFIX, Answer, Endpoint, NoQuery, Request, Shape
+from caxton_node.api.table import Answer, NoQuery, Request, Shape
 from caxton_node.api.types import Body, Cursor, Instant, Limit, Query, QueryBool, View, instant
 from caxton_node.domain.errors import Conflict, NotFound, Rejected
 from caxton_node.memory.forgetting import Selection
@@ -278,100 +278,81 @@ async def delete_agent_memory(request: Request[ConfirmQuery, None], node: Node) 
     return show_proof(await memory_of(node).backend.forget(access, Selection()))
 
 
-_ERRORS: Final = ("storage_unavailable",)
-
 ENDPOINTS: Final = (
-    Endpoint(
-        method="DELETE",
-        path=f"{API_PREFIX}/memory/entities/{{entity}}",
-        summary="Forget an entity",
-        tag="memory",
-        handle=delete_entity,
-        parameters=(ENTITY_NAME,),
+    memory_row(
+        "DELETE /memory/entities/{entity}",
+        delete_entity,
+        "Forget an entity",
+        {200: Shape("It is gone; the proof.", ProofView)},
         query=ScopeQuery,
-        responses={200: Shape("It is gone; the proof.", ProofView)},
-        errors=("memory_not_found", "memory_failed", *_ERRORS),
+        errors=(
+            "memory_not_found",
+            "memory_failed",
+        ),
     ),
-    Endpoint(
-        method="POST",
-        path=f"{API_PREFIX}/memory/forget",
-        summary="Forget what is selected",
-        tag="memory",
-        handle=forget_memory,
+    memory_row(
+        "POST /memory/forget",
+        forget_memory,
+        "Forget what is selected",
+        {200: Shape("It is gone; the proof.", ProofView)},
         body=ForgetBody,
-        responses={200: Shape("It is gone; the proof.", ProofView)},
-        errors=("state_conflict", "memory_failed", *_ERRORS),
+        errors=(
+            "state_conflict",
+            "memory_failed",
+        ),
     ),
-    Endpoint(
-        method="GET",
-        path=f"{API_PREFIX}/memory/export",
-        summary="Export memory",
-        tag="memory",
-        handle=export_memory,
+    memory_row(
+        "GET /memory/export",
+        export_memory,
+        "Export memory",
+        {200: Shape("A page of records.", ExportPage)},
         query=ExportQuery,
-        responses={200: Shape("A page of records.", ExportPage)},
-        errors=_ERRORS,
     ),
-    Endpoint(
-        method="POST",
-        path=f"{API_PREFIX}/memory/import",
-        summary="Import memory",
-        tag="memory",
-        handle=import_memory,
+    memory_row(
+        "POST /memory/import",
+        import_memory,
+        "Import memory",
+        {201: Shape("They are on disk.", ImportedView)},
         body=ImportBody,
-        responses={201: Shape("They are on disk.", ImportedView)},
-        errors=("node_busy", *_ERRORS),
+        errors=("node_busy",),
     ),
-    Endpoint(
-        method="GET",
-        path=f"{API_PREFIX}/memory/stats",
-        summary="Count what is remembered",
-        tag="memory",
-        handle=get_memory_stats,
-        responses={200: Shape("The counts.", MemoryStatsView)},
-        errors=_ERRORS,
+    memory_row(
+        "GET /memory/stats",
+        get_memory_stats,
+        "Count what is remembered",
+        {200: Shape("The counts.", MemoryStatsView)},
     ),
-    Endpoint(
-        method="POST",
-        path=f"{API_PREFIX}/memory/check",
-        summary="Check memory and mend it",
-        tag="memory",
-        handle=check_memory,
-        responses={200: Shape("What was found.", CheckView)},
-        errors=_ERRORS,
+    memory_row(
+        "POST /memory/check",
+        check_memory,
+        "Check memory and mend it",
+        {200: Shape("What was found.", CheckView)},
     ),
-    Endpoint(
-        method="POST",
-        path=f"{API_PREFIX}/memory/backups",
-        summary="Back up memory",
-        tag="memory",
-        handle=back_up_memory,
+    memory_row(
+        "POST /memory/backups",
+        back_up_memory,
+        "Back up memory",
+        {201: Shape("The copy.", BackupView)},
         body=BackupBody,
-        responses={201: Shape("The copy.", BackupView)},
-        errors=("already_exists", *_ERRORS),
         deadline_s=300.0,
+        errors=("already_exists",),
     ),
-    Endpoint(
-        method="GET",
-        path=f"{API_PREFIX}/agents/{{name}}/memory",
-        summary="See what an agent knows",
-        tag="memory",
-        handle=get_agent_memory,
-        belongs_to="agent",
-        parameters=(AGENT_NAME,),
-        responses={200: Shape("Counts and entities.", AgentMemoryView)},
-        errors=("agent_not_found", *_ERRORS),
+    memory_row(
+        "GET /agents/{name}/memory",
+        get_agent_memory,
+        "See what an agent knows",
+        {200: Shape("Counts and entities.", AgentMemoryView)},
+        errors=("agent_not_found",),
     ),
-    Endpoint(
-        method="DELETE",
-        path=f"{API_PREFIX}/agents/{{name}}/memory",
-        summary="Forget everything of an agent",
-        tag="memory",
-        handle=delete_agent_memory,
-        belongs_to="agent",
-        parameters=(AGENT_NAME,),
+    memory_row(
+        "DELETE /agents/{name}/memory",
+        delete_agent_memory,
+        "Forget everything of an agent",
+        {200: Shape("It is gone; the proof.", ProofView)},
         query=ConfirmQuery,
-        responses={200: Shape("It is gone; the proof.", ProofView)},
-        errors=("state_conflict", "memory_failed", *_ERRORS),
+        errors=(
+            "state_conflict",
+            "memory_failed",
+        ),
     ),
 )
