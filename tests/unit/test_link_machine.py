@@ -297,7 +297,7 @@ class Links(RuleBasedStateMachine):
         hellos = [side.machine.hello() for side in self.sides]
         for side, hello in zip(self.sides, reversed(hellos), strict=True):
             for one in side.machine.meet(hello):
-                side.send(one.cargo, is_doubtful=one.was_sent)
+                side.send(one.cargo, is_doubtful=one.was_sent or one.is_doubtful)
         self.is_connected = True
 
     @precondition(lambda self: self.is_connected)
