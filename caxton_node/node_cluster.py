@@ -31,6 +31,9 @@ from caxton_node.forwarding.peers import PeerDirectory
 from caxton_node.forwarding.placing import Placing
 from caxton_node.forwarding.registry_elsewhere import RegistryElsewhere
 from caxton_node.forwarding.registry_feed import RegistryFeed
+from caxton_node.forwarding.remembered import DELETED, JOURNAL, REMOVED, Remembered
+from caxton_node.forwarding.retirement import Retirement
+from caxton_node.node_renewal import EPOCH, Renewal
 from caxton_node.ring import PEERS_FILE, ClusterRing
 from caxton_node.routing.in_flight import InFlight
 from caxton_node.runtime.node import Node
@@ -48,8 +51,8 @@ OUTCOME_S: Final = 5.0
 
 OUTCOME_LOOK_S: Final = 0.05
 
-_EPOCH: Final = "epoch"
 _EXPECTED: Final = "expected_nodes"
+_IDENTITY: Final = "journal_identity"
 
 _log = logging.getLogger("caxton.cluster")
 
@@ -60,9 +63,18 @@ async def next_epoch(store: Store, now_ms: int) -> int:
     The clock in milliseconds, so that a node whose data folder is new is still newer than what the
     others remember of it; one more than the last, where the clock went back.
     """
-    epoch = max(now_ms, (await store.node_number(_EPOCH) or 0) + 1)
-    await store.put_node_number(_EPOCH, epoch)
+    epoch = max(now_ms, (await store.node_number(EPOCH) or 0) + 1)
+    await store.put_node_number(EPOCH, epoch)
     return epoch
+
+
+async def _journal_identity(store: Store) -> int:
+    """Return the identity of this node's journal; make it with a new one."""
+    identity = await store.node_number(_IDENTITY)
+    if identity is None:
+        identity = SystemRandom().randrange(1, 2**62)
+        await store.put_node_number(_IDENTITY, identity)
+    return identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,14 +263,13 @@ async def _build(
     """Build the parts and connect them."""
     own, now = settings.node.name, asyncio.get_running_loop().time()
     peers = PeerDirectory()
-    me = Self(node=own, epoch=ring.epoch, cluster=settings.cluster.label, version=node.version)
-    links = Links(me=me, peers=peers, pipeline=node.pipeline, files=files)
+    links = await _links(settings, node, ring, files, peers)
     calls = PeerCalls(links.channel)
     registry = Registry(RegistryConfig(), Owner(own, ring.epoch), random=SystemRandom(), now=now)
     feed = RegistryFeed(
         registry, links=links, pulls=calls, tasks=tasks, set_digest=ring.cluster.set_digest
     )
-    nodes = NodeTable(own)
+    nodes, retirement = await _remembered(node.store, links, own, tasks)
     definitions = DefinitionKeeper(node.store, calls)
     placing = Placing(
         own,
@@ -272,6 +283,7 @@ async def _build(
             left=links.order.left,
         ),
         events=node.events,
+        retirement=retirement,
     )
     partition = Partition(
         PartitionConfig(expect=settings.cluster.expect),
@@ -297,8 +309,55 @@ async def _build(
         )
     )
     links.on_registry, links.on_link = fleet.said, fleet.linked
-    node.pipeline.elsewhere = RegistryElsewhere(own, feed, links, sees_all=lambda: fleet.sees_all)
+    feed.on_superseded = Renewal(node, ring, feed, fleet, tasks).superseded
+    node.pipeline.elsewhere = RegistryElsewhere(
+        own, feed, links, sees_all=lambda: fleet.sees_all, is_struck_off=nodes.is_struck_off
+    )
     return _Parts(peers, links, feed, definitions, placing, fleet)
+
+
+async def _links(
+    settings: Settings, node: Node, ring: ClusterRing, files: TlsFiles | None, peers: PeerDirectory
+) -> Links:
+    me = Self(
+        node=settings.node.name,
+        epoch=ring.epoch,
+        cluster=settings.cluster.label,
+        version=node.version,
+        journal=await _journal_identity(node.store),
+    )
+    return Links(me=me, peers=peers, pipeline=node.pipeline, files=files)
+
+
+async def _remembered(
+    store: Store, links: Links, own: str, tasks: asyncio.TaskGroup
+) -> tuple[NodeTable, Retirement]:
+    """Build what a node remembers of the others over its restarts."""
+    deleted, removed, journals = (
+        Remembered(kind, store, tasks) for kind in (DELETED, REMOVED, JOURNAL)
+    )
+    retirement = Retirement(await deleted.load())
+    retirement.on_noted, retirement.on_forgotten = deleted.keep, deleted.forget
+    nodes = NodeTable(own, await removed.load())
+
+    def note_struck_off(name: str, is_so: bool) -> None:
+        if is_so:
+            removed.keep(name, 1)
+        else:
+            removed.forget(name)
+
+    nodes.on_struck_off = note_struck_off
+    known = dict(await journals.load())
+    for name, journal in known.items():
+        links.expect_journal(name, journal)
+
+    def note_journal(name: str, journal: int) -> None:
+        if known.get(name) != journal:
+            known[name] = journal
+            journals.keep(name, journal)
+
+    links.on_met = note_journal
+    return nodes, retirement
 
 
 @asynccontextmanager

@@ -326,6 +326,12 @@ class ClusterRing:
         """Tell the ring where other nodes dial this one."""
         self._announce_address("grpc", host, port)
 
+    def renew(self, epoch: int) -> None:
+        """Tell the ring that a later life of this node began: what it said before is void."""
+        self.epoch = epoch
+        self._tags["epoch"] = str(epoch)
+        self._announce()
+
     def _announce_address(self, tag: str, host: str, port: int) -> None:
         self._tags[tag] = announced_address(host, port, self.cluster.address.host)
         self._announce()

@@ -100,7 +100,7 @@ class LinkedNode:
 
 @asynccontextmanager
 async def linked_node(
-    folder: Path, name: str, atlas: Atlas, *, cluster: str = "test", **flags: Any
+    folder: Path, name: str, atlas: Atlas, *, cluster: str = "test", journal: int = 0, **flags: Any
 ) -> AsyncIterator[LinkedNode]:
     """Open one node and link it with those that the atlas has already."""
     (folder / name).mkdir(exist_ok=True)
@@ -108,7 +108,7 @@ async def linked_node(
     async with opened_node(folder / name, node__name=name, **flags) as node:
         server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         peers = PeerDirectory()
-        me = Self(node=name, epoch=epoch, cluster=cluster, version="1")
+        me = Self(node=name, epoch=epoch, cluster=cluster, version="1", journal=journal)
         links = Links(me=me, peers=peers, pipeline=node.pipeline, files=None)
         links.add_to(server)
         port = server.add_insecure_port("127.0.0.1:0")

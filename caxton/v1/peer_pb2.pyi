@@ -192,6 +192,7 @@ class LinkHello(_message.Message):
     PROGRAM_VERSION_FIELD_NUMBER: _builtins.int
     PEER_EPOCH_FIELD_NUMBER: _builtins.int
     RECEIVED_THROUGH_FIELD_NUMBER: _builtins.int
+    JOURNAL_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Name of the node."""
     epoch: _builtins.int
@@ -206,6 +207,10 @@ class LinkHello(_message.Message):
     """The life of the other node whose frames the sender has counted; 0 where it knows of none."""
     received_through: _builtins.int
     """The frame of that life up to which it has received everything, committed or not yet."""
+    journal: _builtins.int
+    """Identity of the node's journal, made with it. One that comes back with another has forgotten
+    what it had begun.
+    """
     def __init__(
         self,
         *,
@@ -216,10 +221,11 @@ class LinkHello(_message.Message):
         program_version: _builtins.str = ...,
         peer_epoch: _builtins.int = ...,
         received_through: _builtins.int = ...,
+        journal: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "epoch", b"epoch", "link_version", b"link_version", "node_id", b"node_id", "peer_epoch", b"peer_epoch", "program_version", b"program_version", "received_through", b"received_through"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "epoch", b"epoch", "journal", b"journal", "link_version", b"link_version", "node_id", b"node_id", "peer_epoch", b"peer_epoch", "program_version", b"program_version", "received_through", b"received_through"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

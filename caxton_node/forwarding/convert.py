@@ -22,6 +22,7 @@ def fill_hello(frame: LinkFrame, hello: Hello) -> None:
     frame.hello.program_version = hello.program_version
     frame.hello.peer_epoch = hello.peer_epoch
     frame.hello.received_through = hello.received_through
+    frame.hello.journal = hello.journal
 
 
 def hello_of(frame: LinkFrame) -> Hello | None:
@@ -37,6 +38,7 @@ def hello_of(frame: LinkFrame) -> Hello | None:
         program_version=hello.program_version,
         peer_epoch=hello.peer_epoch,
         received_through=hello.received_through,
+        journal=hello.journal,
     )
 
 

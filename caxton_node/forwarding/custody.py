@@ -255,7 +255,7 @@ class Custody:
     def left_over(self, link: Link, parcels: Iterable[Parcel]) -> None:
         """Route anew what has no outcome, in order: a node died, or began another life."""
         self._waiting_bytes.pop(link.node, None)
-        for parcel in sorted(parcels, key=lambda parcel: parcel.cargo.seq):
+        for parcel in sorted(parcels, key=_seq_of):
             envelope: Envelope = parcel.cargo
             inbox = envelope.inbox
             if not self._let_go(parcel):
@@ -275,6 +275,15 @@ class Custody:
                     self.dispatch(inbox, envelope)
                 else:
                     self._pipeline.place_again((envelope,))
+
+    def give_up_on(self, node: str, why: str) -> None:
+        """End what only a node could have told of: it `why`."""
+        unknown = Failed("outcome_unknown", f"{node} had the message, and {why}")
+        for parcel in sorted(self._link(node).machine.outbox.parcels(), key=_seq_of):
+            envelope: Envelope = parcel.cargo
+            if envelope.parcel is parcel and envelope.sent_to == node:
+                self.take_back(envelope.inbox, envelope)
+                self._pipeline.give_up(envelope, unknown, f"outcome_unknown: {unknown.detail}")
 
     def open_inboxes(self) -> bool:
         """Let messages go again to agents that were not where they were sought.
@@ -311,3 +320,7 @@ class Custody:
     def _look_again(self) -> None:
         self._is_to_look_again = False
         self.on_look_again()
+
+
+def _seq_of(parcel: Parcel) -> int:
+    return int(parcel.cargo.seq)

@@ -59,6 +59,7 @@ class NodeFleet:
     def __init__(self, parts: FleetParts) -> None:
         self._parts = parts
         self._own = parts.own
+        self._epoch = parts.epoch
         self._nodes = parts.nodes
         self._feed = parts.feed
         self._links = parts.links
@@ -124,6 +125,9 @@ class NodeFleet:
             for start in range(0, len(retired), WISH_AGENTS_MAX):
                 some = retired[start : start + WISH_AGENTS_MAX]
                 self._links.send_registry(node, pack_said(Retired(some)))
+            for gone in self._nodes.struck_off():
+                # It may have been away when the others were told.
+                self._links.send_registry(node, pack_said(Removal(gone)))
 
     def said(self, node: str, payload: bytes) -> None:
         """Take in what a node says, of itself or of the registry."""
@@ -151,7 +155,7 @@ class NodeFleet:
 
     def _notice(self) -> Notice:
         return Notice(
-            epoch=self._parts.epoch,
+            epoch=self._epoch,
             labels=dict(self._parts.labels),
             load=self._load,
             is_draining=self._is_draining,
@@ -167,6 +171,11 @@ class NodeFleet:
         if self._nodes.heard(self._own, notice):
             self._placing.look_at(None)
         self._links.broadcast_registry(pack_said(notice))
+
+    def renew(self, epoch: int) -> None:
+        """Tell of ourselves in a later life: placement elsewhere takes it for that alone."""
+        self._epoch = epoch
+        self._tell()
 
     def _refuse(self, digest: str) -> None:
         self._refused[digest] = None
@@ -512,5 +521,6 @@ class NodeFleet:
         if self._nodes.strike_off(node):
             _log.warning("%s is expected no more", node)
             self._parts.events.publish("cluster.removed", node=node)
+            self._links.give_up_on(node, "is removed from the cluster")
             self._parts.partition.member_left(self._loop.time())
             self._observe()

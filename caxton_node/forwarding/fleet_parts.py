@@ -27,6 +27,10 @@ class FleetLinks(RegistryLinks, Protocol):
         """Return how long the last frame to a node and its echo took; None when never."""
         ...
 
+    def give_up_on(self, node: str, why: str) -> None:
+        """End what only a node could have told of: it `why`."""
+        ...
+
     def reconsider(self, agents: Collection[str] | None = None) -> None:
         """Route again what waits for agents whose place changed; None is all."""
         ...

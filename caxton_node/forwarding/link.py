@@ -79,6 +79,10 @@ class LinkEvents(Protocol):
         """These messages have no outcome, and the numbering began anew."""
         ...
 
+    def met(self, link: "Link") -> None:
+        """The other side has said who it is."""
+        ...
+
     def changed(self, link: "Link") -> None:
         """The link came up or went down."""
         ...
@@ -251,6 +255,7 @@ class Link:
         self._ack_sent = self._credit_sent = 0
         if left:
             self._events.left_over(self, left)
+        self._events.met(self)
         self._events.changed(self)
         self.poke(0)
 

@@ -31,13 +31,16 @@ from caxton_node.routing.directory import Inbox
 from caxton_node.routing.pipeline import Pipeline
 from caxton_node.security.tls_files import TlsFiles
 
-__all__ = ["Links", "OnLink", "OnRegistry", "Self"]
+__all__ = ["Links", "OnLink", "OnMet", "OnRegistry", "Self"]
 
 OnRegistry = Callable[[str, bytes], None]
 """Takes the name of a node and what it says of the registry."""
 
 OnLink = Callable[[str, bool], None]
 """Takes the name of a node and whether its link is up now."""
+
+OnMet = Callable[[str, int], None]
+"""Takes the name of a node and the identity of its journal."""
 
 REDIAL_FIRST_S: Final = 0.05
 REDIAL_MAX_S: Final = 2.0
@@ -89,6 +92,8 @@ class Links:
         """Told of what another node says of the registry. Whoever keeps it sets this."""
         self.on_link: OnLink = _nobody_looks
         """Told of a link that came up or went down."""
+        self.on_met: OnMet = _nobody_notes
+        """Told of a node that was met, and which journal it has."""
 
     # Its life.
 
@@ -231,6 +236,14 @@ class Links:
                 self._custody.left_over(link, link.let_go())
         self._pipeline.reconsider(agents)
 
+    def give_up_on(self, node: str, why: str) -> None:
+        """End what only a node could have told of: it `why`."""
+        self._custody.give_up_on(node, why)
+
+    def expect_journal(self, node: str, journal: int) -> None:
+        """Take note which journal a node had when this one met it last."""
+        self._link(node).machine.peer_journal = journal
+
     def _seen(self, peer: Peer) -> None:
         """Dial a node that is new, has another address, or began another life."""
         channel = self._channels.pop(peer.node, None)
@@ -348,6 +361,14 @@ class Links:
         """See `LinkEvents`."""
         self._custody.left_over(link, parcels)
 
+    def met(self, link: Link) -> None:
+        """See `LinkEvents`."""
+        machine = link.machine
+        if machine.is_forgetful:
+            _log.warning("%s has lost its journal", link.node)
+            self._custody.give_up_on(link.node, "has lost its journal")
+        self.on_met(link.node, machine.peer_journal)
+
     def changed(self, link: Link) -> None:
         """See `LinkEvents`."""
         _log.info("link to %s is %s", link.node, "up" if link.is_up else "down")
@@ -369,6 +390,10 @@ async def _greeting(stream: Answered) -> Hello | None:
 
 def _nobody_hears(_node: str, _payload: bytes) -> None:
     """Stand in until somebody keeps the registry."""
+
+
+def _nobody_notes(_node: str, _journal: int) -> None:
+    """Stand in until somebody remembers journals."""
 
 
 def _nobody_looks(_node: str, _is_up: bool) -> None:

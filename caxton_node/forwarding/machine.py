@@ -32,6 +32,8 @@ class Self:
     """Name of the cluster. A node of another one is refused."""
     version: str
     """Of the program."""
+    journal: int = 0
+    """Identity of the journal, made with it; 0 where none is told."""
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -46,6 +48,8 @@ class Hello(msgspec.Struct, frozen=True):
     """The life of the other node whose frames it has counted; 0 for none."""
     received_through: int
     """The frame of that life up to which it received everything."""
+    journal: int = 0
+    """Identity of its journal; 0 where it does not tell."""
 
 
 class LinkMachine:
@@ -58,6 +62,10 @@ class LinkMachine:
         self.inflow = Inflow()
         self.peer_epoch = 0
         """The life of the other node that the numbers are about; 0 before the first greeting."""
+        self.peer_journal = 0
+        """The journal of the other node when it was met last; 0 where that is not known."""
+        self.is_forgetful = False
+        """It came to the last greeting without the journal that it had before."""
 
     def hello(self) -> Hello:
         """Return this node's greeting for a new stream."""
@@ -69,6 +77,7 @@ class LinkMachine:
             program_version=self._me.version,
             peer_epoch=self.peer_epoch,
             received_through=self.inflow.received_through,
+            journal=self._me.journal,
         )
 
     def check(self, hello: Hello) -> None:
@@ -101,6 +110,8 @@ class LinkMachine:
             LinkRefused: It is another node, cluster or version.
         """
         self.check(hello)
+        self.is_forgetful = bool(self.peer_journal) and hello.journal != self.peer_journal
+        self.peer_journal = hello.journal
         is_same_life = hello.epoch == self.peer_epoch and hello.peer_epoch == self._me.epoch
         if is_same_life and self.outbox.can_resume(hello.received_through):
             self.outbox.resume(hello.received_through)

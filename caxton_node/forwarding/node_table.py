@@ -7,7 +7,7 @@ is silent: what it runs is its own, and nobody takes it over because a link is n
 State only; membership and the links bring the news.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from caxton_node.forwarding.notices import Notice, view_of
 from caxton_node.runtime.placement import NodeView
@@ -20,13 +20,17 @@ class NodeTable:
 
     Args:
         own: This node's name.
+        struck_off: Nodes that were expected no more when this one stopped.
     """
 
-    def __init__(self, own: str) -> None:
+    def __init__(self, own: str, struck_off: Iterable[str] = ()) -> None:
         self._own = own
         self._alive: dict[str, int] = {}
         self._gone: set[str] = set()
-        self._struck_off: set[str] = set()
+        self._struck_off = set(struck_off)
+        self.on_struck_off: Callable[[str, bool], None] = lambda _node, _is_so: None
+        """Told when a node is expected no more, and when it is back all the same. Whoever keeps
+        that over restarts sets it."""
         self._notices: dict[str, Notice] = {}
         self._views: dict[str, NodeView] = {}
 
@@ -55,6 +59,14 @@ class NodeTable:
         """Return the nodes that died and are expected back, by name."""
         return sorted(self._gone)
 
+    def struck_off(self) -> Sequence[str]:
+        """Return the nodes that are expected no more, by name."""
+        return sorted(self._struck_off)
+
+    def is_struck_off(self, node: str) -> bool:
+        """Return whether a node is expected no more."""
+        return node in self._struck_off
+
     def is_gone(self, node: str) -> bool:
         """Return whether a node died and is expected back."""
         return node in self._gone
@@ -70,7 +82,9 @@ class NodeTable:
             return False
         self._alive[node] = epoch
         self._gone.discard(node)
-        self._struck_off.discard(node)
+        if node in self._struck_off:
+            self._struck_off.discard(node)
+            self.on_struck_off(node, False)
         self._refresh(node)
         return True
 
@@ -88,6 +102,7 @@ class NodeTable:
         if node in self._alive or node in self._struck_off or node == self._own:
             return False
         self._struck_off.add(node)
+        self.on_struck_off(node, True)
         self._gone.discard(node)
         self._notices.pop(node, None)
         return True

@@ -82,6 +82,7 @@ class Placing:
         definitions: Finds what is to be run.
         handover: Takes the seats that are left.
         events: Tells those who watch.
+        retirement: The agents that were deleted.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Placing:
         definitions: DefinitionKeeper,
         handover: Handover,
         events: Events,
+        retirement: Retirement,
     ) -> None:
         self._own = own
         self._nodes = nodes
@@ -117,7 +119,7 @@ class Placing:
         """Agents whose definitions may be missing."""
         self._is_all_to_keep = True
         self._to_keep_news = asyncio.Event()
-        self.retirement = Retirement()
+        self.retirement = retirement
         """The agents that were deleted."""
         self.may_take = False
         """Whether agents of others may be taken over: with the majority only."""

@@ -46,6 +46,7 @@ class RegistryElsewhere:
         links: Have the inboxes.
         sees_all: Whether this node may take what it sees for all there is: it has heard the
             others, and is with the majority.
+        is_struck_off: Whether a node is expected no more.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class RegistryElsewhere:
         links: AgentInboxes,
         *,
         sees_all: Callable[[], bool],
+        is_struck_off: Callable[[str], bool],
     ) -> None:
         self._own = own
         self._feed = feed
@@ -62,6 +64,7 @@ class RegistryElsewhere:
         self._whereabouts = feed.whereabouts
         self._links = links
         self._sees_all = sees_all
+        self._is_struck_off = is_struck_off
         self._generation = -1
         self._named: dict[str, Inbox | None] = {}
         self._offered: dict[str, Sequence[tuple[Inbox, int]]] = {}
@@ -104,9 +107,9 @@ class RegistryElsewhere:
         agent = RemoteAgent(name=listing.agent, load=load, is_running=listing.is_running)
         return self._links.inbox(listing.node, agent)
 
-    def at(self, node: str, agent: str) -> Inbox:
-        """Return where messages for an agent on a given node go, whatever is known of either."""
-        return self._links.known_inbox(node, agent)
+    def at(self, node: str, agent: str) -> Inbox | None:
+        """Return where messages for an agent on a given node go; None for a node struck off."""
+        return None if self._is_struck_off(node) else self._links.known_inbox(node, agent)
 
     def inboxes(self) -> Iterable[Inbox]:
         """Return the inboxes of all agents elsewhere, one an agent, by name."""

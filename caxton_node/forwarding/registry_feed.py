@@ -159,6 +159,11 @@ class RegistryFeed:
             self.registry.receive_digest(node, frame, self._now())
         self.settle()
 
+    def renew(self, epoch: int) -> None:
+        """Begin a later life, so that the others listen again."""
+        self.registry.renew(epoch, self._now())
+        self.settle()
+
     # In: our own agents.
 
     def put(self, record: AgentRecord) -> None:

@@ -5,12 +5,13 @@ others still know what it ran. Whoever deletes an agent therefore says at which 
 and everybody remembers: copies of that revision or a lower one do not run, whatever their epoch. A
 deployment under the same name has a higher revision and is another agent.
 
-State only. It lives as long as the process; whoever links up is told all of it.
+State only. Somebody else keeps it over restarts; whoever links up is told all of it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
+from caxton_node.domain.agent import EMPTY
 from caxton_node.runtime.placement import Copy
 
 __all__ = ["REMEMBERED_MAX", "Retirement"]
@@ -20,10 +21,18 @@ REMEMBERED_MAX: Final = 10_000
 
 
 class Retirement:
-    """The revisions at which agents are over."""
+    """The revisions at which agents are over.
 
-    def __init__(self) -> None:
-        self._revisions: dict[str, int] = {}
+    Args:
+        revisions: What was remembered before: name → revision.
+    """
+
+    def __init__(self, revisions: Mapping[str, int] = EMPTY) -> None:
+        self._revisions = dict(revisions)
+        self.on_noted: Callable[[str, int], None] = lambda _agent, _revision: None
+        """Told of each deletion. Whoever keeps them over restarts sets it."""
+        self.on_forgotten: Callable[[str], None] = lambda _agent: None
+        """Told of an agent that is not remembered any longer."""
 
     def note(self, agent: str, revision: int) -> bool:
         """Note that an agent was deleted; return whether that is news."""
@@ -31,8 +40,11 @@ class Retirement:
             return False
         self._revisions.pop(agent, None)
         self._revisions[agent] = revision
+        self.on_noted(agent, revision)
         if len(self._revisions) > REMEMBERED_MAX:
-            del self._revisions[next(iter(self._revisions))]
+            longest_gone = next(iter(self._revisions))
+            del self._revisions[longest_gone]
+            self.on_forgotten(longest_gone)
         return True
 
     def revision(self, agent: str) -> int:

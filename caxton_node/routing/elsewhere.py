@@ -22,9 +22,9 @@ class Elsewhere(Protocol):
         ...
 
     def at(self, node: str, agent: str) -> Inbox | None:
-        """Return where messages for an agent on a given node go, whatever is known of either.
+        """Return where messages for an agent on a given node go, alive or not.
 
-        None where there are no other nodes at all.
+        None where that node will not come back.
         """
         ...
 

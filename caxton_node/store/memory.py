@@ -8,7 +8,7 @@ beyond `settled_max` the oldest settled messages are forgotten.
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -300,6 +300,15 @@ class MemoryStore:
     async def node_number(self, name: str) -> int | None:
         """Return a number that the node keeps of itself, or None before it was put."""
         return self._numbers.get(name)
+
+    async def node_numbers(self, prefix: str) -> Mapping[str, int]:
+        """Return the numbers whose names begin with `prefix`, by name, in its order."""
+        found = {name: value for name, value in self._numbers.items() if name.startswith(prefix)}
+        return dict(sorted(found.items()))
+
+    async def delete_node_number(self, name: str) -> None:
+        """Keep a number no longer. Unknown names are fine."""
+        self._numbers.pop(name, None)
 
     async def put_node_number(self, name: str, value: int) -> None:
         """Keep a number of the node's own, in place of what it was."""

@@ -6,7 +6,7 @@ Everything else is a coroutine that returns once its row is on disk. Both go thr
 in order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Generic, Protocol, TypeVar
@@ -362,8 +362,16 @@ class Store(Protocol):
         """Return a number that the node keeps of itself, or None before it was put."""
         ...
 
+    async def node_numbers(self, prefix: str) -> Mapping[str, int]:
+        """Return the numbers whose names begin with `prefix`, by name, in its order."""
+        ...
+
     async def put_node_number(self, name: str, value: int) -> None:
         """Keep a number of the node's own, in place of what it was."""
+        ...
+
+    async def delete_node_number(self, name: str) -> None:
+        """Keep a number no longer. Unknown names are fine."""
         ...
 
     # Turns.

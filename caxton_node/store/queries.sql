@@ -225,6 +225,15 @@ DELETE FROM definitions WHERE digest IN (SELECT value FROM json_each(:digests))
 -- name: node_number
 SELECT (SELECT value FROM node_numbers WHERE name = :name)
 
+-- name: node_numbers
+SELECT json_group_array(json_array(name, value)) FROM (
+    SELECT name, value FROM node_numbers
+    WHERE name >= :prefix AND name < :end ORDER BY name LIMIT :limit
+)
+
+-- name: delete_node_number
+DELETE FROM node_numbers WHERE name = :name
+
 -- name: put_node_number
 INSERT INTO node_numbers (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value

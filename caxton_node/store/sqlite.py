@@ -14,10 +14,12 @@ Rules that callers rely on:
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
+
+import orjson
 
 from caxton_node.domain.conversation import Conversation
 from caxton_node.domain.delivery import DeadReason, DeliveryStatus
@@ -49,6 +51,7 @@ from caxton_node.store.writes import (
     LOG_LINES_MAX,
     delete_agent,
     delete_definitions,
+    delete_node_number,
     drop_message,
     prune_messages,
     put_agent,
@@ -64,6 +67,7 @@ _LOG: Final = logging.getLogger(__name__)
 _AGENTS_MAX = 100_000
 _VERSIONS_MAX = 10_000
 _STEPS_MAX = 10_000
+_NUMBERS_MAX = 100_000
 
 
 class SqliteStore:
@@ -308,6 +312,21 @@ class SqliteStore:
         (found,) = await self._readers.row("node_number", {"name": name})
         number: int | None = found
         return number
+
+    async def node_numbers(self, prefix: str) -> Mapping[str, int]:
+        """Return the numbers whose names begin with `prefix`, by name, in its order."""
+        assert prefix, "all numbers are asked for by no one"
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        (rows,) = await self._readers.row(
+            "node_numbers", {"prefix": prefix, "end": end, "limit": _NUMBERS_MAX}
+        )
+        return dict(orjson.loads(rows))
+
+    async def delete_node_number(self, name: str) -> None:
+        """Keep a number no longer. Unknown names are fine."""
+        await self._writer.write(
+            SingleWrite(partial(delete_node_number, queries=self._queries, name=name))
+        )
 
     async def put_node_number(self, name: str, value: int) -> None:
         """Keep a number of the node's own, in place of what it was."""

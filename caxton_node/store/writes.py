@@ -18,6 +18,7 @@ __all__ = [
     "LOG_LINES_MAX",
     "delete_agent",
     "delete_definitions",
+    "delete_node_number",
     "drop_message",
     "prune_messages",
     "put_agent",
@@ -167,6 +168,11 @@ def put_node_number(
 ) -> None:
     """Write a number of the node's own."""
     connection.execute(queries["put_node_number"], {"name": name, "value": value})
+
+
+def delete_node_number(connection: sqlite3.Connection, queries: Queries, name: str) -> None:
+    """Forget a number of the node's own."""
+    connection.execute(queries["delete_node_number"], {"name": name})
 
 
 def delete_agent(connection: sqlite3.Connection, queries: Queries, agent: str) -> bool:

@@ -514,6 +514,15 @@ async def test_a_number_of_the_nodes_own_is_kept_in_place_of_the_one_before(stor
     assert await store.node_number("epoch") == 2**62
 
 
+async def test_numbers_of_a_kind_are_listed_and_forgotten(store):
+    for name in ("gone:b", "gone:a", "gone", "gonf:c", "other"):
+        await store.put_node_number(name, len(name))
+    assert dict(await store.node_numbers("gone:")) == {"gone:a": 6, "gone:b": 6}
+    await store.delete_node_number("gone:a")
+    await store.delete_node_number("nobody")
+    assert dict(await store.node_numbers("gone:")) == {"gone:b": 6}
+
+
 async def test_an_agent_is_deleted_with_all_that_is_its_own(store):
     for name in ("alice", "bob"):
         await store.put_agent(record(name), version(1, name))
