@@ -11,7 +11,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from caxton_node.config import Settings
@@ -20,15 +19,15 @@ from caxton_node.memory.embedding.embedder import Embedder, Encodes
 from caxton_node.memory.embedding.model_files import find_model, prepare_model
 from caxton_node.memory.exclusion import DEFAULT_PATTERNS, Exclusion
 from caxton_node.memory.knowledge_tool import KnowledgeBase
+from caxton_node.memory.moving.live import LiveMoves, chosen_backend
 from caxton_node.memory.service import Memory, MemoryLimits, Now
-from caxton_node.memory.sqlite import SqliteMemory
 from caxton_node.memory_engines import keep_reached, memory_backend
 from caxton_node.runtime.consolidation import consolidate
 from caxton_node.runtime.llm_agent import LlmAgent
 from caxton_node.runtime.roster import Roster
 from caxton_node.tools.tool import Tool
 
-__all__ = ["BACKUPS_FOLDER", "NodeMemory", "open_memory"]
+__all__ = ["BACKUPS_FOLDER", "NodeMemory", "embedder_of", "open_memory"]
 
 BACKUPS_FOLDER: Final = "backups"
 
@@ -44,13 +43,21 @@ class NodeMemory:
     memory: Memory | None
     trouble: str = ""
     """Why there is none."""
+    moves: LiveMoves | None = None
+    note: str = ""
+    """What the operator should know of it."""
 
     @property
     def state(self) -> str:
         """For the list of components."""
-        if self.memory is not None:
-            return self.memory.state
-        return f"degraded: {self.trouble}" if self.trouble else "ready: switched off"
+        if self.memory is None:
+            return f"degraded: {self.trouble}" if self.trouble else "ready: switched off"
+        if self.moves is not None and self.moves.problem:
+            return f"degraded: its move waits: {self.moves.problem}"
+        state = self.memory.state
+        if not self.note:
+            return state
+        return f"{state}{'; ' if ':' in state else ': '}{self.note}"
 
     def tools(self) -> tuple[Tool, ...]:
         """Return the tools that work on it."""
@@ -63,8 +70,9 @@ class NodeMemory:
         memory = self.memory
         draws = functools.partial(consolidate, thinker_of=functools.partial(_thinker_of, roster))
         chores = [memory.keep_embedded(), memory.keep_clean(), memory.keep_consolidated(draws)]
-        if not isinstance(memory.backend, SqliteMemory):
-            chores.append(keep_reached(lambda: memory.backend))
+        chores.append(keep_reached(lambda: memory.backend))
+        if self.moves is not None:
+            chores.append(self.moves.run())
         return [tasks.create_task(chore) for chore in chores]
 
 
@@ -79,7 +87,8 @@ async def open_memory(settings: Settings, now: Now) -> AsyncIterator[NodeMemory]
         yield NodeMemory(None)
         return
     folder = settings.node.data_dir
-    backend = memory_backend(settings.memory.backend, settings)
+    name, move = chosen_backend(settings.memory.backend, folder)
+    backend = memory_backend(name, settings)
     try:
         await backend.open()
     except Conflict:
@@ -88,7 +97,7 @@ async def open_memory(settings: Settings, now: Now) -> AsyncIterator[NodeMemory]
         _log.exception("agents answer without their memory")
         yield NodeMemory(None, f"{problem.detail} {problem.hint or ''}".strip())
         return
-    embedder = _embedder(settings, folder / "models")
+    embedder = embedder_of(settings)
     memory = Memory(
         backend,
         embedder,
@@ -102,15 +111,33 @@ async def open_memory(settings: Settings, now: Now) -> AsyncIterator[NodeMemory]
         ),
         backups=folder / BACKUPS_FOLDER,
     )
+    moves = LiveMoves(
+        memory,
+        folder,
+        backend_named=lambda wanted: memory_backend(wanted, settings, is_awaited=True),
+        current=name,
+    )
+    memory.moves = moves
+    if move is not None:
+        await moves.resume(move)
     try:
-        yield NodeMemory(memory)
+        yield NodeMemory(memory, moves=moves, note=_moved_note(settings.memory.backend, name))
     finally:
+        moves.close()
         await embedder.close()
         with suppress(CaxtonError):
-            await backend.close()
+            await memory.backend.close()
 
 
-def _embedder(settings: Settings, folder: Path) -> Embedder:
+def _moved_note(configured: str, name: str) -> str:
+    if name == configured:
+        return ""
+    return f'it was moved: set memory.backend = "{name}" in the settings'
+
+
+def embedder_of(settings: Settings) -> Embedder:
+    """Return what makes vectors by the settings. Nothing is loaded before it is wanted."""
+    folder = settings.node.data_dir / "models"
     name = settings.memory.model
     if name == NO_MODEL:
         return Embedder(None, why_absent="switched off")

@@ -49,7 +49,7 @@ COMMANDS: Final = {
     ),
     "capability": _later("capabilities", "capability", "See what agents offer."),
     "memory": _later(
-        "memory_files", "memory", "See what agents know, tell them more, let them forget."
+        "memory_move", "memory", "See what agents know, tell them more, let them forget."
     ),
     "tool": _later("capabilities", "tool", "See the tools that agents may use."),
     "logs": _later("shortcuts", "logs", "Show what an agent did of late."),

@@ -231,6 +231,10 @@ class MemoryBackend(Protocol):
         """Delete what has outlived itself; return how much, 0 when nothing is left to do."""
         ...
 
+    async def scopes(self) -> list[Scope]:
+        """Return the scopes that hold anything. For whoever looks after the whole."""
+        ...
+
     async def stats(self, access: Access | None) -> MemoryStats:
         """Count what there is in the scopes that may be read; None counts all."""
         ...

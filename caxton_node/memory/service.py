@@ -21,6 +21,7 @@ from caxton_node.memory.embedding.embedder import Embedder, Priority
 from caxton_node.memory.embedding.model_files import ModelUnavailable
 from caxton_node.memory.exclusion import Exclusion
 from caxton_node.memory.finding import NO_FILTERS, Filters
+from caxton_node.memory.moving.book import Move
 from caxton_node.memory.records import (
     NAME_LENGTH_MAX,
     TEXT_LENGTH_MAX,
@@ -32,7 +33,7 @@ from caxton_node.memory.records import (
 )
 from caxton_node.memory.writing import Remembered
 
-__all__ = ["Consolidator", "Memory", "MemoryLimits", "Now", "Recall"]
+__all__ = ["Consolidator", "Memory", "MemoryLimits", "Moves", "Now", "Recall"]
 
 FACTS_AT_ONCE_MAX: Final = 1_000
 
@@ -68,6 +69,32 @@ class Consolidator(Protocol):
         Raises:
             CaxtonError: Not now; it is tried again.
         """
+        ...
+
+
+class Moves(Protocol):
+    """Moves the memory to another backend while it works."""
+
+    @property
+    def move(self) -> Move | None:
+        """The move that is under way, or was the last."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why it does not go on at the moment; empty when it does."""
+        ...
+
+    async def begin(self, target: str) -> Move:
+        """Begin to move to a backend."""
+        ...
+
+    async def take_back(self) -> Move:
+        """Let the source lead again, and end the move."""
+        ...
+
+    async def finish(self) -> Move:
+        """Write to the target alone from now on."""
         ...
 
 
@@ -118,6 +145,8 @@ class Memory:
     ) -> None:
         self.backend = backend
         self.limits = limits or MemoryLimits()
+        self.moves: Moves | None = None
+        """Set by whoever can open other backends."""
         self._embedder = embedder
         self._now = now
         self._exclusion = exclusion or Exclusion()
@@ -281,6 +310,18 @@ class Memory:
             if identity != self._model:
                 await self.backend.use_model(identity, self._embedder.dimensions)
                 self._model = identity
+
+    async def put_backend(self, backend: MemoryBackend) -> None:
+        """Keep memory there from now on; it is open."""
+        async with self._using:
+            self.backend, self._model = backend, None
+        await self._use_model()
+
+    async def model_loaded(self, *, timeout_s: float) -> None:
+        """Wait until the model is loaded and in use, if there is one; not for longer."""
+        self.want_model()
+        await self._embedder.loaded(timeout_s=timeout_s)
+        await self._use_model()
 
     # Chores.
 

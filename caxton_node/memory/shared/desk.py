@@ -139,6 +139,8 @@ class Desk:
         return sorted(rivals, key=lambda one: (-one.fields["valid_from"], one.id)), FOREVER
 
     def _strengthen(self, known: Item, fact: NewFact) -> None:
+        if fact.lived is not None:
+            return  # it was copied before; nobody said it again
         fields = known.fields
         expires_at = self._expiry(fact)
         before = fields["expires_at"]

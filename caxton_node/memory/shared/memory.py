@@ -212,6 +212,8 @@ class SharedMemory:
         """Keep vectors of the current model; return for how many observations there are."""
         del now
         shelf = await self._ready()
+        if self._model is None:
+            return 0  # there is nothing to keep them by
         found = await shelf.find(
             Sort.FACT, (AnyOf("id", tuple(number for number, _ in vectors)),), limit=len(vectors)
         )
@@ -393,6 +395,11 @@ class SharedMemory:
         else:
             await shelf.delete(Sort.TALK, (AnyOf("id", (number,)),))
 
+    async def scopes(self) -> list[Scope]:
+        """Return the scopes that hold anything."""
+        shelf = await self._ready()
+        return [read_scope(one) for one in sorted(await shelf.count_by_scope(Sort.ENTITY))]
+
     async def stats(self, access: Access | None) -> MemoryStats:
         """Count what there is in the scopes that may be read; None counts all."""
         shelf = await self._ready()
@@ -428,7 +435,7 @@ class SharedMemory:
     async def back_up(self, target: Path, *, now: int) -> int:
         """Copy everything to a file of records while work goes on; return its bytes."""
         shelf = await self._ready()
-        scopes = {read_scope(one) for one in await shelf.count_by_scope(Sort.ENTITY)}
+        scopes = await self.scopes()
         model = None if self._model is None else self._model[0]
         size_bytes = await write_copy(self, Access.only(*scopes), target, model=model, now=now)
         number = named_id("backup", f"{self._teller}:{target}")

@@ -1,0 +1,1 @@
+"""Moving a memory from one backend to another: copied, kept alike, compared, taken back."""
