@@ -4,8 +4,9 @@ It makes a CSV file of sales, serves it on loopback, and starts a cluster of thr
 ports with data directories of their own. An agent is deployed on one node and asked from another;
 the answer is compared with figures computed here from the same file. Then two thousand messages
 go to an agent whose node is killed in the middle, and the books are balanced: nothing that was
-accepted is lost. Every command it runs is printed, so that you can type it yourself. Nothing
-leaves this machine and no API key is needed.
+accepted is lost. At last an agent on a node of its own is told something, that node is killed
+too, and the agent is asked for it after the restart. Every command it runs is printed, so that
+you can type it yourself. Nothing leaves this machine and no API key is needed.
 """
 
 import csv
@@ -24,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import demo_ledger
-from demo_nodes import Node, caxton, three_nodes
+from demo_nodes import Node, caxton, lone_node, three_nodes
 
 HERE = Path(__file__).parent
 ROWS = 1_200
@@ -113,6 +114,9 @@ def main() -> None:
             print(f"\n{demo_ledger.MESSAGES:,} messages to Factors, which works on {n2.name} …")
             demo_ledger.run(n3.url, "Factors", kill=n2.kill)
             caxton("status", "--cluster", url=n1.url)
+        with lone_node(folder, allowed_host=f"127.0.0.1:{web}") as alone:
+            deploy(alone, "note-keeper.toml")
+            tell_kill_and_recall(alone)
         print("\n✓ done; everything was stopped and removed again")
 
 
@@ -136,6 +140,17 @@ def tell_and_recall(*, told: Node, asked: Node) -> None:
     answer = caxton("chat", "NoteKeeper", "Where is our staging server?", url=asked.url)
     if TOWN not in answer:
         sys.exit("what was said in another conversation is forgotten")
+
+
+def tell_kill_and_recall(node: Node) -> None:
+    """Tell an agent something, kill its node, and ask for it after the restart."""
+    caxton("chat", "NoteKeeper", f"The staging server is in {TOWN}.", url=node.url)
+    node.kill()
+    node.start()
+    node.wait_until_ready()
+    answer = caxton("chat", "NoteKeeper", "Where is our staging server?", url=node.url)
+    if TOWN not in answer:
+        sys.exit("what was said before the restart is forgotten")
 
 
 def ask_by_capability(node: Node) -> None:

@@ -63,7 +63,15 @@ def free_ports(count: int) -> list[int]:
 class Node:
     """One `caxton-node`, its folder and its ports."""
 
-    def __init__(self, name: str, folder: Path, peer: "Node | None", *, allowed_host: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        peer: "Node | None",
+        *,
+        allowed_host: str,
+        member_count: int = 3,
+    ) -> None:
         self.name = name
         self._folder = folder / name
         self._folder.mkdir()
@@ -84,7 +92,7 @@ class Node:
             *("--config", str(self._config), "--name", name),
             *("--data-dir", str(self._folder / "data")),
             *("--http", f"127.0.0.1:{http}", "--grpc", f"127.0.0.1:{grpc}"),
-            *("--gossip", self.gossip, "--expect", "3"),
+            *("--gossip", self.gossip, "--expect", str(member_count)),
             *(("--peers", peer.gossip) if peer else ()),
         ]
         self._process: subprocess.Popen[bytes] | None = None
@@ -137,6 +145,18 @@ class Node:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+@contextmanager
+def lone_node(folder: Path, *, allowed_host: str) -> Iterator[Node]:
+    """Run a node that belongs to no cluster, and stop it at the end."""
+    node = Node("alone", folder, None, allowed_host=allowed_host, member_count=1)
+    try:
+        node.start()
+        node.wait_until_ready()
+        yield node
+    finally:
+        node.stop()
 
 
 @contextmanager
