@@ -18,6 +18,7 @@ from caxton_node.domain.errors import CaxtonError, Conflict
 from caxton_node.memory.embedding.embedder import Embedder, Encodes
 from caxton_node.memory.embedding.model_files import find_model, prepare_model
 from caxton_node.memory.exclusion import DEFAULT_PATTERNS, Exclusion
+from caxton_node.memory.fullness import keep_warning
 from caxton_node.memory.knowledge_tool import KnowledgeBase
 from caxton_node.memory.moving.live import LiveMoves, chosen_backend
 from caxton_node.memory.service import Memory, MemoryLimits, Now
@@ -70,6 +71,7 @@ class NodeMemory:
         memory = self.memory
         draws = functools.partial(consolidate, thinker_of=functools.partial(_thinker_of, roster))
         chores = [memory.keep_embedded(), memory.keep_clean(), memory.keep_consolidated(draws)]
+        chores.append(keep_warning(memory))
         chores.append(keep_reached(lambda: memory.backend))
         if self.moves is not None:
             chores.append(self.moves.run())
