@@ -6,6 +6,8 @@ each part is asked alone, so that a mistake in one is not covered by the check o
 
 import asyncio
 import re
+import sqlite3
+import sys
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from caxton_node.memory.finding import scope_rows
 from caxton_node.memory.graph import Walk
 from caxton_node.memory.records import GLOBAL, Access, NewFact, NewRelation, Scope
 from caxton_node.memory.sqlite import SqliteMemory
+from caxton_node.memory.wording import shelved
 from tests.memory_model import WordEncoder
 
 NOW = 1_800_000_000_000
@@ -82,6 +85,22 @@ async def look(memory, scopes, home) -> None:
             graph = memory._keeper.graphs.get(row)
             assert graph.scope == scope
             assert all(node.entity.scope == scope for node in graph._nodes.values())
+
+
+def test_no_character_splits_a_word_from_its_scope():
+    connection = sqlite3.connect(":memory:")
+    connection.execute(
+        "CREATE VIRTUAL TABLE words USING fts5(text, tokenize = 'porter unicode61 "
+        "remove_diacritics 0')"
+    )
+    letters = filter(str.isalnum, map(chr, range(sys.maxunicode + 1)))
+    connection.executemany(
+        "INSERT INTO words (rowid, text) VALUES (?, ?)",
+        ((ord(one), shelved(1, f"ab{one}s2qcd {one}s2qz")) for one in letters),
+    )
+    connection.execute("CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, instance)")
+    astray = connection.execute("SELECT doc, term FROM vocabulary WHERE term NOT LIKE 's1q%'")
+    assert astray.fetchall() == []
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
