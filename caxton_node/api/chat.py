@@ -159,8 +159,9 @@ def _shown(event: Event) -> StreamEvent | None:
             return None
 
 
-_CHAT_ERRORS: Final = tuple(
-    code for code in SEND_ERRORS if code not in {"already_exists", "no_provider", "expired"}
+_CHAT_ERRORS: Final = (
+    *(code for code in SEND_ERRORS if code not in {"already_exists", "no_provider", "expired"}),
+    "state_conflict",
 )
 
 ENDPOINTS: Final = (
@@ -172,7 +173,7 @@ ENDPOINTS: Final = (
         handle=chat,
         description="With `Accept: text/event-stream` the answer is streamed as the events "
         "`accepted`, `delta`, `tool_call`, `tool_result`, `reply` or `error`. A client that goes "
-        "away stops nothing.",
+        "away stops nothing. An agent that is suspended, stopped or failed is not asked: 409.",
         parameters=(AGENT_NAME,),
         body=Chat,
         responses={200: Shape("The answer, also a negative one.", ChatAnswer, has_events=True)},

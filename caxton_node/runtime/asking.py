@@ -6,12 +6,13 @@ may not.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
-from caxton_node.domain.errors import Place, Rejected, TimedOut
+from caxton_node.domain.agent import AgentState
+from caxton_node.domain.errors import Conflict, Place, Rejected, TimedOut
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import ANSWERABLE
 from caxton_node.routing.waiting import answer_within
@@ -35,6 +36,8 @@ ASK_S_MAX: Final = 600.0
 
 SETTLE_S: Final = 0.2
 """How long an answer waits for the last that its turn showed on another node."""
+
+_RESTED: Final = frozenset({AgentState.SUSPENDED, AgentState.STOPPED, AgentState.FAILED})
 
 _SHOWN: Final = frozenset({"turn.delta", "turn.tool_call", "turn.tool_result"})
 
@@ -60,14 +63,37 @@ Glimpse = Accepted | Event | Answered
 
 
 def agent_to_ask(node: Node, name: str, others: Others | None) -> str:
-    """Return the name of an agent that can be asked, here or on another node.
+    """Return the name of an agent that can be asked now, here or on another node.
+
+    A message waits for an agent that was stopped; whoever asks and waits for the answer is told.
 
     Raises:
         NotFound: `agent_not_found`, with what comes near.
+        Conflict: `state_conflict`: it takes no turns.
     """
-    if others is not None and node.roster.find(name) is None and others.holder(name) is not None:
+    seat = node.roster.find(name)
+    if seat is not None:
+        _check_at_work(name, (seat.state,))
+        return seat.agent
+    if others is not None and node.cluster is not None and others.holder(name) is not None:
+        _check_at_work(name, [one.state for one in node.cluster.fleet.agents([name])])
         return name
     return node.roster.seat(name).agent
+
+
+def _check_at_work(name: str, states: Sequence[AgentState]) -> None:
+    """Let pass what may answer: one replica is enough, and one that is still starting, too."""
+    if not states or not _RESTED.issuperset(states):
+        return
+    state = states[0]
+    verb = "resume" if state is AgentState.SUSPENDED else "restart"
+    raise Conflict(
+        "state_conflict",
+        f"{name} is {state.value} and answers nobody",
+        hint=f"Wake it with `caxton agent {verb} {name}`, or leave it a message, which waits: "
+        f"`caxton message send --to {name}`.",
+        facts={"state": state.value},
+    )
 
 
 def check_question(node: Node, question: Message) -> None:

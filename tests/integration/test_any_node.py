@@ -97,6 +97,10 @@ async def test_the_trace_of_a_request_goes_on_where_it_is_answered(elsewhere):
 async def test_an_agent_elsewhere_is_suspended_and_resumed(elsewhere, nodes):
     assert (await elsewhere.client.suspend("echo")).state == "suspended"
     assert nodes["a"].node.roster.seat("echo").state == "suspended"
+    fleet = elsewhere.node.cluster.fleet
+    await until(lambda: [one.state for one in fleet.agents(["echo"])] == ["suspended"])
+    with pytest.raises(Conflict, match="echo is suspended and answers nobody"):
+        await elsewhere.client.chat("echo", "hi")
     assert (await elsewhere.rest.post("agents/echo/resume"))["state"] == "running"
 
 

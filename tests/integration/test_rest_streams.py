@@ -70,6 +70,24 @@ async def test_a_chat_that_takes_too_long_says_where_its_answer_will_be(rest):
     Gate.opened.set()
 
 
+@pytest.mark.parametrize(
+    ("act", "state", "wakes"),
+    [("suspend", "suspended", "resume"), ("stop", "stopped", "restart")],
+)
+@pytest.mark.parametrize("accepts", ["application/json", "text/event-stream"])
+async def test_an_agent_that_answers_nobody_is_not_waited_for(rest, act, state, wakes, accepts):
+    await rest.deploy(python_agent("echo", "Echo"))
+    await rest.post(f"agents/echo/{act}")
+    problem = await rest.post(
+        "agents/echo/chat", {"message": "hi"}, status=409, headers={"Accept": accepts}
+    )
+    assert problem["code"] == "state_conflict"
+    assert problem["detail"] == f"echo is {state} and answers nobody"
+    assert f"caxton agent {wakes} echo" in problem["hint"]
+    await rest.post(f"agents/echo/{wakes}")
+    assert (await rest.post("agents/echo/chat", {"message": "hi"}))["text"]
+
+
 async def test_only_acts_that_ask_are_chats(rest):
     await rest.deploy(python_agent("echo", "Echo"))
     problem = await rest.post(

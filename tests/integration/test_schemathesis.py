@@ -57,7 +57,7 @@ include-operation-id = ["chat", "send_message"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 422, 504]
 
 [[operations]]
-# A chat with an agent that another case has stopped would wait for its whole timeout.
+# It is to meet an agent that answers, and not one that another case has stopped.
 include-operation-id = ["chat"]
 parameters = { name = "echo" }
 
