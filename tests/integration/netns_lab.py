@@ -1,7 +1,8 @@
 """Two switches and a cable between them, each member in a network namespace of its own.
 
 Pulling the cable is a partition as the network makes it: nothing is refused, everything is
-silent. Needs root; nothing outside the namespaces is touched.
+silent. Packet filters (nftables) in the members' namespaces part any from any, one way too. Needs
+root; nothing outside the namespaces is touched.
 """
 
 import asyncio
@@ -38,11 +39,38 @@ def why_not() -> str | None:
     return None
 
 
+def why_no_filters() -> str | None:
+    """Return why packets cannot be filtered in namespaces here, or None."""
+    reason = why_not()
+    if reason is not None:
+        return reason
+    if shutil.which("nft") is None:
+        return "the `nft` program is not installed (Debian: nftables)"
+    name = f"cx{os.getpid()}-try"
+    ip("netns", "add", name)
+    try:
+        filter_packets(name, "add table inet trial")
+    except subprocess.CalledProcessError as error:
+        return f"packet filters are not allowed here: {error.stderr.strip()}"
+    finally:
+        ip("netns", "del", name)
+    return None
+
+
+def filter_packets(space: str, *rules: str) -> None:
+    """Hand rules to nft in a namespace."""
+    ip("netns", "exec", space, "nft", "; ".join(rules))
+
+
 class Host:
     """A member process in its namespace, and the last view that it printed."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, space: str, address: str
+    ) -> None:
         self.name = name
+        self.space = space
+        self.address = address
         self.process = process
         self.live: list[str] = []
         self.ever_gone: set[str] = set()
@@ -97,25 +125,26 @@ class Lab:
         """Start one more member on the left or the right switch."""
         number = len(self.hosts) + 1
         name, space, port = f"h{number}", f"{self._prefix}-{number}", f"port{number}"
+        address = f"10.99.0.{number}"
         self._namespace(space)
         ip("-n", self._switch, "link", "add", port, "type", "veth", "peer", "eth0", "netns", space)
         ip("-n", self._switch, "link", "set", port, "master", side)
         ip("-n", self._switch, "link", "set", port, "up")
-        ip("-n", space, "address", "add", f"10.99.0.{number}/24", "dev", "eth0")
+        ip("-n", space, "address", "add", f"{address}/24", "dev", "eth0")
         ip("-n", space, "link", "set", "eth0", "up")
         ip("-n", space, "link", "set", "lo", "up")
         member = [sys.executable, "-m", "tests.integration.cluster_member", name]
         seed = ["--seed", "10.99.0.1:7946"] if number > 1 else []
         process = await asyncio.create_subprocess_exec(
             *["ip", "netns", "exec", space, *member, *seed],
-            *["--bind", f"10.99.0.{number}", "--port", "7946", "--preset", preset],
+            *["--bind", address, "--port", "7946", "--preset", preset],
             stdout=asyncio.subprocess.PIPE,
             cwd=ROOT,
         )
         self._stack.push_async_callback(_end, process)
         async with asyncio.timeout(DEADLINE_S):
             assert await process.stdout.readline() == b"joined\n"
-        host = Host(name, process)
+        host = Host(name, process, space, address)
         self.hosts.append(host)
         return host
 
@@ -130,6 +159,27 @@ class Lab:
         names = [host.name for host in self.hosts]
         for host in self.hosts:
             await host.until_live(*names)
+
+    def deafen(self, listener: Host, *speakers: Host) -> None:
+        """Let nothing from `speakers` reach `listener`; the other way stays as it is."""
+        filter_packets(
+            listener.space,
+            "add table inet fault",
+            "add chain inet fault input { type filter hook input priority 0; }",
+            *[f"add rule inet fault input ip saddr {host.address} drop" for host in speakers],
+        )
+
+    def part(self, ones: list[Host], others: list[Host]) -> None:
+        """Let nothing pass between two groups."""
+        for host in ones:
+            self.deafen(host, *others)
+        for host in others:
+            self.deafen(host, *ones)
+
+    def let_all_pass(self) -> None:
+        """Take every filter away."""
+        for host in self.hosts:
+            filter_packets(host.space, "flush ruleset")
 
     def pull_cable(self) -> None:
         ip("-n", self._switch, "link", "set", "cable", "down")

@@ -6,11 +6,13 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.integration.netns_lab import Lab, why_not
+from tests.integration.netns_lab import Lab, why_no_filters, why_not
 
 pytestmark = pytest.mark.timeout(120)
 
 STOPPED_S = 10.0
+ONE_WAY_S = 6.0
+"""Twice what it takes to declare somebody dead by `fast`."""
 
 
 @pytest.fixture
@@ -33,6 +35,41 @@ async def test_a_partitioned_ring_splits_and_heals(lab: Lab):
     lab.plug_cable()
 
     await lab.until_all_live()
+
+
+@pytest.fixture
+async def filtered_lab(lab: Lab):
+    """Give an empty lab with packet filters."""
+    reason = why_no_filters()
+    if reason is not None:
+        pytest.skip(reason)
+    return lab
+
+
+async def test_a_ring_that_packet_filters_part_in_the_middle_heals(filtered_lab: Lab):
+    lab = filtered_lab
+    await lab.form(5, 0, "fast")
+    sides = lab.hosts[1::2], lab.hosts[::2]
+
+    lab.part(*sides)
+    for side in sides:
+        for host in side:
+            await host.until_live(*(one.name for one in side))
+    lab.let_all_pass()
+
+    await lab.until_all_live()
+
+
+async def test_two_of_whom_one_does_not_hear_the_other_stay_members(filtered_lab: Lab):
+    lab = filtered_lab
+    await lab.form(4, 0, "fast")
+
+    lab.deafen(lab.hosts[1], lab.hosts[2])
+    await asyncio.sleep(ONE_WAY_S)
+
+    for host in lab.hosts:
+        await host.end()
+        assert host.ever_gone == set()
 
 
 async def test_a_node_stopped_for_ten_seconds_evicts_no_healthy_one(lab: Lab):
