@@ -1,12 +1,14 @@
 """How fast, how exact and how large memory is, beside what else could keep vectors.
 
     python -m loadtests.memory [--entities 100000] [--relations 500000] [--peers-python PATH]
+                               [--folder FOLDER]
 
 Vectors are embeddings of real short sentences, perturbed to size; queries are perturbed likewise.
 Exact search in full precision is the truth for recall@10. Every figure of ours is taken through
 the public calls of the backend or the service, the event loop running; peers run in a process of
 their own, in the interpreter that `--peers-python` names, with those of them that are installed
-there. The table goes to the screen, the figures to build/bench/memory.json.
+there. With `--folder` the files are kept, and a second run measures without writing them anew.
+The table goes to the screen, the figures to build/bench/memory.json.
 """
 
 import argparse
@@ -237,6 +239,7 @@ async def whole_recalls(memory: SqliteMemory, embedder: Embedder) -> dict[str, A
 
 async def graphs(folder: Path, entities: int, relations: int) -> dict[str, Any]:
     """Walks in a graph with few hubs and many leaves."""
+    is_written = (folder / "graph.db").exists()
     memory = SqliteMemory(folder / "graph.db", is_synced=False)
     await memory.open()
     dice = np.random.default_rng(3)
@@ -245,8 +248,8 @@ async def graphs(folder: Path, entities: int, relations: int) -> dict[str, Any]:
     ends = (np.minimum(ranks / 2_000, 1.0) * (entities - 1)).astype(int)
     ends[:, 1] = dice.integers(0, entities, relations)
     strengths = dice.uniform(0.1, 1.0, relations)
-    started = time.perf_counter()
-    for start in range(0, relations, 2_000):
+    started, cpu_s = time.perf_counter(), time.process_time()
+    for start in range(0, 0 if is_written else relations, 2_000):
         chunk = [
             NewRelation(
                 source_entity=f"e{a}", target_entity=f"e{b}", type="knows", strength=float(s)
@@ -256,7 +259,10 @@ async def graphs(folder: Path, entities: int, relations: int) -> dict[str, Any]:
             )
         ]
         await memory.relate(access, BIG, chunk, now=NOW)
-    per_s = relations / (time.perf_counter() - started)
+    rows: dict[str, Any] = {}
+    if not is_written:
+        rows["relations_per_s"] = round(relations / (time.perf_counter() - started))
+        rows["relations_per_cpu_s"] = round(relations / (time.process_time() - cpu_s))
     degrees = np.bincount(ends.ravel(), minlength=entities)
     hubs = np.argsort(-degrees)[:50]
     plain = dice.choice(np.flatnonzero(degrees), 300)
@@ -264,8 +270,16 @@ async def graphs(folder: Path, entities: int, relations: int) -> dict[str, Any]:
     async def walk(start: int) -> None:
         await memory.walk(access, f"e{start}", Walk(depth=3))
 
-    rows = {
-        "relations_per_s": round(per_s),
+    before, started = resident_mb(), time.perf_counter()
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        lags = tasks.create_task(loop_lag(stop))
+        await walk(plain[0])
+        stop.set()
+    rows |= {
+        "first_walk_s": round(time.perf_counter() - started, 2),
+        "event_loop_lag_meanwhile": spread(lags.result()),
+        "graph_resident_mb": round(resident_mb() - before),
         "largest_hub": int(degrees.max()),
         "walk_depth_3": spread(await timed(300, lambda n: walk(plain[n]))),
         "walk_depth_3_hubs": spread(await timed(50, lambda n: walk(hubs[n]))),
@@ -328,15 +342,15 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     real = encoder.encode(texts(600, dice))
     said, vectors = texts(count, dice), vectors_near(real, count, seed=2)
     path = folder / "memory.db"
-    memory = SqliteMemory(path)
-    await memory.open()
-    await memory.use_model(encoder.identity, encoder.dimensions)
-    before = resident_mb()
-    rows |= await fill(memory, said, vectors)
-    rows |= await single_inserts(memory)
-    rows |= {"resident_mb_above_base": round(resident_mb() - before)}
-    await memory.close()
+    if not path.exists():
+        memory = SqliteMemory(path)
+        await memory.open()
+        await memory.use_model(encoder.identity, encoder.dimensions)
+        rows |= await fill(memory, said, vectors)
+        rows |= await single_inserts(memory)
+        await memory.close()
     rows |= {"bytes_per_entity": round(path.stat().st_size / count)}
+    before = resident_mb()
     memory = SqliteMemory(path)
     started = time.perf_counter()
     await memory.open()
@@ -344,12 +358,14 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     started = time.perf_counter()
     await memory.use_model(encoder.identity, encoder.dimensions)
     rows |= {"arena_rebuild_s": round(time.perf_counter() - started, 2)}
+    rows |= {"resident_mb_above_base": round(resident_mb() - before)}
     rows |= await searches(memory, vectors)
     embedder = Embedder(lambda: encoder)
     rows |= await whole_recalls(memory, embedder)
     await embedder.close()
     await memory.close()
-    rows |= await graphs(folder, given.relations // 5, given.relations)
+    if given.relations:
+        rows |= await graphs(folder, given.relations // 5, given.relations)
     if given.peers_python is not None:
         rows |= {"peers": peers(given.peers_python, vectors, folder)}
     return rows
@@ -382,9 +398,18 @@ def main() -> None:
     parser.add_argument("--entities", type=int, default=100_000)
     parser.add_argument("--relations", type=int, default=500_000)
     parser.add_argument("--peers-python", default=None)
+    parser.add_argument("--folder", type=Path, default=None)
     given = parser.parse_args()
+    if given.folder is not None:
+        given.folder.mkdir(parents=True, exist_ok=True)
+        write(asyncio.run(measure(given, given.folder)))
+        return
     with tempfile.TemporaryDirectory(prefix="caxton-bench-") as folder:
-        rows = asyncio.run(measure(given, Path(folder)))
+        write(asyncio.run(measure(given, Path(folder))))
+
+
+def write(rows: dict[str, Any]) -> None:
+    """Keep the figures."""
     target = ROOT / "build" / "bench" / "memory.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(rows, indent=2))

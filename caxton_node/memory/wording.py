@@ -18,7 +18,7 @@ TERMS_MAX: Final = 24
 TERM_LENGTH_MAX: Final = 64
 
 _WORD: Final = re.compile(r"[^\W_\u19b0-\u19c9\u1cf2\u1cf3]+", re.UNICODE)
-"""As the index's tokenizer splits, which takes some signs of New Tai Lue and of Vedic for no letters:
+"""As the index's tokenizer splits, for which some signs of New Tai Lue and Vedic are no letters:
 what it splits once more would stand in the index without its scope."""
 
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
