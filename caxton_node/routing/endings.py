@@ -128,7 +128,10 @@ class Endings:
             )
         if self._events.has_watchers:
             self._publish("message.accepted", message, agent=envelope.inbox.agent)
-        self._hand_on(envelope)
+        if self.order is None:
+            deliver(envelope)
+        else:
+            self._hand_on(envelope)
 
     def _hand_on(self, envelope: Envelope) -> None:
         """Take a message to its inbox, or to where it waits behind earlier ones."""
@@ -177,15 +180,16 @@ class Endings:
         if self._events.has_watchers:
             agent = envelope.inbox.agent if envelope.inbox is not None else ""
             self._publish(f"message.{status}", envelope.message, agent=agent)
-        is_gathered = (
-            reply is None
-            and envelope.origin is not None
-            and envelope.after is None
-            and envelope.seq > 0
-        )
-        told = None
-        if envelope.is_tracked and not is_gathered:
-            told = self._close(envelope, status, reason)
+        told, is_gathered = None, False
+        if envelope.is_tracked:
+            is_gathered = (
+                reply is None
+                and envelope.origin is not None
+                and envelope.after is None
+                and envelope.seq > 0
+            )
+            if not is_gathered:
+                told = self._close(envelope, status, reason)
         settlement = None
         if envelope.seq:
             now_ms = self._clock_ms()
