@@ -18,7 +18,7 @@ from typing import Final
 from caxton import __version__
 from caxton_node.config import LoadedSettings, Settings
 from caxton_node.config.live import LiveSettings
-from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState
+from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState, LlmSettings
 from caxton_node.domain.delivery import DeliveryMode
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.ids import boot_token, id_factory
@@ -49,6 +49,7 @@ from caxton_node.runtime.python_agent import PythonAgent, load_handler
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.spending import Spending
 from caxton_node.runtime.supervisor import Supervisor
+from caxton_node.runtime.tool_servers import ToolServers
 from caxton_node.security.tls_files import TlsFiles
 from caxton_node.store.protocol import Store, StoredMessage, UsageTotal
 from caxton_node.store.sqlite import SqliteStore
@@ -151,12 +152,10 @@ async def open_node(
                 guests,
             )
             node = _connect(live, environment, resources)
+            await node.tool_servers.restore()
             async with join_cluster(settings, node, ring, files=files, tasks=tasks) as node:
                 await _recover(node)
-                chores = [
-                    tasks.create_task(node.supervisor.sweep()),
-                    tasks.create_task(_forget_old(node, live)),
-                ]
+                chores = _start_chores(tasks, node, live)
                 chores += metadata.start(tasks, node.events, lambda: what_it_offers(node))
                 chores += memory.start(tasks, node.roster)
                 try:
@@ -167,6 +166,15 @@ async def open_node(
                     clock.close()
                     for chore in chores:
                         chore.cancel()
+
+
+def _start_chores(
+    tasks: asyncio.TaskGroup, node: Node, live: LiveSettings
+) -> list[asyncio.Task[None]]:
+    return [
+        tasks.create_task(node.supervisor.sweep()),
+        tasks.create_task(_forget_old(node, live)),
+    ]
 
 
 def _own_store(settings: Settings) -> Store:
@@ -261,6 +269,7 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
         supervisor=supervisor,
         tools=resources.tools,
         guests=resources.guests.guests,
+        tool_servers=_tool_servers(guests, settings, clients),
         events=speech.events,
         counts=counts,
         tracing=resources.tracing,
@@ -375,6 +384,21 @@ def _guest_builder(
         clock=resources.clock,
         tasks=resources.tasks,
         agents_folder=parts.agents_folder,
+    )
+
+
+def _tool_servers(builder: GuestBuilder, settings: Settings, clients: OpenAiClients) -> ToolServers:
+    def choose(name: str) -> Model:
+        wanted = LlmSettings(model=name or None)
+        return choose_model(wanted, defaults=_model_defaults(settings), clients=clients)
+
+    return ToolServers(
+        guests=builder.guests,
+        parts=builder.host,
+        store=builder.store,
+        clock=builder.clock,
+        tasks=builder.tasks,
+        model=choose,
     )
 
 

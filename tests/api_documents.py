@@ -90,9 +90,11 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         for parameter in operation.get("parameters", ())
         if parameter["in"] == "query"
     ]
-    if "requestBody" in operation:
-        schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        fields += _body_fields(schema, document)
+    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+        if media_type == "application/json":
+            fields += _body_fields(content["schema"], document)
+        else:
+            lines += ["", f"The body is a file of the type `{media_type}`."]
     if fields:
         lines += ["", "| Name | In | Type | |", "|---|---|---|---|"]
         for name, place, schema, text, is_required in fields:

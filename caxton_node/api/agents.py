@@ -83,6 +83,10 @@ class DeployQuery(Query):
         default=None,
         description="How many nodes are to run it. Without it: as before, or as its file says.",
     )
+    approve_grants: QueryBool = Field(
+        default=False,
+        description="A person agrees to what a guest in WebAssembly may do more than before.",
+    )
 
 
 class DeleteQuery(Query):
@@ -191,7 +195,12 @@ async def _deploy(
     if node.cluster is not None:
         await node.cluster.fleet.until_formed()
     deployed = await node.deployments.deploy(
-        source, format_, file=file, must_be=must_be, replicas=request.query.replicas
+        source,
+        format_,
+        file=file,
+        must_be=must_be,
+        replicas=request.query.replicas,
+        has_approval=request.query.approve_grants,
     )
     if node.cluster is not None:
         # Said to be deployed when somebody can take it over.
@@ -224,13 +233,15 @@ async def _deploy_at(
     assert others is not None, "somebody named the target"
     source, format_, file = source_of(request)
     definition = {"source": source, "format": format_.value} | ({"file": file} if file else {})
-    replicas = request.query.replicas
+    query = {"approve_grants": "true"} if request.query.approve_grants else {}
+    if request.query.replicas is not None:
+        query["replicas"] = str(request.query.replicas)
     answer = await others.ask(
         target,
         Ask(
             method="POST" if must_be is None else "PUT",
             path=f"{API_PREFIX}/agents" + ("" if must_be is None else f"/{must_be}"),
-            query={} if replicas is None else {"replicas": str(replicas)},
+            query=query,
             body=msgspec.json.encode(definition),
         ),
     )
@@ -251,8 +262,12 @@ async def delete_agent(request: Request[DeleteQuery, None], node: Node) -> Answe
     return Answer(None, status=204)
 
 
+DEPLOY_S: Final = 180.0
+"""To compile a guest in WebAssembly; everything else takes a moment."""
+
 _DEPLOY_ERRORS: Final = (
     "invalid_agent",
+    "invalid_module",
     "denied",
     "tool_not_found",
     "storage_unavailable",
@@ -278,6 +293,7 @@ ENDPOINTS: Final = (
         summary="Deploy an agent",
         tag="agents",
         handle=deploy_agent,
+        deadline_s=DEPLOY_S,
         description="The body is the text of an agent's file, or the definition as an object. "
         "With `dry_run=true` it is checked and nothing changes.",
         query=DeployQuery,
@@ -308,6 +324,7 @@ ENDPOINTS: Final = (
         summary="Deploy a version of an agent",
         tag="agents",
         handle=replace_agent,
+        deadline_s=DEPLOY_S,
         belongs_to="agent",
         description="As POST to the list, for the agent of this name and no other.",
         parameters=(AGENT_NAME,),

@@ -57,7 +57,7 @@ def errors_of(endpoint: Endpoint) -> tuple[str, ...]:
     """Return every code that an endpoint can answer with."""
     codes = [*_ALWAYS, *endpoint.errors]
     codes += [parameter.missing_code for parameter in endpoint.parameters]
-    if endpoint.body is not None:
+    if endpoint.body is not None or endpoint.binary_bytes_max is not None:
         codes += _WITH_BODY
     if endpoint.method != "GET" and not endpoint.is_while_draining:
         codes.append("node_draining")
@@ -136,6 +136,11 @@ def _operation(endpoint: Endpoint, references: Mapping[ModelKey, Schema]) -> Sch
         operation["requestBody"] = {
             "required": not endpoint.is_body_optional,
             "content": {"application/json": {"schema": references[endpoint.body, "validation"]}},
+        }
+    if endpoint.binary_bytes_max is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/wasm": {"schema": {"type": "string", "format": "binary"}}},
         }
     operation["responses"] = _responses(endpoint, references)
     return operation

@@ -172,6 +172,8 @@ class Endpoint:
     query: type[BaseModel] = NoQuery
     body: type[BaseModel] | None = None
     is_body_optional: bool = False
+    binary_bytes_max: int | None = None
+    """The body is bytes of the media type `application/wasm`, at most so many, and no JSON."""
     is_while_draining: bool = False
     """Served also while the node is stopping, though it is no GET."""
     belongs_to: Literal["node", "agent", "holder"] = "node"

@@ -4,9 +4,10 @@ from typing import Any, Final
 
 from caxton_node.api.table import API_PREFIX, Endpoint, NoQuery, Request, Shape
 from caxton_node.api.types import View
+from caxton_node.domain.tool import ToolSpec
 from caxton_node.runtime.node import Node
 
-__all__ = ["ENDPOINTS"]
+__all__ = ["ENDPOINTS", "ToolView", "show_tool"]
 
 
 class ToolView(View):
@@ -27,20 +28,22 @@ class ToolList(View):
     next_cursor: None = None
 
 
+def show_tool(spec: ToolSpec) -> ToolView:
+    """Return a tool for a client."""
+    return ToolView(
+        name=spec.name,
+        description=spec.description,
+        parameters=dict(spec.parameters),
+        read_only=spec.is_read_only,
+        destructive=spec.is_destructive,
+    )
+
+
 async def list_tools(_: Request[NoQuery, None], node: Node) -> ToolList:
     """List the tools of this node."""
     specs = node.tools.specs(node.tools.names)
     return ToolList(
-        items=[
-            ToolView(
-                name=spec.name,
-                description=spec.description,
-                parameters=dict(spec.parameters),
-                read_only=spec.is_read_only,
-                destructive=spec.is_destructive,
-            )
-            for spec in specs
-        ],
+        items=[show_tool(spec) for spec in specs],
         total=len(specs),
     )
 

@@ -1,4 +1,4 @@
-"""`caxton capability` and `caxton tool`: what agents offer, and what they may use."""
+"""`caxton capability`: what agents offer."""
 
 import click
 
@@ -7,7 +7,7 @@ from caxton_node.cli.command import Group
 from caxton_node.cli.parameters import complete_capability
 from caxton_node.cli.session import Session, pass_session
 
-__all__ = ["capability", "tool"]
+__all__ = ["capability"]
 
 
 @click.group(cls=Group)
@@ -48,32 +48,3 @@ def show_capability(session: Session, name: str) -> None:
             for each in document["agents"]
         ],
     )
-
-
-@click.group(cls=Group)
-def tool() -> None:
-    """See the tools that agents may use."""
-
-
-@tool.command("list")
-@pass_session
-def list_tools(session: Session) -> None:
-    """List the tools."""
-    document = connect(session).get(path_of("tools"))
-    output = session.output
-    if output.is_json:
-        output.document(document)
-        return
-    output.table(
-        ("TOOL", "EFFECT", "DESCRIPTION"),
-        [
-            (each["name"], _effect(each), str(each["description"]).split("\n")[0])
-            for each in document["items"]
-        ],
-    )
-
-
-def _effect(tool_document: dict[str, object]) -> str:
-    if tool_document["destructive"]:
-        return "destroys"
-    return "reads" if tool_document["read_only"] else "writes"

@@ -22,6 +22,9 @@ __all__ = ["ANSWER_TIMEOUT_S", "API", "Client", "connect", "path_of", "server_ur
 
 API: Final = "/api/v1"
 
+FILE_TIMEOUT_S: Final = 90.0
+"""For a file of a guest."""
+
 ANSWER_TIMEOUT_S: Final = 30.0
 """For a request that waits for the server only, not for an agent."""
 
@@ -107,6 +110,19 @@ class Client:
             body=_encoded(body),
             accept="application/json",
             deadline=deadline,
+        ) as exchange:
+            return _document_of(exchange)
+
+    def send_file(self, path: str, data: bytes, *, timeout_s: float = FILE_TIMEOUT_S) -> Any:
+        """Send a WebAssembly file and return the document of the answer. Errors as in `call`."""
+        with open_exchange(
+            self._url,
+            "POST",
+            self._target(path, None),
+            body=data,
+            accept="application/json",
+            deadline=Deadline(max(timeout_s, self._timeout_s)),
+            media_type="application/wasm",
         ) as exchange:
             return _document_of(exchange)
 

@@ -1,7 +1,7 @@
 """`caxton deploy`: agents from files, onto the server."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -9,11 +9,15 @@ from caxton_node.cli.agent_source import read_agent_file
 from caxton_node.cli.client import Client, connect, path_of
 from caxton_node.cli.command import Command
 from caxton_node.cli.failure import show_failure, show_warnings
+from caxton_node.cli.guest_source import read_guest, send_module
 from caxton_node.cli.session import Session, pass_session
 from caxton_node.cli.wording import counted
-from caxton_node.domain.errors import CaxtonError
+from caxton_node.domain.errors import CaxtonError, Rejected
 
 __all__ = ["deploy"]
+
+GUEST_TIMEOUT_S: Final = 180.0
+"""To compile a guest: a whole interpreter takes some seconds."""
 
 
 @click.command(cls=Command)
@@ -22,6 +26,8 @@ __all__ = ["deploy"]
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Check only; change nothing.")
 @click.option("--node", help="The node to deploy to. The agent is not bound to it.")
 @click.option("--replicas", type=click.IntRange(1, 100), help="How many nodes are to run it.")
+@click.option("--manifest", type=click.Path(), help="Of a .wasm file; beside it by default.")
+@click.option("--approve-grants", is_flag=True, help="Agree to what a guest may do more than now.")
 @pass_session
 def deploy(
     session: Session,
@@ -30,6 +36,8 @@ def deploy(
     is_dry_run: bool,
     node: str | None,
     replicas: int | None,
+    manifest: str | None,
+    approve_grants: bool,
 ) -> int:
     """Deploy agents from files.
 
@@ -45,8 +53,13 @@ def deploy(
         progress = f"[{index}/{len(all_files)}] " if len(all_files) > 1 else ""
         output.note(f"{progress}{'Checking' if is_dry_run else 'Deploying'} {file}")
         try:
-            query = {"dry_run": is_dry_run or None, "node": node, "replicas": replicas}
-            document = _deployed(client, file, query)
+            query = {
+                "dry_run": is_dry_run or None,
+                "node": node,
+                "replicas": replicas,
+                "approve_grants": approve_grants or None,
+            }
+            document = _deployed(client, file, manifest, query)
         except CaxtonError as error:
             exit_code = exit_code or error.kind.exit_code
             show_failure(session, error)
@@ -66,9 +79,26 @@ def deploy(
     return exit_code
 
 
-def _deployed(client: Client, file: str, query: dict[str, Any]) -> dict[str, Any]:
+def _deployed(
+    client: Client, file: str, manifest: str | None, query: dict[str, Any]
+) -> dict[str, Any]:
+    guest = read_guest(file, manifest)
+    timeout_s = None
+    if guest is None:
+        body: Any = read_agent_file(file)
+    else:
+        if not guest.manifest:
+            raise Rejected(
+                "invalid_module",
+                f"{file} has no manifest",
+                hint="Name one with --manifest, or put it beside the file under its name.",
+            )
+        if query["dry_run"] is None:
+            send_module(client, guest)
+        body = {"source": guest.manifest, "format": "toml", "file": guest.file}
+        timeout_s = GUEST_TIMEOUT_S
     document: dict[str, Any] = client.call(
-        "POST", path_of("agents"), body=read_agent_file(file), query=query
+        "POST", path_of("agents"), body=body, query=query, timeout_s=timeout_s
     )
     return document
 

@@ -94,6 +94,7 @@ def open_exchange(
     body: bytes | None,
     accept: str,
     deadline: Deadline,
+    media_type: str = "application/json",
 ) -> Iterator[Exchange]:
     """Send a request to the server at `url` and read the head of its answer.
 
@@ -101,9 +102,10 @@ def open_exchange(
         url: Scheme, host and port are taken.
         method: Of HTTP.
         target: Path and query.
-        body: JSON text to send, if any.
+        body: What to send, if anything.
         accept: The media type that is wanted.
         deadline: For the exchange.
+        media_type: Of the body.
 
     Raises:
         CaxtonError: `unreachable`, `timed_out`.
@@ -113,7 +115,7 @@ def open_exchange(
         connection = _connection(url, min(CONNECT_TIMEOUT_S, deadline.rest_s()))
     headers = {"Accept": accept, "User-Agent": "caxton"}
     if body is not None:
-        headers["Content-Type"] = "application/json"
+        headers["Content-Type"] = media_type
     try:
         try:
             connection.connect()

@@ -51,7 +51,9 @@ COMMANDS: Final = {
     "memory": _later(
         "memory_move", "memory", "See what agents know, tell them more, let them forget."
     ),
-    "tool": _later("capabilities", "tool", "See the tools that agents may use."),
+    "tool": _later(
+        "tools", "tool", "See the tools that agents may use, and deploy servers of tools."
+    ),
     "logs": _later("shortcuts", "logs", "Show what an agent did of late."),
     "stop": _later("shortcuts", "stop", "Stop agents; messages to them wait for a restart."),
     "restart": _later("shortcuts", "restart", "Start agents afresh, also failed and stopped ones."),

@@ -176,6 +176,11 @@ class Guests:
         except UnfitModule as error:
             raise invalid_module(error, "upload") from None
 
+    async def module_size(self, digest: str) -> int | None:
+        """Return the size of a file in bytes; None when it is not here."""
+        data = await asyncio.to_thread(self.modules.read, digest)
+        return None if data is None else len(data)
+
     def _check_shared(self, name: str, settings: WasmSettings) -> None:
         trusted = self._policy.shared
         is_signed = settings.signer in trusted and settings.signer in self._policy.signers

@@ -18,6 +18,7 @@ from caxton_node.runtime.metadata import Metadata
 from caxton_node.runtime.ring import Ring
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.supervisor import Supervisor
+from caxton_node.runtime.tool_servers import ToolServers
 from caxton_node.store.protocol import Store
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
@@ -45,6 +46,8 @@ class Node:
     tools: ToolRegistry
     guests: Guests
     """What runs in sandboxes."""
+    tool_servers: ToolServers
+    """The MCP servers in WebAssembly."""
     events: Events
     counts: Counts
     tracing: Tracing

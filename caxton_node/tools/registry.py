@@ -1,4 +1,4 @@
-"""The tools of a node by name. Built once where the node is put together; never changed."""
+"""The tools of a node by name: those it was built with, and those of its servers of tools."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -18,10 +18,10 @@ _NO_CONFIG: Final[Mapping[str, Any]] = MappingProxyType(
 
 
 class ToolRegistry:
-    """An immutable mapping from names to tools.
+    """Names and tools. Whoever has it sees what there is now.
 
     Args:
-        tools: Each under a name of its own.
+        tools: Each under a name of its own. They are always there.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
@@ -30,6 +30,26 @@ class ToolRegistry:
             assert tool.spec.name not in by_name, f"two tools are called {tool.spec.name!r}"
             by_name[tool.spec.name] = tool
         self._tools: Mapping[str, Tool] = MappingProxyType(dict(sorted(by_name.items())))
+        self._own = self._tools
+        self._served: dict[str, tuple[Tool, ...]] = {}
+
+    def serve(self, server: str, tools: Iterable[Tool]) -> None:
+        """Offer the tools of a server, in place of those that it had; none take it away.
+
+        Args:
+            server: Its name.
+            tools: Each called `server.tool`, which no other tool can be.
+        """
+        served = tuple(tools)
+        wrong = [tool.spec.name for tool in served if not tool.spec.name.startswith(f"{server}.")]
+        assert not wrong, f"tools of {server} are called otherwise: {wrong}"
+        self._served.pop(server, None)
+        if served:
+            self._served[server] = served
+        everything = dict(self._own)
+        for more in self._served.values():
+            everything.update({tool.spec.name: tool for tool in more})
+        self._tools = MappingProxyType(dict(sorted(everything.items())))
 
     @property
     def names(self) -> tuple[str, ...]:

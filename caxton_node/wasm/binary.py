@@ -185,7 +185,10 @@ def _check_tables(reader: _Reader) -> None:
 
 
 def _add_memories(reader: _Reader, census: Census) -> None:
-    for _ in range(reader.number()):
+    count = reader.number()
+    if count > 1:
+        raise UnfitModule("feature", "modules with several memories are not allowed")
+    for _ in range(count):
         flags, least = reader.byte(), reader.number(64)
         if flags & 1:
             reader.number(64)

@@ -16,8 +16,8 @@ from caxton_node.wasm.errors import UnfitModule
 
 __all__ = ["ADDRESS_SPACE_BYTES", "CPU_S", "main"]
 
-CPU_S: Final = 20
-"""Processor time. A whole Python interpreter takes some five seconds."""
+CPU_S: Final = 40
+"""Processor time. A whole Python interpreter takes some ten seconds."""
 
 ADDRESS_SPACE_BYTES: Final = 6 << 30
 

@@ -23,7 +23,7 @@ from caxton_node.wasm.errors import UnfitModule
 
 __all__ = ["Compiled", "Compiler"]
 
-COMPILE_S_MAX: Final = 60.0
+COMPILE_S_MAX: Final = 120.0
 """For one guest, waiting for a processor included."""
 
 COMPILED_AT_ONCE_MAX: Final = 2

@@ -26,13 +26,14 @@ def report_component(component: Component, engine: wasmtime.Engine) -> dict[str,
 
 
 def _item(item: Any, engine: wasmtime.Engine) -> Any:
-    match item:
+    kind = item.ty if isinstance(item, kinds.ComponentExtern) else item
+    match kind:
         case kinds.FuncType():
-            return _function(item)
-        case _ if hasattr(item, "exports"):
-            return {name: _item(one, engine) for name, one in item.exports(engine).items()}
+            return _function(kind)
+        case kinds.ComponentInstanceType():
+            return {name: _item(one, engine) for name, one in kind.exports(engine).items()}
         case _:
-            return type(item).__name__.lower()
+            return type(kind).__name__.lower()
 
 
 def _function(function: kinds.FuncType) -> str:

@@ -18,7 +18,22 @@ from wasmtime import _ffi as ffi
 
 from caxton_node.wasm.errors import Trapped
 
-__all__ = ["Err", "Ok", "Slots", "Some", "decode_value", "delete_values", "put_value"]
+__all__ = [
+    "U32",
+    "U64",
+    "Bytes",
+    "Case",
+    "Enum",
+    "Err",
+    "Lent",
+    "Ok",
+    "Slots",
+    "Some",
+    "decode_arguments",
+    "decode_value",
+    "delete_values",
+    "put_value",
+]
 
 DEPTH_MAX: Final = 16
 ITEMS_MAX: Final = 100_000
@@ -108,12 +123,52 @@ class Bytes(bytes):
     __slots__ = ()
 
 
+class Lent(int):
+    """The number of a host's resource, that the guest lends back."""
+
+
+def decode_arguments(context: Any, arguments: Any, count: int) -> list[Any]:
+    """Return what a guest passes to a function of the host.
+
+    To be called where the guest waits, on its stack: afterwards the values are gone.
+
+    Args:
+        context: The C handle of the store.
+        arguments: C values.
+        count: Of them.
+
+    Raises:
+        Trapped: One is larger than anything the host takes, or no UTF-8.
+    """
+    return [_lent(context, decode_value(arguments[place])) for place in range(count)]
+
+
+def _lent(context: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_lent(context, item) for item in value]
+    if isinstance(value, Lent):
+        return Lent(_number_of(context, value))
+    return value
+
+
+def _number_of(context: Any, address: int) -> int:
+    handle = ctypes.cast(address, ctypes.POINTER(ffi.wasmtime_component_resource_any_t))
+    host = ctypes.POINTER(ffi.wasmtime_component_resource_host_t)()
+    error: Any = raw.wasmtime_component_resource_any_to_host(context, handle, ctypes.byref(host))
+    if error:
+        raw.wasmtime_error_delete(error)
+        raise Trapped("a handle that is none of the host's")
+    number = int(raw.wasmtime_component_resource_host_rep(host))
+    raw.wasmtime_component_resource_host_delete(host)
+    return number
+
+
 def decode_value(value: Any, depth: int = 0) -> Any:
     """Return what a C value holds. Nothing is deleted.
 
     Returns:
         `bool`, `int`, `float`, `str`, `Bytes` (a `list<u8>`), `list`, `tuple`, `dict` (a record),
-        `None` or `Some`, `Ok` or `Err`, `Case`. A resource is returned as its C pointer.
+        `None` or `Some`, `Ok` or `Err`, `Case`. Of a resource the address of its handle, as `Lent`.
 
     Raises:
         Trapped: It is larger than anything the host takes, or no UTF-8.
@@ -181,7 +236,7 @@ _DECODERS: Final[dict[int, Callable[[Any, int], Any]]] = {
     _ENUM: lambda of, _: _text(of.enumeration),
     _OPTION: _decode_option,
     _RESULT: _decode_result,
-    _RESOURCE: lambda of, _: of.resource,
+    _RESOURCE: lambda of, _: Lent(ctypes.cast(of.resource, ctypes.c_void_p).value or 0),
 }
 
 
@@ -257,9 +312,9 @@ def _boxed_or_null(value: Any) -> Any:
 
 def _put_name(name: Any, text: str) -> None:
     data = text.encode("utf-8", "replace")
-    ffi.wasm_byte_vec_new(
-        ctypes.byref(name), len(data), ctypes.create_string_buffer(data, len(data) or 1)
-    )
+    ffi.wasm_byte_vec_new_uninitialized(ctypes.byref(name), len(data))
+    if data:
+        ctypes.memmove(name.data, data, len(data))
 
 
 def _boxed(value: Any) -> Any:

@@ -22,7 +22,6 @@ FEATURES_OFF: Final = (
     "wasm_threads",
     "wasm_tail_call",
     "wasm_memory64",
-    "wasm_multi_memory",
     "wasm_relaxed_simd",
     "wasm_exceptions",
     "wasm_gc",
@@ -37,6 +36,9 @@ FEATURES_ON: Final = (
     "wasm_reference_types",
     "wasm_multi_value",
     "wasm_component_model",
+    # The engine's own adapters between the parts of a component have two; a guest's file may not
+    # (`caxton_node.wasm.binary`). Without it, some components abort the compiler.
+    "wasm_multi_memory",
 )
 
 

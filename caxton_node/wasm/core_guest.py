@@ -64,8 +64,8 @@ class CoreGuest:
         """Address and size of the buffer for input."""
         self._arguments: Any = (ffi.wasmtime_val_t * 2)()
         self._results: Any = (ffi.wasmtime_val_t * 1)()
-        for value in self._arguments:
-            value.kind = _I32
+        for place in range(2):
+            self._arguments[place].kind = _I32
 
     async def start(self, limits: GuestLimits) -> None:
         """Instantiate the module and run what it does first.

@@ -38,7 +38,7 @@ def _configuration(*, is_metered: bool) -> wasmtime.Config:
     config.max_wasm_stack = STACK_BYTES
     config.strategy = "cranelift"
     config.cranelift_opt_level = "speed"
-    config.parallel_compilation = False
+    config.parallel_compilation = True
     ffi.wasmtime_config_async_stack_size_set(config.ptr(), FIBER_BYTES)
     return config
 

@@ -24,6 +24,7 @@ from wasmtime import _bindings
 from wasmtime import _ffi as ffi
 
 from caxton_node.domain.wasm import GuestLimits
+from caxton_node.wasm.component_values import decode_arguments
 from caxton_node.wasm.engine import SLICE_S, Engine
 from caxton_node.wasm.errors import OverLimit, SandboxFailed, Trapped
 
@@ -95,9 +96,12 @@ class Asked:
 
     name: str
     arguments: Any
-    """Integers of a core function; pointers to values of a component's function."""
+    """Integers of a core function; values of a component's function, or what was wrong with them.
+    """
     results: Any
     """Where the answer goes. Stays valid until the fiber goes on."""
+    given: int = 0
+    """How many results it has: none or one."""
 
 
 Answer = Callable[[Asked], Awaitable[bool]]
@@ -411,14 +415,20 @@ def component_async_callback(engine: Engine, instance: Any, name: str, full_name
         _context: Any,
         _type: Any,
         arguments: Any,
-        _count: int,
+        count: int,
         results: Any,
-        _given: int,
+        given: int,
         _error: Any,
         continuation: Any,
     ) -> None:
         continuation.contents.callback = engine.answered
-        engine.current.note_asked(Asked(full_name, arguments, results))
+        fiber = engine.current
+        values: Any
+        try:
+            values = decode_arguments(fiber.context, arguments, count)
+        except BaseException as error:
+            values = error
+        fiber.note_asked(Asked(full_name, values, results, given))
 
     callback = COMPONENT_CALLBACK(ask)
     encoded = name.encode()

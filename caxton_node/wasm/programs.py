@@ -7,9 +7,10 @@ from typing import assert_never
 
 from caxton_node.domain.wasm import GuestLimits, InstancePolicy
 from caxton_node.wasm.box import Snapshot
+from caxton_node.wasm.component_guest import ComponentGuest
+from caxton_node.wasm.component_program import load_component_program
 from caxton_node.wasm.core_guest import CoreGuest
 from caxton_node.wasm.engine import Engine
-from caxton_node.wasm.errors import UnfitModule
 from caxton_node.wasm.fibers import Fiber
 from caxton_node.wasm.program import load_core_program
 from caxton_node.wasm.sandbox import Guest, GuestMaker, Sandbox
@@ -99,6 +100,11 @@ def maker(engine: Engine, file: Path, shape: Shape) -> GuestMaker:
 
             return make_command
         case Shape.COMPONENT_AGENT | Shape.COMPONENT_SERVER:
-            raise UnfitModule("shape", "components are not run yet")
+            component = load_component_program(engine, file)
+
+            def make_component(fiber: Fiber, surroundings: Surroundings) -> Guest:
+                return ComponentGuest(fiber, component, surroundings)
+
+            return make_component
         case _:
             assert_never(shape)
