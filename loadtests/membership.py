@@ -4,12 +4,14 @@
     python -m loadtests.membership --sizes 8,16   only these
     python -m loadtests.membership --seconds 600  more rounds
     python -m loadtests.membership --rings 1      one ring at a time, for a busy machine
+    python -m loadtests.membership --onto         add to the samples of the runs before
     python -m loadtests.membership --compress     ours compress what they send, as memberlist does
 
 Both kinds use their LAN settings and real sockets on 127.0.0.1. All members of ours live in this
 process on one event loop, all of memberlist's in one Go process; several rings at once, so that
 one wait for a detection gives several samples. Joins, updates and leaves alternate between the
-two kinds. Detections and idling, which are waits of seconds, run side by side.
+two kinds. Detections and idling, which are waits of seconds, run side by side. Python's garbage
+collector is set as in a node.
 
 Instants are noted where things happen, by the observer. A change began when its command was
 given; it is known everywhere when the last live member of the ring noticed. What was not known
@@ -26,6 +28,7 @@ tests/integration/memberlist_peer; without it the columns of memberlist are left
 
 import argparse
 import asyncio
+import gc
 import json
 import math
 import os
@@ -53,12 +56,15 @@ from caxton_cluster.swim.events import (
     MemberSuspected,
     MemberUpdated,
 )
+from caxton_node.process import COLLECT_EVERY
 
 ROOT = Path(__file__).parent.parent
 GO_SOURCE = ROOT / "tests" / "integration" / "memberlist_peer"
 GO_PROGRAM = ROOT / "build" / "bench" / "memberlist_peer"
 
-RINGS = {8: 8, 16: 6, 32: 4, 64: 3}
+TARGET = ROOT / "build" / "bench" / "membership.json"
+
+RINGS = {8: 8, 16: 8, 32: 8, 64: 4}
 """Rings of each size that exist at once."""
 
 SIZE_MIN = 8
@@ -377,6 +383,14 @@ class Samples:
     late: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
+    def join(self, earlier: "Samples") -> None:
+        """Put the samples of another run before these."""
+        for name, values in earlier.values.items():
+            self.values[name] = values + self.values.get(name, [])
+        for name, count in earlier.late.items():
+            self.late[name] = count + self.late.get(name, 0)
+        self.problems = earlier.problems + self.problems
+
     def add(self, name: str, value: float, limit: float = math.inf) -> None:
         """Add a sample; one that is missing counts as the limit, and as late."""
         if math.isnan(value):
@@ -528,6 +542,8 @@ async def measure(
             benches.append(Bench(side, size, ring_count))
         for bench in benches:
             await bench.join_all()
+        gc.collect()
+        gc.freeze()
         await asyncio.sleep(SETTLE_S)
         await together(bench.idle() for bench in benches)
         for number in range(UPDATE_ROUNDS_MAX):
@@ -618,19 +634,51 @@ def print_table(by_size: dict[int, dict[str, Samples]]) -> None:
             )
 
 
+def read_figures() -> dict[str, Any]:
+    """Return what the runs before wrote."""
+    if not TARGET.exists():
+        return {"load_averages": [], "results": {}}
+    return json.loads(TARGET.read_text())
+
+
+def write_figures(figures: dict[str, Any], by_size: dict[int, dict[str, Samples]]) -> None:
+    """Write every sample, those of other sizes in `figures` included."""
+    plain = {
+        str(size): {
+            prefix: {"values": samples.values, "late": samples.late, "problems": samples.problems}
+            for prefix, samples in row.items()
+        }
+        for size, row in by_size.items()
+    }
+    figures["results"] = dict(sorted({**figures["results"], **plain}.items(), key=_by_number))
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.write_text(json.dumps(figures, indent=2))
+
+
+def _by_number(item: tuple[str, Any]) -> int:
+    return int(item[0])
+
+
 def main() -> None:
     """Measure all sizes and write what they gave."""
     parser = argparse.ArgumentParser(description="Rings of ours beside rings of memberlist.")
     parser.add_argument("--seconds", type=float, default=200.0, help="aim for the whole run")
     parser.add_argument("--compress", action="store_true", help="let ours compress")
     parser.add_argument("--rings", type=int, help="rings that exist at once")
+    parser.add_argument("--onto", action="store_true", help="add to the samples of earlier runs")
     parser.add_argument("--sizes", default=",".join(map(str, RINGS)), help="members of a ring")
     arguments = parser.parse_args()
-    sizes = [int(size) for size in arguments.sizes.split(",")]
-    if min(sizes) < SIZE_MIN:
+    sizes = [int(size) for size in arguments.sizes.split(",") if size]
+    if min(sizes, default=SIZE_MIN) < SIZE_MIN:
         parser.error(f"--sizes: at least {SIZE_MIN}, for some members are lost on the way")
+    gc.set_threshold(*COLLECT_EVERY)
     left_out = build_peers()
-    by_size = {}
+    figures = read_figures() if arguments.onto else {"load_averages": [], "results": {}}
+    figures["left_out"] = left_out
+    by_size = {
+        int(size): {prefix: Samples(**samples) for prefix, samples in row.items()}
+        for size, row in figures["results"].items()
+    }
     loads = [os.getloadavg()[0]]
     for size in sizes:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -641,9 +689,14 @@ def main() -> None:
                 compresses=arguments.compress,
                 budget_s=arguments.seconds / len(sizes),
             )
-            by_size[size] = runner.run(work)
+            row = runner.run(work)
+        gc.unfreeze()
+        for prefix, samples in row.items():
+            samples.join(by_size.get(size, {}).get(prefix, Samples()))
+        by_size[size] = row
         loads.append(os.getloadavg()[0])
         print(f"measured N = {size}", flush=True)
+    by_size = dict(sorted(by_size.items()))
     print_table(by_size)
     print(f"load average of {os.cpu_count()} cores before and after each N:", *loads)
     if left_out:
@@ -652,17 +705,8 @@ def main() -> None:
         for prefix, samples in row.items():
             for problem in samples.problems:
                 print(f"N = {size}, {prefix}: {problem}")
-    target = ROOT / "build" / "bench" / "membership.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    plain = {
-        size: {
-            prefix: {"values": samples.values, "late": samples.late, "problems": samples.problems}
-            for prefix, samples in row.items()
-        }
-        for size, row in by_size.items()
-    }
-    figures = {"left_out": left_out, "load_averages": loads, "results": plain}
-    target.write_text(json.dumps(figures, indent=2))
+    figures["load_averages"] = [*figures["load_averages"], *loads]
+    write_figures(figures, by_size)
 
 
 if __name__ == "__main__":
