@@ -4,11 +4,13 @@ Reference: RFC 9457, Problem Details for HTTP APIs.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from caxton_node.api.wording import wording
+from caxton_node.documents.nearest import nearest
 from caxton_node.domain.errors import CaxtonError, Place, Rejected
 
 __all__ = [
@@ -97,38 +99,49 @@ def retry_after(error: CaxtonError) -> str | None:
 
 
 def rejected_fields(
-    error: ValidationError, *, where: str, union_tags: frozenset[str] = frozenset()
+    error: ValidationError,
+    *,
+    where: str,
+    names: Collection[str] = (),
+    union_tags: frozenset[str] = frozenset(),
 ) -> Rejected:
     """Return what pydantic found as an error of ours, naming every field.
 
     Args:
         error: As raised by a model of a body or a query.
         where: `body` or `query`, for the sentence.
+        names: Of the fields there are, for what was misspelled.
         union_tags: Names that pydantic puts before the fields of a tagged union; no field
             that the client knows.
     """
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    found = error.errors(include_url=False, include_input=False)
     return Rejected(
         "invalid_request",
         f"the {where} breaks {'a rule' if len(found) == 1 else f'{len(found)} rules'}",
-        places=[_place(one, union_tags) for one in found[:ERRORS_SHOWN_MAX]],
+        places=[_place(one, where, names, union_tags) for one in found[:ERRORS_SHOWN_MAX]],
     )
 
 
-def _place(found: Mapping[str, Any], union_tags: frozenset[str]) -> Place:
+def _place(
+    found: Mapping[str, Any], where: str, names: Collection[str], union_tags: frozenset[str]
+) -> Place:
     location = found["loc"]
     field = _dotted(location[1:] if location and location[0] in union_tags else location)
     rule = str(found["type"])
-    message = str(found["msg"])
-    message = message.removeprefix("Value error, ")
     if rule == "extra_forbidden":
-        return Place(
-            f"`{field}` is not known here", field=field, rule="unknown_key", fix="remove it"
-        )
+        near = nearest(field, names)
+        fix = f"Did you mean `{near}`?" if near else "remove it"
+        return Place(f"`{field}` is not known here", field=field, rule="unknown_key", fix=fix)
     if rule == "missing":
         return Place(f"`{field}` is missing", field=field, rule="required", fix=f"give `{field}`")
-    text = f"`{field}`: {message}" if field else message
-    return Place(text, field=field or None, rule=rule)
+    message = str(found["msg"])
+    if rule == "value_error":
+        told = message.removeprefix("Value error, ")
+        return Place(f"`{field}`: {told}" if field else told, field=field or None, rule=rule)
+    what = wording(rule, message, found.get("ctx", {}))
+    return Place(
+        f"`{field}` {what}" if field else f"the {where} {what}", field=field or None, rule=rule
+    )
 
 
 def _dotted(location: Iterable[str | int]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from caxton_node.documents.nearest import nearest
 from caxton_node.domain.client_input import (
     CLIENT_ID,
     CONVERSATION_ID,
@@ -139,8 +140,10 @@ def _read_performative(value: Any) -> Any:
         return value
     act = parse_performative(value) if isinstance(value, str) and len(value) <= 64 else None
     if act is None:
-        acts = ", ".join(Performative)
-        raise ValueError(f"this is no communicative act; there are: {acts}")
+        near = nearest(value, Performative) if isinstance(value, str) else None
+        if near is not None:
+            raise ValueError(f"this is no communicative act. Did you mean {near}?")
+        raise ValueError(f"this is no communicative act; there are: {', '.join(Performative)}")
     return act
 
 

@@ -4,6 +4,7 @@ RFC 8259 to the letter: no NaN, no comments, UTF-8 only. A repeated key of an ob
 its last value says.
 """
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +12,8 @@ import msgspec
 from caxton_node.domain.errors import Rejected
 
 __all__ = ["NESTING_MAX", "decode_json"]
+
+_AT_BYTE: Final = re.compile(r"JSON is malformed: (?P<what>.*) \(byte (?P<byte>\d+)\)")
 
 NESTING_MAX: Final = 64
 """Arrays and objects within each other."""
@@ -33,10 +36,23 @@ def decode_json(data: bytes, *, what: str = "the body") -> Any:
     except UnicodeDecodeError:
         raise Rejected("malformed_body", f"{what} is not valid UTF-8") from None
     except (msgspec.DecodeError, ValueError) as error:
-        raise Rejected("malformed_body", f"{what} is no JSON: {error}") from None
+        raise Rejected("malformed_body", f"{what} is no JSON: {_why(error, data)}") from None
     if data.count(b"[") + data.count(b"{") > NESTING_MAX and _is_deep(value):
         raise _too_deep(what)
     return value
+
+
+def _why(error: Exception, data: bytes) -> str:
+    """Return what the parser found, and where, as a person counts."""
+    text = str(error)
+    if "truncated" in text:
+        return "it ends too early" if data else "it is empty"
+    match = _AT_BYTE.fullmatch(text)
+    if match is None:
+        return text[:1].lower() + text[1:]
+    before = data[: int(match["byte"])].decode("utf-8", "replace")
+    line = before.count("\n") + 1
+    return f"{match['what']}, at line {line}, column {len(before) - before.rfind(chr(10))}"
 
 
 def _is_deep(value: Any) -> bool:
