@@ -100,10 +100,8 @@ class LinkFrame(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     REGISTRY_FIELD_NUMBER: _builtins.int
-    OBSERVATIONS_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
-    GOODBYE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Number of the frame, counted from 1 without a gap; 0 where nothing in it must arrive."""
     ack: _builtins.int
@@ -142,14 +140,6 @@ class LinkFrame(_message.Message):
         is lost.
         """
 
-    @_builtins.property
-    def observations(self) -> Global___LinkObservations:
-        """Glimpses of turns in progress. Not numbered: they may be lost."""
-
-    @_builtins.property
-    def goodbye(self) -> Global___LinkGoodbye:
-        """The sender closes the link; nothing is wrong."""
-
     def __init__(
         self,
         *,
@@ -162,14 +152,12 @@ class LinkFrame(_message.Message):
         chunk: Global___LinkChunk | None = ...,
         outcomes: Global___LinkOutcomes | None = ...,
         registry: _abc.Iterable[_builtins.bytes] | None = ...,
-        observations: Global___LinkObservations | None = ...,
         ping: _builtins.int = ...,
         pong: _builtins.int = ...,
-        goodbye: Global___LinkGoodbye | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "goodbye", b"goodbye", "hello", b"hello", "messages", b"messages", "observations", b"observations", "outcomes", b"outcomes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "hello", b"hello", "messages", b"messages", "outcomes", b"outcomes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "chunk", b"chunk", "credit_bytes", b"credit_bytes", "credit_through", b"credit_through", "goodbye", b"goodbye", "hello", b"hello", "messages", b"messages", "number", b"number", "observations", b"observations", "outcomes", b"outcomes", "ping", b"ping", "pong", b"pong", "registry", b"registry"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "chunk", b"chunk", "credit_bytes", b"credit_bytes", "credit_through", b"credit_through", "hello", b"hello", "messages", b"messages", "number", b"number", "outcomes", b"outcomes", "ping", b"ping", "pong", b"pong", "registry", b"registry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,78 +430,6 @@ class LinkRefusal(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LinkRefusal: _TypeAlias = LinkRefusal  # noqa: Y015
-
-@_typing.final
-class LinkObservations(_message.Message):
-    """Glimpses of turns in progress, for whoever watches from another node."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OBSERVATIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def observations(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkObservation]:
-        """In order, by conversation."""
-
-    def __init__(
-        self,
-        *,
-        observations: _abc.Iterable[Global___LinkObservation] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["observations", b"observations"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___LinkObservations: _TypeAlias = LinkObservations  # noqa: Y015
-
-@_typing.final
-class LinkObservation(_message.Message):
-    """One glimpse of a turn in progress."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KIND_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    kind: _builtins.str
-    """Kind of the event, such as "turn.delta"."""
-    data: _builtins.bytes
-    """Its data: a JSON object."""
-    def __init__(
-        self,
-        *,
-        kind: _builtins.str = ...,
-        data: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "kind", b"kind"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___LinkObservation: _TypeAlias = LinkObservation  # noqa: Y015
-
-@_typing.final
-class LinkGoodbye(_message.Message):
-    """The sender closes the link."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    REASON_FIELD_NUMBER: _builtins.int
-    reason: _builtins.str
-    """Why, for logs."""
-    def __init__(
-        self,
-        *,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___LinkGoodbye: _TypeAlias = LinkGoodbye  # noqa: Y015
 
 @_typing.final
 class RegistryOwner(_message.Message):

@@ -84,6 +84,7 @@ def _cluster(fleet: Fleet) -> ClusterSnapshot:
         agent_count=len(fleet.agent_names()),
         agents_taken=taken,
         agents_left=left,
+        links=fleet.links,
     )
 
 

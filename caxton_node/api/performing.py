@@ -19,6 +19,12 @@ __all__ = ["perform"]
 ASKED_AT_ONCE_MAX: Final = 16
 """Nodes that are asked for the same thing at once."""
 
+MOVES_MAX: Final = 3
+"""How often an agent is sought again that was not where it was said to be."""
+
+NEWS_S: Final = 0.1
+"""How long the news of a moved agent may take before it is sought again."""
+
 ASK_AROUND_S: Final = 5.0
 """How long a node may take to say whether it knows an id."""
 
@@ -56,11 +62,8 @@ async def _here_or_there(
     if others is None or ask.is_from_node or endpoint.belongs_to == "node":
         return await endpoint.handle(request, node)
     if endpoint.belongs_to == "agent":
-        name = request.path["name"]
-        holder = None if node.roster.find(name) is not None else others.holder(name)
-        if holder is not None:
-            return await others.ask(holder, ask)
-        return await endpoint.handle(request, node)
+        found = await _ask_holder(others, request.path["name"], ask, node)
+        return found if found is not None else await endpoint.handle(request, node)
     try:
         return await endpoint.handle(request, node)
     except NotFound as missing:
@@ -68,6 +71,25 @@ async def _here_or_there(
         if found is None:
             raise
         return found
+
+
+async def _ask_holder(others: Others, agent: str, ask: Ask, node: Node) -> Whole | Going | None:
+    """Return the answer of the node that has an agent; None where this one is to answer.
+
+    An agent that has just moved is not where it was, and the news is on its way: whoever did not
+    find it has done nothing, so that another may be asked.
+    """
+    for moves_left in reversed(range(MOVES_MAX + 1)):
+        holder = None if node.roster.find(agent) is not None else others.holder(agent)
+        if holder is None:
+            return None
+        try:
+            return await others.ask(holder, ask)
+        except NotFound as gone:
+            if gone.code != "agent_not_found" or not moves_left:
+                raise
+        await asyncio.sleep(NEWS_S)
+    raise AssertionError("the last one asked answered or raised")
 
 
 async def _ask_around(others: Others, ask: Ask, code: str) -> Whole | Going | None:

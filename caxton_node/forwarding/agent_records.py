@@ -15,6 +15,7 @@ from caxton_cluster.registry import AgentRecord, Listing
 from caxton_cluster.registry.holding import spellings
 from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState
 from caxton_node.domain.placement import ANYWHERE, PlacementRule, read_placement
+from caxton_node.forwarding.remote_agent import MAILBOX_DEFAULT
 from caxton_node.runtime.claim import Claim
 from caxton_node.runtime.placement import Copy
 
@@ -23,6 +24,7 @@ __all__ = [
     "copy_of",
     "distance_of",
     "kind_of",
+    "mailbox_of",
     "number_of",
     "record_of",
     "right_of",
@@ -37,6 +39,7 @@ _NUMBER: Final = "number"
 _REPLICAS: Final = "replicas"
 _PLACEMENT: Final = "placement"
 _HANDLER: Final = "handler"
+_MAILBOX: Final = "mailbox"
 
 
 def record_of(spec: AgentSpec, claim: Claim, *, state: AgentState, number: int) -> AgentRecord:
@@ -51,6 +54,8 @@ def record_of(spec: AgentSpec, claim: Claim, *, state: AgentState, number: int) 
     replicas = spec.deployment.replicas if claim.replicas is None else claim.replicas
     placement = spec.deployment.placement if claim.placement is None else claim.placement
     labels = {_NUMBER: str(number), _REPLICAS: str(replicas)} | _cut(_PLACEMENT, placement)
+    if spec.limits.mailbox != MAILBOX_DEFAULT:
+        labels[_MAILBOX] = str(spec.limits.mailbox)
     if spec.handler and len(spec.handler) <= _LABEL_LENGTH_MAX:
         # A longer one is not told: a node that does not allow it refuses when it tries.
         labels[_HANDLER] = spec.handler
@@ -152,6 +157,12 @@ def number_of(record: AgentRecord) -> int:
     """Return the number of the version, as the node counts that runs it."""
     text = dict(record.labels).get(_NUMBER, "")
     return max(1, int(text)) if _is_number(text) else 1
+
+
+def mailbox_of(record: AgentRecord) -> int:
+    """Return how many messages may wait for the agent."""
+    text = dict(record.labels).get(_MAILBOX, "")
+    return int(text) if _is_number(text) else MAILBOX_DEFAULT
 
 
 def state_of(record: AgentRecord) -> AgentState:

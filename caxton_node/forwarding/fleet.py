@@ -35,6 +35,7 @@ from caxton_node.forwarding.notices import (
 )
 from caxton_node.runtime.fleet import Drained, FleetAgent, FleetNode, PartitionState
 from caxton_node.runtime.placement import Copy, candidates, leader, rebalanced
+from caxton_node.telemetry.cluster_metrics import LinkSnapshot
 
 __all__ = ["NodeFleet"]
 
@@ -316,6 +317,11 @@ class NodeFleet:
         self._feed.put(record_of(seat.spec, claim, state=seat.state, number=seat.tenant.number))
 
     # What the edges ask.
+
+    @property
+    def links(self) -> Sequence[LinkSnapshot]:
+        """What the links to the other live nodes have counted, by name."""
+        return self._links.snapshots()
 
     @property
     def moved_counts(self) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """What `caxton_node.forwarding.fleet` is made of, and what it asks of the links."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from caxton_node.forwarding.registry_feed import RegistryFeed, RegistryLinks
 from caxton_node.routing.clock import Clock
 from caxton_node.runtime.deployments import Deployments
 from caxton_node.runtime.roster import Roster
+from caxton_node.telemetry.cluster_metrics import LinkSnapshot
 from caxton_node.telemetry.events import Events
 
 __all__ = ["FleetLinks", "FleetParts"]
@@ -25,6 +26,10 @@ class FleetLinks(RegistryLinks, Protocol):
 
     def round_trip_s(self, node: str) -> float | None:
         """Return how long the last frame to a node and its echo took; None when never."""
+        ...
+
+    def snapshots(self) -> Sequence[LinkSnapshot]:
+        """Return what each link to a node that is held alive has counted, by name."""
         ...
 
     def give_up_on(self, node: str, why: str) -> None:

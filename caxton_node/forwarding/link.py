@@ -136,6 +136,8 @@ class Link:
         self.session = _Session(self)
         self.is_up = False
         self.round_trip_s: float | None = None
+        self.received_count = 0
+        self.break_count = 0
         self._events = events
         self._arrivals = arrivals
         self._registry: deque[bytes] = deque()
@@ -262,6 +264,7 @@ class Link:
     def _go_down(self) -> None:
         if self.is_up:
             self.is_up = False
+            self.break_count += 1
             self._registry.clear()
             self._registry_bytes = 0
             self._wake.clear()
@@ -420,6 +423,7 @@ class Link:
             )
         if frame.HasField("outcomes"):
             self._take_outcomes(frame)
+        self.received_count += len(arrivals)
         await self._hand_in(arrivals, inflow, number)
 
     async def _hand_in(self, arrivals: list[Arrival], inflow: Inflow, number: int) -> None:

@@ -8,6 +8,7 @@ questions; how frames travel is `caxton_node.forwarding.link`'s business, what b
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from contextvars import Context
 from random import Random
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ from caxton_node.routing.arrivals import Arrivals
 from caxton_node.routing.directory import Inbox
 from caxton_node.routing.pipeline import Pipeline
 from caxton_node.security.tls_files import TlsFiles
+from caxton_node.telemetry.cluster_metrics import LinkSnapshot
+from caxton_node.telemetry.trace import CURRENT_TRACE
 
 __all__ = ["Links", "OnLink", "OnMet", "OnRegistry", "Self"]
 
@@ -155,6 +158,23 @@ class Links:
         link = self._links.get(node)
         return 0 if link is None else link.machine.outbox.pending_count
 
+    def snapshots(self) -> Sequence[LinkSnapshot]:
+        """Return what each link to a node that is held alive has counted, by name."""
+        return [
+            LinkSnapshot(
+                peer=node,
+                is_up=link.is_up,
+                waiting_count=link.machine.outbox.pending_count,
+                round_trip_s=link.round_trip_s,
+                sent_count=link.machine.outbox.sent_count,
+                received_count=link.received_count,
+                sent_again_count=link.machine.outbox.sent_again_count,
+                break_count=link.break_count,
+            )
+            for node in self.peers()
+            if (link := self._links.get(node)) is not None
+        ]
+
     @property
     def up_count(self) -> int:
         """Links that are up."""
@@ -255,8 +275,9 @@ class Links:
         if dialing is not None:
             dialing.cancel()
         if self._me.node < peer.node:
+            # In a context of its own: what a link does for weeks belongs to nobody's request.
             self._dialing[peer.node] = self._tasks.create_task(
-                self._dial(peer), name=f"link to {peer.node}"
+                self._dial(peer), name=f"link to {peer.node}", context=Context()
             )
 
     def _close_soon(self, channel: grpc.aio.Channel) -> None:
@@ -332,6 +353,8 @@ class Links:
             await context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION, f"{self._me.node} calls, not {hello.node}"
             )
+        # What a link does for weeks belongs to nobody's request.
+        CURRENT_TRACE.set(None)
         link = self._link(hello.node)
         try:
             link.machine.check(hello)

@@ -109,6 +109,10 @@ class Outbox:
         self._sent: deque[Frame] = deque()
         self._again: deque[Frame] = deque()
         self._awaiting: dict[int, Parcel] = {}
+        self.sent_count = 0
+        """Messages sent, over all numberings; those that went again as doubtful count again."""
+        self.sent_again_count = 0
+        """Frames sent again under their numbers."""
         self.outcomes = Outcomes()
         """What became of messages of the other side and was not told yet. Add to it."""
         self._begin()
@@ -219,6 +223,7 @@ class Outbox:
             return None
         self._number = frame.number
         self._sent.append(frame)
+        self.sent_count += len(frame.parcels) + (frame.last_of is not None)
         return frame
 
     def _fill(self, frame: Frame) -> None:
@@ -268,6 +273,7 @@ class Outbox:
         """Go on after a break: what did not arrive goes again, before anything else."""
         assert self.can_resume(received_through), "asked before"
         self._again = deque(frame for frame in self._sent if frame.number > received_through)
+        self.sent_again_count += len(self._again)
 
     def begin_anew(self) -> list[Parcel]:
         """Forget all numbers; return every message without an outcome, in order.

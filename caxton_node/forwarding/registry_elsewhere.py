@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from caxton_cluster.registry import Listing
 from caxton_node.domain.message import Message
-from caxton_node.forwarding.agent_records import distance_of, right_of
+from caxton_node.forwarding.agent_records import distance_of, mailbox_of, right_of
 from caxton_node.forwarding.registry_feed import RegistryFeed
 from caxton_node.forwarding.remote_agent import RemoteAgent
 from caxton_node.routing.directory import Inbox
@@ -104,7 +104,12 @@ class RegistryElsewhere:
     def _inbox_of(self, listing: Listing) -> Inbox:
         # A bucket of load is a power of two; its lower bound stands for it.
         load = 2 ** (listing.load - 1) if listing.load else 0
-        agent = RemoteAgent(name=listing.agent, load=load, is_running=listing.is_running)
+        agent = RemoteAgent(
+            name=listing.agent,
+            mailbox=mailbox_of(listing.record),
+            load=load,
+            is_running=listing.is_running,
+        )
         return self._links.inbox(listing.node, agent)
 
     def at(self, node: str, agent: str) -> Inbox | None:

@@ -22,6 +22,7 @@ from caxton.v1 import peer_pb2
 from caxton_node.domain.errors import (
     CaxtonError,
     Place,
+    Rejected,
     TimedOut,
     Unavailable,
     error_from_code,
@@ -231,6 +232,13 @@ def _error_in(node: str, failure: grpc.aio.AioRpcError) -> CaxtonError:
         # Not the node's own words: the call did not get there, or not back.
         if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimedOut("timed_out", f"the node {node!r} took too long")
+        if failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return Rejected(
+                "body_too_large",
+                f"the node {node!r} has what this concerns, and takes no body of this size from "
+                f"another node: {told.detail}",
+                hint="Ask that node itself, or raise `grpc.max_message_bytes` on all nodes.",
+            )
         return _unreachable(node, told.detail)
     places = [Place(**asdict(place)) for place in told.places]
     return error_from_code(told.code, told.detail, hint=told.hint, places=places, facts=told.facts)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from caxton_node.domain.agent import AgentKind, AgentState
+from caxton_node.telemetry.cluster_metrics import LinkSnapshot
 
 __all__ = [
     "ClusterPlace",
@@ -144,6 +145,11 @@ class Fleet(Protocol):
     @property
     def moved_counts(self) -> tuple[int, int]:
         """How many agents this node took over, and left to others, since it started."""
+        ...
+
+    @property
+    def links(self) -> Sequence[LinkSnapshot]:
+        """What the links to the other live nodes have counted, by name."""
         ...
 
     @property

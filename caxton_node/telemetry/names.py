@@ -181,6 +181,43 @@ METRICS: Final[tuple[Metric, ...]] = (
         ("direction",),
     ),
     Metric(
+        "caxton_link_up",
+        "gauge",
+        "1 while messages flow between this node and the other, 0 while they wait. A label for "
+        "each other node that is held alive.",
+        ("peer",),
+    ),
+    Metric(
+        "caxton_link_waiting_messages",
+        "gauge",
+        "Messages that wait to be sent to the other node.",
+        ("peer",),
+    ),
+    Metric(
+        "caxton_link_round_trip_seconds",
+        "gauge",
+        "Time that the last frame to the other node and its echo took.",
+        ("peer",),
+    ),
+    Metric(
+        "caxton_link_messages_total",
+        "counter",
+        "Messages between this node and the other: out, in.",
+        ("peer", "direction"),
+    ),
+    Metric(
+        "caxton_link_frames_sent_again_total",
+        "counter",
+        "Frames that were sent once more, after the stream to the other node broke.",
+        ("peer",),
+    ),
+    Metric(
+        "caxton_link_breaks_total",
+        "counter",
+        "Times that the link to the other node went down.",
+        ("peer",),
+    ),
+    Metric(
         "caxton_etcd_state",
         "gauge",
         "1 for how cluster metadata does, 0 for the others: off, connected, degraded.",

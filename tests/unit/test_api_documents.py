@@ -10,7 +10,7 @@ from caxton_node.api.openapi import build_openapi, errors_of
 from caxton_node.api.routes import ENDPOINTS
 from caxton_node.domain.errors import ERRORS
 from caxton_node.runtime.metadata import MetadataCounts
-from caxton_node.telemetry.cluster_metrics import ClusterSnapshot
+from caxton_node.telemetry.cluster_metrics import ClusterSnapshot, LinkSnapshot
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.metrics import HttpMetrics, NodeSnapshot, expose
 from caxton_node.telemetry.names import METRICS
@@ -64,6 +64,16 @@ def test_every_error_of_an_endpoint_has_a_response(document):
             assert "application/problem+json" in content
 
 
+LINK = LinkSnapshot(
+    peer="n2",
+    is_up=True,
+    waiting_count=3,
+    round_trip_s=0.002,
+    sent_count=11,
+    received_count=12,
+    sent_again_count=4,
+    break_count=1,
+)
 RING = RingSnapshot(
     members_by_state={"alive": 2, "suspect": 0, "dead": 1, "left": 0},
     local_health=1,
@@ -110,6 +120,7 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
             agent_count=2,
             agents_taken=5,
             agents_left=4,
+            links=[LINK],
         ),
     )
     text = expose(snapshot, http)[0].decode()
@@ -123,6 +134,8 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
     assert "caxton_ring_round_trip_seconds_count 6.0" in text
     assert 'caxton_cluster_mode{mode="minority"} 1.0' in text
     assert 'caxton_cluster_mode{mode="majority"} 0.0' in text
+    assert 'caxton_link_messages_total{direction="in",peer="n2"} 12.0' in text
+    assert 'caxton_link_waiting_messages{peer="n2"} 3.0' in text
     assert 'caxton_cluster_agents_moved_total{direction="taken"} 5.0' in text
     assert 'caxton_etcd_state{state="connected"} 1.0' in text
     assert 'caxton_etcd_state{state="off"} 0.0' in text
