@@ -6,7 +6,7 @@ asked of all others. What came from another node is never handed on.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from caxton_node.api.table import Endpoint, Request, Result
@@ -14,7 +14,7 @@ from caxton_node.domain.errors import CaxtonError, NotFound, TimedOut, Unavailab
 from caxton_node.runtime.door import Ask, Going, Others, Whole
 from caxton_node.runtime.node import Node
 
-__all__ = ["perform"]
+__all__ = ["ask_holder", "perform"]
 
 ASKED_AT_ONCE_MAX: Final = 16
 """Nodes that are asked for the same thing at once."""
@@ -62,7 +62,10 @@ async def _here_or_there(
     if others is None or ask.is_from_node or endpoint.belongs_to == "node":
         return await endpoint.handle(request, node)
     if endpoint.belongs_to == "agent":
-        found = await _ask_holder(others, request.path["name"], ask, node)
+        name = request.path["name"]
+        found = await ask_holder(
+            others, name, ask, is_here=lambda: node.roster.find(name) is not None
+        )
         return found if found is not None else await endpoint.handle(request, node)
     try:
         return await endpoint.handle(request, node)
@@ -73,14 +76,19 @@ async def _here_or_there(
         return found
 
 
-async def _ask_holder(others: Others, agent: str, ask: Ask, node: Node) -> Whole | Going | None:
+async def ask_holder(
+    others: Others, agent: str, ask: Ask, *, is_here: Callable[[], bool]
+) -> Whole | Going | None:
     """Return the answer of the node that has an agent; None where this one is to answer.
 
     An agent that has just moved is not where it was, and the news is on its way: whoever did not
     find it has done nothing, so that another may be asked.
+
+    Raises:
+        CaxtonError: What that node said; `unreachable`, `timed_out`.
     """
     for moves_left in reversed(range(MOVES_MAX + 1)):
-        holder = None if node.roster.find(agent) is not None else others.holder(agent)
+        holder = None if is_here() else others.holder(agent)
         if holder is None:
             return None
         try:
