@@ -23,6 +23,7 @@ from caxton_node.memory.walking import (
     Walk,
     breadth_first,
 )
+from caxton_node.memory.wording import fold
 
 __all__ = [
     "DEPTH_MAX",
@@ -88,26 +89,26 @@ def walk_named(
     scopes: dict[int, Scope],
     *,
     graphs: Graphs,
-    key: str,
+    name: str,
     plan: Walk,
     has_built: bool = False,
 ) -> GraphView | dict[int, Scope]:
-    """Walk from the entities of a folded name, or return the scopes whose graphs are to be built.
+    """Walk from the entities of a name, or return the scopes whose graphs are to be built.
 
     Args:
         connection: To read with.
         scopes: What may be seen.
         graphs: Those in memory.
-        key: The folded name.
+        name: In any case.
         plan: The bounds.
         has_built: What is not in memory now is to be walked in the database.
 
     Raises:
         NotFound: `memory_not_found`.
     """
-    starts = entities_named(connection, key, scopes)
+    starts = entities_named(connection, fold(name), scopes)
     if not starts:
-        raise NotFound("memory_not_found", f"nothing is known of {key!r}")
+        raise NotFound("memory_not_found", f"nothing is known of {name!r}")
     ids = [one.id for one in starts]
     if plan.at is None:
         rows = {scope: row for row, scope in scopes.items()}

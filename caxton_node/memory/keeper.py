@@ -78,7 +78,10 @@ class ArenaKeeper:
         self.graphs.clear()
 
     def use_model(self, connection: sqlite3.Connection, identity: str, dimensions: int) -> None:
-        """Compare the vectors of this model from now on."""
+        """Compare the vectors of this model from now on.
+
+        Outside of a transaction: what is not done when the process ends is done at the next start.
+        """
         (model,) = connection.execute(
             "INSERT INTO models (identity, dimensions) VALUES (?, ?) "
             "ON CONFLICT (identity) DO UPDATE SET dimensions = excluded.dimensions RETURNING id",

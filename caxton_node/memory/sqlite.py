@@ -133,11 +133,10 @@ class SqliteMemory:
 
     async def use_model(self, identity: str, dimensions: int) -> None:
         """Compare vectors of this model from now on; those of others are made anew."""
-
-        def apply(connection: sqlite3.Connection, _: Change) -> None:
-            self._keeper.use_model(connection, identity, dimensions)
-
-        await self._write(apply)
+        # Alone: it fills the arena, which must not happen twice because a neighbour failed.
+        await self._write_alone(
+            lambda connection: self._keeper.use_model(connection, identity, dimensions)
+        )
 
     async def remember(
         self, access: Access, scope: Scope, facts: Sequence[NewFact], *, now: int
@@ -324,7 +323,7 @@ class SqliteMemory:
         Raises:
             NotFound: `memory_not_found`.
         """
-        step = partial(graph.walk_named, graphs=self._keeper.graphs, key=fold(name), plan=plan)
+        step = partial(graph.walk_named, graphs=self._keeper.graphs, name=name, plan=plan)
         found = await self._read(access, step)
         if not isinstance(found, GraphView):
             await fill_graphs(

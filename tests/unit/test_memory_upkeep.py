@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from caxton_node.domain.errors import NotFound
 from caxton_node.memory import fullness
 from caxton_node.memory.embedding.embedder import Embedder
 from caxton_node.memory.forgetting import Selection
@@ -63,3 +64,30 @@ async def test_a_scope_that_is_nearly_full_is_named_once_it_is_and_not_before(
                     await asyncio.sleep(0)
             chore.cancel()
     await backend.close()
+
+
+async def test_a_neighbour_that_fails_does_not_keep_a_new_model_from_embedding_anew(tmp_path):
+    memory = await opened(tmp_path)
+    await memory.use_model("one", 4)
+    (done,) = await memory.remember(AS_ADA, ADA, [NewFact(entity="e", text="t")], now=NOW)
+    await memory.put_vectors([(done.observation_id, bytes(16))], now=NOW)
+    changed, failed = await asyncio.gather(
+        memory.use_model("two", 4),
+        memory.close_fact(AS_ADA, 999, now=NOW),
+        return_exceptions=True,
+    )
+    assert changed is None
+    assert isinstance(failed, NotFound)
+    assert [one.observation_id for one in await memory.unembedded(limit=9)] == [done.observation_id]
+    await memory.close()
+
+
+async def test_a_model_that_comes_back_finds_what_lacks_its_vectors(tmp_path):
+    for model, left in (("one", 1), ("two", 1), ("one", 1)):
+        memory = await opened(tmp_path)
+        await memory.use_model(model, 4)
+        (done,) = await memory.remember(AS_ADA, ADA, [NewFact(entity="e", text="t")], now=NOW)
+        assert len(await memory.unembedded(limit=9)) == left
+        await memory.put_vectors([(done.observation_id, bytes(16))], now=NOW)
+        assert await memory.unembedded(limit=9) == []
+        await memory.close()
