@@ -1,4 +1,4 @@
-"""`CaxtonClient`: agents, messages and the cluster from asyncio programs."""
+"""`CaxtonClient`: agents, messages, memory and the cluster from asyncio programs."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -7,12 +7,13 @@ from typing import Self
 from caxton.agent_calls import AgentCalls
 from caxton.cluster_calls import ClusterCalls
 from caxton.connection import Connection, Tls
+from caxton.memory_calls import MemoryCalls
 from caxton.message_calls import MessageCalls
 
 __all__ = ["CaxtonClient"]
 
 
-class CaxtonClient(AgentCalls, MessageCalls, ClusterCalls):
+class CaxtonClient(AgentCalls, MessageCalls, MemoryCalls, ClusterCalls):
     """A client of one cluster. Open it with `async with`, or call `close` at the end.
 
     Args:

@@ -151,6 +151,17 @@ class SyncCaxtonClient:
     retry_dead_letter = _once(CaxtonClient.retry_dead_letter)
     drop_dead_letter = _once(CaxtonClient.drop_dead_letter)
 
+    remember = _once(CaxtonClient.remember)
+    relate = _once(CaxtonClient.relate)
+    recall = _once(CaxtonClient.recall)
+    entities = _once(CaxtonClient.entities)
+    walk = _once(CaxtonClient.walk)
+    entity_history = _once(CaxtonClient.entity_history)
+    forget = _once(CaxtonClient.forget)
+    export_memory = _many(CaxtonClient.export_memory)
+    import_memory = _once(CaxtonClient.import_memory)
+    memory_stats = _once(CaxtonClient.memory_stats)
+
     members = _once(CaxtonClient.members)
     cluster = _once(CaxtonClient.cluster)
     watch_members = _many(CaxtonClient.watch_members)

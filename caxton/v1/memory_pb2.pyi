@@ -3,13 +3,11 @@
 isort:skip_file
 Memory: a graph of entities with observations and relations, found by meaning and by words.
 
-Nothing is overwritten: a change closes the version in force (valid_to) and opens the next.
+Nothing is overwritten: what is no longer true gets an end (valid_to) and stays.
 """
 
-from caxton.v1 import errors_pb2 as _errors_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -32,7 +30,7 @@ class _MemoryScope:
 class _MemoryScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MemoryScope.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MEMORY_SCOPE_UNSPECIFIED: _MemoryScope.ValueType  # 0
-    """Not said: the agent's own."""
+    """Not said: all that may be read; when writing, the agent's own, or the workspace's without one."""
     MEMORY_SCOPE_AGENT: _MemoryScope.ValueType  # 1
     """One agent."""
     MEMORY_SCOPE_WORKSPACE: _MemoryScope.ValueType  # 2
@@ -44,7 +42,7 @@ class MemoryScope(_MemoryScope, metaclass=_MemoryScopeEnumTypeWrapper):
     """Who shares a memory."""
 
 MEMORY_SCOPE_UNSPECIFIED: MemoryScope.ValueType  # 0
-"""Not said: the agent's own."""
+"""Not said: all that may be read; when writing, the agent's own, or the workspace's without one."""
 MEMORY_SCOPE_AGENT: MemoryScope.ValueType  # 1
 """One agent."""
 MEMORY_SCOPE_WORKSPACE: MemoryScope.ValueType  # 2
@@ -52,62 +50,6 @@ MEMORY_SCOPE_WORKSPACE: MemoryScope.ValueType  # 2
 MEMORY_SCOPE_GLOBAL: MemoryScope.ValueType  # 3
 """Everybody."""
 Global___MemoryScope: _TypeAlias = MemoryScope  # noqa: Y015
-
-class _MergeStrategy:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _MergeStrategyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MergeStrategy.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    MERGE_STRATEGY_UNSPECIFIED: _MergeStrategy.ValueType  # 0
-    """Not said: update."""
-    MERGE_STRATEGY_UPDATE_EXISTING: _MergeStrategy.ValueType  # 1
-    """The record becomes a new version of what exists."""
-    MERGE_STRATEGY_SKIP_EXISTING: _MergeStrategy.ValueType  # 2
-    """What exists stays as it is."""
-    MERGE_STRATEGY_ERROR_ON_CONFLICT: _MergeStrategy.ValueType  # 3
-    """The chunk is refused."""
-
-class MergeStrategy(_MergeStrategy, metaclass=_MergeStrategyEnumTypeWrapper):
-    """What to do with a record that exists already."""
-
-MERGE_STRATEGY_UNSPECIFIED: MergeStrategy.ValueType  # 0
-"""Not said: update."""
-MERGE_STRATEGY_UPDATE_EXISTING: MergeStrategy.ValueType  # 1
-"""The record becomes a new version of what exists."""
-MERGE_STRATEGY_SKIP_EXISTING: MergeStrategy.ValueType  # 2
-"""What exists stays as it is."""
-MERGE_STRATEGY_ERROR_ON_CONFLICT: MergeStrategy.ValueType  # 3
-"""The chunk is refused."""
-Global___MergeStrategy: _TypeAlias = MergeStrategy  # noqa: Y015
-
-class _TemporalFilter:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _TemporalFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TemporalFilter.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    TEMPORAL_FILTER_UNSPECIFIED: _TemporalFilter.ValueType  # 0
-    """Not said: current."""
-    TEMPORAL_FILTER_CURRENT: _TemporalFilter.ValueType  # 1
-    """Those in force now."""
-    TEMPORAL_FILTER_ALL: _TemporalFilter.ValueType  # 2
-    """All."""
-    TEMPORAL_FILTER_DATE_RANGE: _TemporalFilter.ValueType  # 3
-    """Those in force at some time of a range."""
-
-class TemporalFilter(_TemporalFilter, metaclass=_TemporalFilterEnumTypeWrapper):
-    """Which versions a search sees."""
-
-TEMPORAL_FILTER_UNSPECIFIED: TemporalFilter.ValueType  # 0
-"""Not said: current."""
-TEMPORAL_FILTER_CURRENT: TemporalFilter.ValueType  # 1
-"""Those in force now."""
-TEMPORAL_FILTER_ALL: TemporalFilter.ValueType  # 2
-"""All."""
-TEMPORAL_FILTER_DATE_RANGE: TemporalFilter.ValueType  # 3
-"""Those in force at some time of a range."""
-Global___TemporalFilter: _TypeAlias = TemporalFilter  # noqa: Y015
 
 @_typing.final
 class MemorySpace(_message.Message):
@@ -117,23 +59,19 @@ class MemorySpace(_message.Message):
 
     SCOPE_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
-    WORKSPACE_FIELD_NUMBER: _builtins.int
     scope: Global___MemoryScope.ValueType
     """Who shares it."""
     agent: _builtins.str
-    """The agent, for the agent's own; also the author of what is added to a shared one."""
-    workspace: _builtins.str
-    """The workspace; "default" when empty."""
+    """Whose memory; empty for what all share."""
     def __init__(
         self,
         *,
         scope: Global___MemoryScope.ValueType = ...,
         agent: _builtins.str = ...,
-        workspace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "scope", b"scope", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -150,83 +88,52 @@ class Entity(_message.Message):
     ENTITY_TYPE_FIELD_NUMBER: _builtins.int
     OBSERVATIONS_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
-    AGENT_FIELD_NUMBER: _builtins.int
-    CONFIDENCE_FIELD_NUMBER: _builtins.int
-    STRENGTH_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
-    VALID_FROM_FIELD_NUMBER: _builtins.int
-    VALID_TO_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
+    id: _builtins.int
     """Identifier. Set by the server; ignored when an entity is added."""
     name: _builtins.str
-    """Name, unique in its space. Required."""
+    """Name, unique in its scope; the case of letters does not matter. Required."""
     entity_type: _builtins.str
-    """What kind of thing it is, such as "person". Required."""
-    scope: Global___MemoryScope.ValueType
-    """Who shares it."""
-    agent: _builtins.str
-    """Agent that added it."""
-    confidence: _builtins.float
-    """How sure it is, 0 to 1; 1 when absent."""
-    strength: _builtins.float
-    """How well it is remembered, 0 to 1; 1 when absent."""
+    """What kind of thing it is, such as "person"; "thing" when empty."""
+    scope: _builtins.str
+    """Who shares it: "agent/default/Ada", "workspace/default", "global". Set by the server."""
     version: _builtins.int
-    """Number of the version: 1, 2, 3, …"""
+    """Number of the version: 1, 2, 3, … Set by the server."""
     metadata: _builtins.bytes
-    """Further facts, as a JSON object in UTF-8; empty for none."""
+    """Further facts, as a JSON object in UTF-8; empty for none. Merged into what is known."""
     @_builtins.property
     def observations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Observation]:
-        """What is known of it, in order of arrival."""
+        """What is known of it. Required when an entity is added."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """Instant at which the entity was first added."""
+        """Instant at which the entity was first added. Set by the server."""
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """Instant at which this version was made."""
-
-    @_builtins.property
-    def valid_from(self) -> _timestamp_pb2.Timestamp:
-        """Instant from which it is true; absent for ever before."""
-
-    @_builtins.property
-    def valid_to(self) -> _timestamp_pb2.Timestamp:
-        """Instant until which it was true; absent while it is."""
+        """Instant of the last change. Set by the server."""
 
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
+        id: _builtins.int = ...,
         name: _builtins.str = ...,
         entity_type: _builtins.str = ...,
         observations: _abc.Iterable[Global___Observation] | None = ...,
-        scope: Global___MemoryScope.ValueType = ...,
-        agent: _builtins.str = ...,
-        confidence: _builtins.float | None = ...,
-        strength: _builtins.float | None = ...,
+        scope: _builtins.str = ...,
         version: _builtins.int = ...,
         metadata: _builtins.bytes = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
-        valid_from: _timestamp_pb2.Timestamp | None = ...,
-        valid_to: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_strength", b"_strength", "confidence", b"confidence", "created_at", b"created_at", "strength", b"strength", "updated_at", b"updated_at", "valid_from", b"valid_from", "valid_to", b"valid_to"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_strength", b"_strength", "agent", b"agent", "confidence", b"confidence", "created_at", b"created_at", "entity_type", b"entity_type", "id", b"id", "metadata", b"metadata", "name", b"name", "observations", b"observations", "scope", b"scope", "strength", b"strength", "updated_at", b"updated_at", "valid_from", b"valid_from", "valid_to", b"valid_to", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "entity_type", b"entity_type", "id", b"id", "metadata", b"metadata", "name", b"name", "observations", b"observations", "scope", b"scope", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
-    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
-    _WhichOneofReturnType__strength: _TypeAlias = _typing.Literal["strength"]  # noqa: Y015
-    _WhichOneofArgType__strength: _TypeAlias = _typing.Literal["_strength", b"_strength"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__strength) -> _WhichOneofReturnType__strength | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Entity: _TypeAlias = Entity  # noqa: Y015
 
@@ -237,39 +144,85 @@ class Observation(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
-    OBSERVED_AT_FIELD_NUMBER: _builtins.int
-    SOURCE_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    ENTITY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ATTRIBUTE_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    STRENGTH_FIELD_NUMBER: _builtins.int
+    IS_PINNED_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    VALID_TO_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """What is known, as a sentence."""
-    source_message_id: _builtins.str
-    """Message that it was learnt from; absent when a client added it."""
+    """What is known, as a sentence. Required."""
+    id: _builtins.int
+    """Identifier. Set by the server."""
+    entity: _builtins.str
+    """Name of the entity. Set by the server."""
+    kind: _builtins.str
+    """"fact", "preference", "solution", "error", "episode" or "note"; "note" when empty."""
+    attribute: _builtins.str
+    """What it says of the entity; a newer text for the same attribute ends this one."""
     confidence: _builtins.float
     """How sure it is, 0 to 1; 1 when absent."""
+    strength: _builtins.float
+    """How well it is remembered, 0 to 1; 1 when absent."""
+    is_pinned: _builtins.bool
+    """Neither decays nor is cleaned up."""
+    conversation_id: _builtins.str
+    """Conversation that it was learnt in; empty when a client added it. Set by the server."""
+    message_id: _builtins.str
+    """Message that it was learnt from; empty when a client added it. Set by the server."""
     @_builtins.property
-    def observed_at(self) -> _timestamp_pb2.Timestamp:
-        """Instant at which it was added."""
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """Instant at which it was added. Set by the server."""
+
+    @_builtins.property
+    def valid_from(self) -> _timestamp_pb2.Timestamp:
+        """Instant from which it is true; now when absent."""
+
+    @_builtins.property
+    def valid_to(self) -> _timestamp_pb2.Timestamp:
+        """Instant until which it was true; absent while it is."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Instant at which it is deleted; absent for never. Set by the server."""
 
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
-        observed_at: _timestamp_pb2.Timestamp | None = ...,
-        source_message_id: _builtins.str | None = ...,
+        id: _builtins.int = ...,
+        entity: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        attribute: _builtins.str = ...,
         confidence: _builtins.float | None = ...,
+        strength: _builtins.float | None = ...,
+        is_pinned: _builtins.bool = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        valid_from: _timestamp_pb2.Timestamp | None = ...,
+        valid_to: _timestamp_pb2.Timestamp | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        conversation_id: _builtins.str = ...,
+        message_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_source_message_id", b"_source_message_id", "confidence", b"confidence", "observed_at", b"observed_at", "source_message_id", b"source_message_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_strength", b"_strength", "confidence", b"confidence", "created_at", b"created_at", "expires_at", b"expires_at", "strength", b"strength", "valid_from", b"valid_from", "valid_to", b"valid_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_source_message_id", b"_source_message_id", "confidence", b"confidence", "observed_at", b"observed_at", "source_message_id", b"source_message_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_strength", b"_strength", "attribute", b"attribute", "confidence", b"confidence", "conversation_id", b"conversation_id", "created_at", b"created_at", "entity", b"entity", "expires_at", b"expires_at", "id", b"id", "is_pinned", b"is_pinned", "kind", b"kind", "message_id", b"message_id", "strength", b"strength", "text", b"text", "valid_from", b"valid_from", "valid_to", b"valid_to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
-    _WhichOneofReturnType__source_message_id: _TypeAlias = _typing.Literal["source_message_id"]  # noqa: Y015
-    _WhichOneofArgType__source_message_id: _TypeAlias = _typing.Literal["_source_message_id", b"_source_message_id"]  # noqa: Y015
+    _WhichOneofReturnType__strength: _TypeAlias = _typing.Literal["strength"]  # noqa: Y015
+    _WhichOneofArgType__strength: _TypeAlias = _typing.Literal["_strength", b"_strength"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_message_id) -> _WhichOneofReturnType__source_message_id | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__strength) -> _WhichOneofReturnType__strength | None: ...
 
 Global___Observation: _TypeAlias = Observation  # noqa: Y015
 
@@ -288,23 +241,23 @@ class Relation(_message.Message):
     IS_BIDIRECTIONAL_FIELD_NUMBER: _builtins.int
     VALID_FROM_FIELD_NUMBER: _builtins.int
     VALID_TO_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
+    id: _builtins.int
     """Identifier. Set by the server; ignored when a relation is added."""
     source: _builtins.str
     """Name of the entity it starts from. Required."""
     target: _builtins.str
     """Name of the entity it leads to. Required."""
     relation_type: _builtins.str
-    """What it says, such as "works_for". Required."""
+    """What it says, such as "works for". Required."""
     strength: _builtins.float
     """How strong it is, 0 to 1; 0.5 when absent."""
     confidence: _builtins.float
     """How sure it is, 0 to 1; 1 when absent."""
     is_bidirectional: _builtins.bool
-    """Whether it holds in both directions."""
+    """When it is added: also the other way round."""
     @_builtins.property
     def valid_from(self) -> _timestamp_pb2.Timestamp:
-        """Instant from which it is true; absent for ever before."""
+        """Instant from which it is true; now when absent."""
 
     @_builtins.property
     def valid_to(self) -> _timestamp_pb2.Timestamp:
@@ -313,7 +266,7 @@ class Relation(_message.Message):
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
+        id: _builtins.int = ...,
         source: _builtins.str = ...,
         target: _builtins.str = ...,
         relation_type: _builtins.str = ...,
@@ -352,7 +305,7 @@ class MemoryAddEntitiesRequest(_message.Message):
 
     @_builtins.property
     def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entity]:
-        """1 to 100 entities."""
+        """1 to 100 entities, with up to 1,000 observations together."""
 
     def __init__(
         self,
@@ -375,6 +328,9 @@ class MemoryAddEntitiesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTITIES_FIELD_NUMBER: _builtins.int
+    NEW_OBSERVATION_COUNT_FIELD_NUMBER: _builtins.int
+    new_observation_count: _builtins.int
+    """Observations that were not known before."""
     @_builtins.property
     def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entity]:
         """As they are now, in the order of the request."""
@@ -383,10 +339,11 @@ class MemoryAddEntitiesResponse(_message.Message):
         self,
         *,
         entities: _abc.Iterable[Global___Entity] | None = ...,
+        new_observation_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entities", b"entities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entities", b"entities", "new_observation_count", b"new_observation_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -428,19 +385,19 @@ class MemoryAddRelationsResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    RELATIONS_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def relations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Relation]:
-        """As they are now, in the order of the request."""
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Their identifiers, in the order of the request; two for one that holds both ways."""
 
     def __init__(
         self,
         *,
-        relations: _abc.Iterable[Global___Relation] | None = ...,
+        ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["relations", b"relations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -463,7 +420,7 @@ class MemoryAddObservationsRequest(_message.Message):
 
     @_builtins.property
     def observations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Observation]:
-        """1 to 100 observations."""
+        """1 to 1,000 observations."""
 
     def __init__(
         self,
@@ -512,59 +469,47 @@ class MemorySearchRequest(_message.Message):
 
     SPACE_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
-    ENTITY_TYPES_FIELD_NUMBER: _builtins.int
+    ENTITY_TYPE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SIMILARITY_MIN_FIELD_NUMBER: _builtins.int
-    IS_WITH_RELATIONS_FIELD_NUMBER: _builtins.int
-    TEMPORAL_FIELD_NUMBER: _builtins.int
-    RANGE_START_FIELD_NUMBER: _builtins.int
-    RANGE_END_FIELD_NUMBER: _builtins.int
+    IS_WITH_HISTORY_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """The question, in words."""
+    """The question, in words. Required."""
+    entity_type: _builtins.str
+    """Only of this kind of things; empty for all."""
+    kind: _builtins.str
+    """Only this kind of knowledge; empty for all."""
     page_size: _builtins.int
-    """How many at most, 1 to 100; 0 for the server's default of 10."""
-    page_token: _builtins.str
-    """The next_page_token of the page before; empty for the first."""
+    """How many at most, 1 to 100; 0 for 10."""
     similarity_min: _builtins.float
-    """Least similarity, 0 to 1; 0.6 when absent."""
-    is_with_relations: _builtins.bool
-    """Also return the relations of what is found."""
-    temporal: Global___TemporalFilter.ValueType
-    """Which versions to see."""
+    """Least similarity, -1 to 1, for nearness to be a reason; any when absent."""
+    is_with_history: _builtins.bool
+    """Also what is no longer true."""
     @_builtins.property
     def space(self) -> Global___MemorySpace:
-        """The memory to search; a wider scope includes the narrower ones that the caller may read."""
+        """The memory to search."""
 
     @_builtins.property
-    def entity_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these kinds of things; empty for all."""
-
-    @_builtins.property
-    def range_start(self) -> _timestamp_pb2.Timestamp:
-        """Beginning of the range; absent for ever before."""
-
-    @_builtins.property
-    def range_end(self) -> _timestamp_pb2.Timestamp:
-        """End of the range; absent for now."""
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """What was true at this instant; now when absent."""
 
     def __init__(
         self,
         *,
         space: Global___MemorySpace | None = ...,
         query: _builtins.str = ...,
-        entity_types: _abc.Iterable[_builtins.str] | None = ...,
+        entity_type: _builtins.str = ...,
+        kind: _builtins.str = ...,
         page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
         similarity_min: _builtins.float | None = ...,
-        is_with_relations: _builtins.bool = ...,
-        temporal: Global___TemporalFilter.ValueType = ...,
-        range_start: _timestamp_pb2.Timestamp | None = ...,
-        range_end: _timestamp_pb2.Timestamp | None = ...,
+        is_with_history: _builtins.bool = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_similarity_min", b"_similarity_min", "range_end", b"range_end", "range_start", b"range_start", "similarity_min", b"similarity_min", "space", b"space"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_similarity_min", b"_similarity_min", "at", b"at", "similarity_min", b"similarity_min", "space", b"space"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_similarity_min", b"_similarity_min", "entity_types", b"entity_types", "is_with_relations", b"is_with_relations", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "range_end", b"range_end", "range_start", b"range_start", "similarity_min", b"similarity_min", "space", b"space", "temporal", b"temporal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_similarity_min", b"_similarity_min", "at", b"at", "entity_type", b"entity_type", "is_with_history", b"is_with_history", "kind", b"kind", "page_size", b"page_size", "query", b"query", "similarity_min", b"similarity_min", "space", b"space"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__similarity_min: _TypeAlias = _typing.Literal["similarity_min"]  # noqa: Y015
     _WhichOneofArgType__similarity_min: _TypeAlias = _typing.Literal["_similarity_min", b"_similarity_min"]  # noqa: Y015
@@ -579,36 +524,26 @@ class MemorySearchResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MATCHES_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    TOTAL_FIELD_NUMBER: _builtins.int
-    SEARCH_TIME_FIELD_NUMBER: _builtins.int
     IS_SEMANTIC_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
-    """Token of the next page; empty at the end."""
-    total: _builtins.int
-    """How many there are in all, as far as was counted."""
+    NOTE_FIELD_NUMBER: _builtins.int
     is_semantic: _builtins.bool
-    """Whether meaning was compared; false while only words could be (the model is not loaded)."""
+    """Whether meaning was compared; false while only words could be."""
+    note: _builtins.str
+    """Why it was not; else empty."""
     @_builtins.property
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryMatch]:
         """The best first."""
-
-    @_builtins.property
-    def search_time(self) -> _duration_pb2.Duration:
-        """How long the search took."""
 
     def __init__(
         self,
         *,
         matches: _abc.Iterable[Global___MemoryMatch] | None = ...,
-        next_page_token: _builtins.str = ...,
-        total: _builtins.int = ...,
-        search_time: _duration_pb2.Duration | None = ...,
         is_semantic: _builtins.bool = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["search_time", b"search_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_semantic", b"is_semantic", "matches", b"matches", "next_page_token", b"next_page_token", "search_time", b"search_time", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_semantic", b"is_semantic", "matches", b"matches", "note", b"note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -616,35 +551,48 @@ Global___MemorySearchResponse: _TypeAlias = MemorySearchResponse  # noqa: Y015
 
 @_typing.final
 class MemoryMatch(_message.Message):
-    """One entity that was found."""
+    """One observation that was found, and why."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ENTITY_FIELD_NUMBER: _builtins.int
+    OBSERVATION_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     SIMILARITY_FIELD_NUMBER: _builtins.int
-    RELATIONS_FIELD_NUMBER: _builtins.int
-    similarity: _builtins.float
+    KEYWORD_SCORE_FIELD_NUMBER: _builtins.int
+    GRAPH_VIA_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
     """How well it fits, 0 to 1."""
+    similarity: _builtins.float
+    """Cosine of the vectors; absent when nearness did not find it."""
+    keyword_score: _builtins.float
+    """BM25; absent when words did not find it."""
+    graph_via: _builtins.str
+    """Entity whose relation leads to it; empty when none did."""
     @_builtins.property
-    def entity(self) -> Global___Entity:
-        """The entity."""
-
-    @_builtins.property
-    def relations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Relation]:
-        """Its relations, if they were asked for."""
+    def observation(self) -> Global___Observation:
+        """What was found."""
 
     def __init__(
         self,
         *,
-        entity: Global___Entity | None = ...,
-        similarity: _builtins.float = ...,
-        relations: _abc.Iterable[Global___Relation] | None = ...,
+        observation: Global___Observation | None = ...,
+        score: _builtins.float = ...,
+        similarity: _builtins.float | None = ...,
+        keyword_score: _builtins.float | None = ...,
+        graph_via: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_keyword_score", b"_keyword_score", "_similarity", b"_similarity", "keyword_score", b"keyword_score", "observation", b"observation", "similarity", b"similarity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "relations", b"relations", "similarity", b"similarity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keyword_score", b"_keyword_score", "_similarity", b"_similarity", "graph_via", b"graph_via", "keyword_score", b"keyword_score", "observation", b"observation", "score", b"score", "similarity", b"similarity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__keyword_score: _TypeAlias = _typing.Literal["keyword_score"]  # noqa: Y015
+    _WhichOneofArgType__keyword_score: _TypeAlias = _typing.Literal["_keyword_score", b"_keyword_score"]  # noqa: Y015
+    _WhichOneofReturnType__similarity: _TypeAlias = _typing.Literal["similarity"]  # noqa: Y015
+    _WhichOneofArgType__similarity: _TypeAlias = _typing.Literal["_similarity", b"_similarity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keyword_score) -> _WhichOneofReturnType__keyword_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__similarity) -> _WhichOneofReturnType__similarity | None: ...
 
 Global___MemoryMatch: _TypeAlias = MemoryMatch  # noqa: Y015
 
@@ -688,7 +636,7 @@ class MemoryOpenNodesResponse(_message.Message):
     RELATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entity]:
-        """Those that exist, in the order of the request."""
+        """Those that exist, in the order of the request; one a scope."""
 
     @_builtins.property
     def relations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Relation]:
@@ -717,27 +665,27 @@ class MemoryGraphRequest(_message.Message):
     SPACE_FIELD_NUMBER: _builtins.int
     ROOT_FIELD_NUMBER: _builtins.int
     DEPTH_MAX_FIELD_NUMBER: _builtins.int
-    RELATION_TYPES_FIELD_NUMBER: _builtins.int
+    RELATION_TYPE_FIELD_NUMBER: _builtins.int
     STRENGTH_MIN_FIELD_NUMBER: _builtins.int
     NODE_COUNT_MAX_FIELD_NUMBER: _builtins.int
-    IS_WITH_OBSERVATIONS_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     root: _builtins.str
     """Name of the entity to start from."""
     depth_max: _builtins.int
-    """Relations in a row, 1 to 10; 0 for the server's default of 3."""
+    """Relations in a row, 1 to 10; 0 for 3."""
+    relation_type: _builtins.str
+    """Only this kind of relations; empty for all."""
     strength_min: _builtins.float
     """Least strength of a relation, 0 to 1; 0.1 when absent."""
     node_count_max: _builtins.int
-    """Entities at most, 1 to 1,000; 0 for the server's default of 200."""
-    is_with_observations: _builtins.bool
-    """Also return what is known of each entity."""
+    """Entities at most, 1 to 1,000; 0 for 200."""
     @_builtins.property
     def space(self) -> Global___MemorySpace:
         """The memory to walk."""
 
     @_builtins.property
-    def relation_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these kinds of relations; empty for all."""
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """What was true at this instant; now when absent."""
 
     def __init__(
         self,
@@ -745,14 +693,14 @@ class MemoryGraphRequest(_message.Message):
         space: Global___MemorySpace | None = ...,
         root: _builtins.str = ...,
         depth_max: _builtins.int = ...,
-        relation_types: _abc.Iterable[_builtins.str] | None = ...,
+        relation_type: _builtins.str = ...,
         strength_min: _builtins.float | None = ...,
         node_count_max: _builtins.int = ...,
-        is_with_observations: _builtins.bool = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_strength_min", b"_strength_min", "space", b"space", "strength_min", b"strength_min"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_strength_min", b"_strength_min", "at", b"at", "space", b"space", "strength_min", b"strength_min"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strength_min", b"_strength_min", "depth_max", b"depth_max", "is_with_observations", b"is_with_observations", "node_count_max", b"node_count_max", "relation_types", b"relation_types", "root", b"root", "space", b"space", "strength_min", b"strength_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strength_min", b"_strength_min", "at", b"at", "depth_max", b"depth_max", "node_count_max", b"node_count_max", "relation_type", b"relation_type", "root", b"root", "space", b"space", "strength_min", b"strength_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__strength_min: _TypeAlias = _typing.Literal["strength_min"]  # noqa: Y015
     _WhichOneofArgType__strength_min: _TypeAlias = _typing.Literal["_strength_min", b"_strength_min"]  # noqa: Y015
@@ -773,7 +721,7 @@ class MemoryGraphResponse(_message.Message):
     """Whether a limit cut the walk short."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___GraphNode]:
-        """Entities, nearest first; the root comes first of all."""
+        """Entities, nearest first, without their observations; the root comes first of all."""
 
     @_builtins.property
     def relations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Relation]:
@@ -824,20 +772,14 @@ Global___GraphNode: _TypeAlias = GraphNode  # noqa: Y015
 
 @_typing.final
 class MemoryHistoryRequest(_message.Message):
-    """Which entity's versions to list."""
+    """Which entity's past to read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SPACE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the entity."""
-    page_size: _builtins.int
-    """How many at most, 1 to 200; 0 for the server's default of 50."""
-    page_token: _builtins.str
-    """The next_page_token of the page before; empty for the first."""
     @_builtins.property
     def space(self) -> Global___MemorySpace:
         """The memory to read."""
@@ -847,12 +789,10 @@ class MemoryHistoryRequest(_message.Message):
         *,
         space: Global___MemorySpace | None = ...,
         name: _builtins.str = ...,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["space", b"space"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token", "space", b"space"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "space", b"space"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -860,35 +800,99 @@ Global___MemoryHistoryRequest: _TypeAlias = MemoryHistoryRequest  # noqa: Y015
 
 @_typing.final
 class MemoryHistoryResponse(_message.Message):
-    """A page of versions."""
+    """What was true of an entity."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    VERSIONS_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    TOTAL_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
-    """Token of the next page; empty at the end."""
-    total: _builtins.int
-    """How many there are in all."""
+    HISTORIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entity]:
-        """Versions, the newest first."""
+    def histories(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntityHistory]:
+        """The entities of that name, one a scope, with their pasts."""
 
     def __init__(
         self,
         *,
-        versions: _abc.Iterable[Global___Entity] | None = ...,
-        next_page_token: _builtins.str = ...,
-        total: _builtins.int = ...,
+        histories: _abc.Iterable[Global___EntityHistory] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "total", b"total", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["histories", b"histories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MemoryHistoryResponse: _TypeAlias = MemoryHistoryResponse  # noqa: Y015
+
+@_typing.final
+class EntityHistory(_message.Message):
+    """An entity with its past."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITY_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entity(self) -> Global___Entity:
+        """The entity, with all observations, ended ones too."""
+
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntityVersion]:
+        """What it was before, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        entity: Global___Entity | None = ...,
+        versions: _abc.Iterable[Global___EntityVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntityHistory: _TypeAlias = EntityHistory  # noqa: Y015
+
+@_typing.final
+class EntityVersion(_message.Message):
+    """What an entity was before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENTITY_TYPE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    VALID_TO_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Number of the version."""
+    entity_type: _builtins.str
+    """What kind of thing it was."""
+    metadata: _builtins.bytes
+    """Further facts, as a JSON object in UTF-8."""
+    @_builtins.property
+    def valid_from(self) -> _timestamp_pb2.Timestamp:
+        """Instant from which this version was in force."""
+
+    @_builtins.property
+    def valid_to(self) -> _timestamp_pb2.Timestamp:
+        """Instant until which it was."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        entity_type: _builtins.str = ...,
+        metadata: _builtins.bytes = ...,
+        valid_from: _timestamp_pb2.Timestamp | None = ...,
+        valid_to: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["valid_from", b"valid_from", "valid_to", b"valid_to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity_type", b"entity_type", "metadata", b"metadata", "valid_from", b"valid_from", "valid_to", b"valid_to", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntityVersion: _TypeAlias = EntityVersion  # noqa: Y015
 
 @_typing.final
 class MemoryForgetRequest(_message.Message):
@@ -897,86 +901,84 @@ class MemoryForgetRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SPACE_FIELD_NUMBER: _builtins.int
-    ENTITIES_FIELD_NUMBER: _builtins.int
-    ENDED_BEFORE_FIELD_NUMBER: _builtins.int
+    ENTITY_FIELD_NUMBER: _builtins.int
+    OBSERVATION_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     EVERYTHING_FIELD_NUMBER: _builtins.int
+    entity: _builtins.str
+    """The entity of this name, with all that is known of it, and its relations."""
+    observation_id: _builtins.int
+    """One observation."""
+    conversation_id: _builtins.str
+    """What was learnt in a conversation."""
     everything: _builtins.bool
     """All that the space holds. Must be true."""
     @_builtins.property
     def space(self) -> Global___MemorySpace:
         """The memory to delete from."""
 
-    @_builtins.property
-    def entities(self) -> Global___ForgetEntities:
-        """These entities, with their relations and every version."""
-
-    @_builtins.property
-    def ended_before(self) -> _timestamp_pb2.Timestamp:
-        """Versions that ended before an instant."""
-
     def __init__(
         self,
         *,
         space: Global___MemorySpace | None = ...,
-        entities: Global___ForgetEntities | None = ...,
-        ended_before: _timestamp_pb2.Timestamp | None = ...,
+        entity: _builtins.str = ...,
+        observation_id: _builtins.int = ...,
+        conversation_id: _builtins.str = ...,
         everything: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_before", b"ended_before", "entities", b"entities", "everything", b"everything", "space", b"space", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "entity", b"entity", "everything", b"everything", "observation_id", b"observation_id", "space", b"space", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_before", b"ended_before", "entities", b"entities", "everything", b"everything", "space", b"space", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "entity", b"entity", "everything", b"everything", "observation_id", b"observation_id", "space", b"space", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["entities", "ended_before", "everything"]  # noqa: Y015
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["entity", "observation_id", "conversation_id", "everything"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
 
 Global___MemoryForgetRequest: _TypeAlias = MemoryForgetRequest  # noqa: Y015
 
 @_typing.final
-class ForgetEntities(_message.Message):
-    """Entities to delete."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAMES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 100 names."""
-
-    def __init__(
-        self,
-        *,
-        names: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ForgetEntities: _TypeAlias = ForgetEntities  # noqa: Y015
-
-@_typing.final
 class MemoryForgetResponse(_message.Message):
-    """What was deleted."""
+    """What was deleted, and what is left of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTITY_COUNT_FIELD_NUMBER: _builtins.int
+    OBSERVATION_COUNT_FIELD_NUMBER: _builtins.int
     RELATION_COUNT_FIELD_NUMBER: _builtins.int
+    VECTOR_COUNT_FIELD_NUMBER: _builtins.int
+    REMAINING_COUNT_FIELD_NUMBER: _builtins.int
+    IS_INDEX_CLEAN_FIELD_NUMBER: _builtins.int
+    BACKUPS_FIELD_NUMBER: _builtins.int
     entity_count: _builtins.int
-    """Entities deleted, every version counted once."""
+    """Entities deleted."""
+    observation_count: _builtins.int
+    """Observations deleted."""
     relation_count: _builtins.int
     """Relations deleted."""
+    vector_count: _builtins.int
+    """Vectors deleted."""
+    remaining_count: _builtins.int
+    """What is left of what was deleted: 0, or the call fails."""
+    is_index_clean: _builtins.bool
+    """Whether the index of words holds what is left, and nothing else."""
+    @_builtins.property
+    def backups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Copies made before, which still hold it."""
+
     def __init__(
         self,
         *,
         entity_count: _builtins.int = ...,
+        observation_count: _builtins.int = ...,
         relation_count: _builtins.int = ...,
+        vector_count: _builtins.int = ...,
+        remaining_count: _builtins.int = ...,
+        is_index_clean: _builtins.bool = ...,
+        backups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity_count", b"entity_count", "relation_count", b"relation_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "entity_count", b"entity_count", "is_index_clean", b"is_index_clean", "observation_count", b"observation_count", "relation_count", b"relation_count", "remaining_count", b"remaining_count", "vector_count", b"vector_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -989,12 +991,9 @@ class MemoryExportRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SPACE_FIELD_NUMBER: _builtins.int
-    IS_WITH_HISTORY_FIELD_NUMBER: _builtins.int
     IS_WITH_EMBEDDINGS_FIELD_NUMBER: _builtins.int
-    is_with_history: _builtins.bool
-    """Also versions that are no longer in force."""
     is_with_embeddings: _builtins.bool
-    """Also embeddings, so that the importer need not compute them."""
+    """Also vectors, so that the importer need not make them."""
     @_builtins.property
     def space(self) -> Global___MemorySpace:
         """The memory to export."""
@@ -1003,12 +1002,11 @@ class MemoryExportRequest(_message.Message):
         self,
         *,
         space: Global___MemorySpace | None = ...,
-        is_with_history: _builtins.bool = ...,
         is_with_embeddings: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["space", b"space"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_with_embeddings", b"is_with_embeddings", "is_with_history", b"is_with_history", "space", b"space"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_with_embeddings", b"is_with_embeddings", "space", b"space"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1016,201 +1014,61 @@ Global___MemoryExportRequest: _TypeAlias = MemoryExportRequest  # noqa: Y015
 
 @_typing.final
 class MemoryExportResponse(_message.Message):
-    """A part of an export. The first carries the header, the later ones records."""
+    """A part of an export."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    HEADER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Version of the form of the records: "1.0"."""
     @_builtins.property
-    def header(self) -> Global___ExportHeader:
-        """What the export is; in the first part only."""
-
-    @_builtins.property
-    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryRecord]:
-        """Records, relations after the entities that they join."""
+    def records(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Records as JSON objects in UTF-8: facts, history included, then relations."""
 
     def __init__(
         self,
         *,
-        header: Global___ExportHeader | None = ...,
-        records: _abc.Iterable[Global___MemoryRecord] | None = ...,
+        version: _builtins.str = ...,
+        records: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MemoryExportResponse: _TypeAlias = MemoryExportResponse  # noqa: Y015
 
 @_typing.final
-class ExportHeader(_message.Message):
-    """What an export is."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    VERSION_FIELD_NUMBER: _builtins.int
-    EXPORTED_AT_FIELD_NUMBER: _builtins.int
-    BACKEND_FIELD_NUMBER: _builtins.int
-    ENTITY_COUNT_FIELD_NUMBER: _builtins.int
-    RELATION_COUNT_FIELD_NUMBER: _builtins.int
-    EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
-    version: _builtins.str
-    """Version of the form of the records: "1.0"."""
-    backend: _builtins.str
-    """Where it comes from, such as "sqlite"."""
-    entity_count: _builtins.int
-    """Entities in it."""
-    relation_count: _builtins.int
-    """Relations in it."""
-    embedding_model: _builtins.str
-    """Model that the embeddings are of; empty without embeddings."""
-    @_builtins.property
-    def exported_at(self) -> _timestamp_pb2.Timestamp:
-        """Instant at which it began."""
-
-    def __init__(
-        self,
-        *,
-        version: _builtins.str = ...,
-        exported_at: _timestamp_pb2.Timestamp | None = ...,
-        backend: _builtins.str = ...,
-        entity_count: _builtins.int = ...,
-        relation_count: _builtins.int = ...,
-        embedding_model: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exported_at", b"exported_at"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "embedding_model", b"embedding_model", "entity_count", b"entity_count", "exported_at", b"exported_at", "relation_count", b"relation_count", "version", b"version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ExportHeader: _TypeAlias = ExportHeader  # noqa: Y015
-
-@_typing.final
-class MemoryRecord(_message.Message):
-    """One record of an export."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ENTITY_FIELD_NUMBER: _builtins.int
-    RELATION_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def entity(self) -> Global___EntityRecord:
-        """An entity."""
-
-    @_builtins.property
-    def relation(self) -> Global___Relation:
-        """A relation."""
-
-    def __init__(
-        self,
-        *,
-        entity: Global___EntityRecord | None = ...,
-        relation: Global___Relation | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "record", b"record", "relation", b"relation"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "record", b"record", "relation", b"relation"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["entity", "relation"]  # noqa: Y015
-    _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
-
-Global___MemoryRecord: _TypeAlias = MemoryRecord  # noqa: Y015
-
-@_typing.final
-class EntityRecord(_message.Message):
-    """An entity with its embedding."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ENTITY_FIELD_NUMBER: _builtins.int
-    EMBEDDING_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def entity(self) -> Global___Entity:
-        """The entity."""
-
-    @_builtins.property
-    def embedding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Its embedding; empty when it was not asked for."""
-
-    def __init__(
-        self,
-        *,
-        entity: Global___Entity | None = ...,
-        embedding: _abc.Iterable[_builtins.float] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding", b"embedding", "entity", b"entity"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___EntityRecord: _TypeAlias = EntityRecord  # noqa: Y015
-
-@_typing.final
 class MemoryImportRequest(_message.Message):
-    """A part of an import. The first carries the options, all may carry records."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    OPTIONS_FIELD_NUMBER: _builtins.int
-    RECORDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def options(self) -> Global___ImportOptions:
-        """How to import; in the first part only."""
-
-    @_builtins.property
-    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryRecord]:
-        """Up to 1,000 records."""
-
-    def __init__(
-        self,
-        *,
-        options: Global___ImportOptions | None = ...,
-        records: _abc.Iterable[Global___MemoryRecord] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "records", b"records"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___MemoryImportRequest: _TypeAlias = MemoryImportRequest  # noqa: Y015
-
-@_typing.final
-class ImportOptions(_message.Message):
-    """How to import."""
+    """A part of an import."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SPACE_FIELD_NUMBER: _builtins.int
-    MERGE_FIELD_NUMBER: _builtins.int
-    EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
-    merge: Global___MergeStrategy.ValueType
-    """What to do with records that exist."""
-    embedding_model: _builtins.str
-    """Model that the embeddings are of; embeddings of another model are computed anew."""
+    RECORDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def space(self) -> Global___MemorySpace:
-        """The memory to import into."""
+        """The memory to import into; in the first part only."""
+
+    @_builtins.property
+    def records(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Up to 1,000 records as JSON objects in UTF-8: of an export, of the MCP memory server, or blocks."""
 
     def __init__(
         self,
         *,
         space: Global___MemorySpace | None = ...,
-        merge: Global___MergeStrategy.ValueType = ...,
-        embedding_model: _builtins.str = ...,
+        records: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["space", b"space"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_model", b"embedding_model", "merge", b"merge", "space", b"space"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "space", b"space"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ImportOptions: _TypeAlias = ImportOptions  # noqa: Y015
+Global___MemoryImportRequest: _TypeAlias = MemoryImportRequest  # noqa: Y015
 
 @_typing.final
 class MemoryImportResponse(_message.Message):
@@ -1218,31 +1076,29 @@ class MemoryImportResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ENTITY_COUNT_FIELD_NUMBER: _builtins.int
+    FACT_COUNT_FIELD_NUMBER: _builtins.int
+    NEW_FACT_COUNT_FIELD_NUMBER: _builtins.int
     RELATION_COUNT_FIELD_NUMBER: _builtins.int
-    SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
-    ERROR_FIELD_NUMBER: _builtins.int
-    entity_count: _builtins.int
-    """Entities added or updated."""
+    VECTOR_COUNT_FIELD_NUMBER: _builtins.int
+    fact_count: _builtins.int
+    """Facts taken."""
+    new_fact_count: _builtins.int
+    """Facts that were not known before."""
     relation_count: _builtins.int
-    """Relations added or updated."""
-    skipped_count: _builtins.int
-    """Records left out because they existed."""
-    @_builtins.property
-    def error(self) -> _errors_pb2.ErrorDetail:
-        """Why the import ended early; absent when all was taken."""
-
+    """Relations taken."""
+    vector_count: _builtins.int
+    """Vectors taken over; the others are made by the server."""
     def __init__(
         self,
         *,
-        entity_count: _builtins.int = ...,
+        fact_count: _builtins.int = ...,
+        new_fact_count: _builtins.int = ...,
         relation_count: _builtins.int = ...,
-        skipped_count: _builtins.int = ...,
-        error: _errors_pb2.ErrorDetail | None = ...,
+        vector_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity_count", b"entity_count", "error", b"error", "relation_count", b"relation_count", "skipped_count", b"skipped_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fact_count", b"fact_count", "new_fact_count", b"new_fact_count", "relation_count", b"relation_count", "vector_count", b"vector_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1250,23 +1106,16 @@ Global___MemoryImportResponse: _TypeAlias = MemoryImportResponse  # noqa: Y015
 
 @_typing.final
 class MemoryStatsRequest(_message.Message):
-    """What to count."""
+    """Asks how much is remembered."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SPACE_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def space(self) -> Global___MemorySpace:
-        """The memory to count; all that the caller may read when absent."""
-
     def __init__(
         self,
-        *,
-        space: Global___MemorySpace | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["space", b"space"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["space", b"space"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1278,43 +1127,77 @@ class MemoryStatsResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    BACKEND_FIELD_NUMBER: _builtins.int
+    @_typing.final
+    class ByScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    STATE_FIELD_NUMBER: _builtins.int
     ENTITY_COUNT_FIELD_NUMBER: _builtins.int
-    RELATION_COUNT_FIELD_NUMBER: _builtins.int
     OBSERVATION_COUNT_FIELD_NUMBER: _builtins.int
-    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    CURRENT_COUNT_FIELD_NUMBER: _builtins.int
+    RELATION_COUNT_FIELD_NUMBER: _builtins.int
+    VECTOR_COUNT_FIELD_NUMBER: _builtins.int
     EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
-    UPDATED_AT_FIELD_NUMBER: _builtins.int
-    backend: _builtins.str
-    """Where it is kept, such as "sqlite"."""
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    BY_SCOPE_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """"ready", or what is wrong."""
     entity_count: _builtins.int
-    """Entities in force."""
-    relation_count: _builtins.int
-    """Relations in force."""
+    """Entities."""
     observation_count: _builtins.int
-    """Observations of the entities in force."""
-    size_bytes: _builtins.int
-    """Size on disk, in bytes."""
+    """Observations, ended ones included."""
+    current_count: _builtins.int
+    """Observations that are true now."""
+    relation_count: _builtins.int
+    """Relations."""
+    vector_count: _builtins.int
+    """Vectors of the model in use."""
     embedding_model: _builtins.str
-    """Model of the embeddings; empty while it is not loaded."""
+    """Model of the vectors; empty while it is not loaded."""
+    size_bytes: _builtins.int
+    """Size on disk, in bytes; 0 where an engine outside keeps it."""
     @_builtins.property
-    def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """Instant of the last change; absent when there was none."""
+    def by_scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Observations by scope."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the operator should look at."""
 
     def __init__(
         self,
         *,
-        backend: _builtins.str = ...,
+        state: _builtins.str = ...,
         entity_count: _builtins.int = ...,
-        relation_count: _builtins.int = ...,
         observation_count: _builtins.int = ...,
-        size_bytes: _builtins.int = ...,
+        current_count: _builtins.int = ...,
+        relation_count: _builtins.int = ...,
+        vector_count: _builtins.int = ...,
         embedding_model: _builtins.str = ...,
-        updated_at: _timestamp_pb2.Timestamp | None = ...,
+        size_bytes: _builtins.int = ...,
+        by_scope: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "embedding_model", b"embedding_model", "entity_count", b"entity_count", "observation_count", b"observation_count", "relation_count", b"relation_count", "size_bytes", b"size_bytes", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_scope", b"by_scope", "current_count", b"current_count", "embedding_model", b"embedding_model", "entity_count", b"entity_count", "observation_count", b"observation_count", "relation_count", b"relation_count", "size_bytes", b"size_bytes", "state", b"state", "vector_count", b"vector_count", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

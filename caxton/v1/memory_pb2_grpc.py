@@ -97,28 +97,28 @@ class MemoryServicer:
     """
 
     def AddEntities(self, request, context):
-        """Adds entities, or observations to entities that exist under the same name and type.
+        """Adds observations to entities, which are made where they are new; all or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddRelations(self, request, context):
-        """Adds relations between entities that exist.
+        """Adds relations between entities, which are made where they are new; one after the other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddObservations(self, request, context):
-        """Adds observations to one entity that exists.
+        """Adds observations to one entity that exists; all or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Search(self, request, context):
-        """Finds entities by meaning and by words, the best first.
+        """Finds observations by meaning, by words and by relations, the best first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,21 +139,21 @@ class MemoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def History(self, request, context):
-        """Lists the versions of one entity, the newest first.
+        """Returns one entity with all that was ever true of it, and its former versions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Forget(self, request, context):
-        """Deletes for good: entities, all that a scope holds, or what is older than an instant.
+        """Deletes for good, and proves it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Export(self, request, context):
-        """Returns all that a scope holds, in records that Import takes.
+        """Returns all that may be read, in records that Import takes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,7 +167,7 @@ class MemoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Stats(self, request, context):
-        """Returns how much is remembered.
+        """Returns how much is remembered on the node.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -3,7 +3,7 @@
 isort:skip_file
 Memory: a graph of entities with observations and relations, found by meaning and by words.
 
-Nothing is overwritten: a change closes the version in force (valid_to) and opens the next.
+Nothing is overwritten: what is no longer true gets an end (valid_to) and stays.
 """
 
 from caxton.v1 import memory_pb2 as _memory_pb2
@@ -37,27 +37,27 @@ class MemoryStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MemoryAsyncStub: ...
     AddEntities: _grpc.UnaryUnaryMultiCallable[_memory_pb2.MemoryAddEntitiesRequest, _memory_pb2.MemoryAddEntitiesResponse]
-    """Adds entities, or observations to entities that exist under the same name and type."""
+    """Adds observations to entities, which are made where they are new; all or none."""
     AddRelations: _grpc.UnaryUnaryMultiCallable[_memory_pb2.MemoryAddRelationsRequest, _memory_pb2.MemoryAddRelationsResponse]
-    """Adds relations between entities that exist."""
+    """Adds relations between entities, which are made where they are new; one after the other."""
     AddObservations: _grpc.UnaryUnaryMultiCallable[_memory_pb2.MemoryAddObservationsRequest, _memory_pb2.MemoryAddObservationsResponse]
-    """Adds observations to one entity that exists."""
+    """Adds observations to one entity that exists; all or none."""
     Search: _grpc.UnaryUnaryMultiCallable[_memory_pb2.MemorySearchRequest, _memory_pb2.MemorySearchResponse]
-    """Finds entities by meaning and by words, the best first."""
+    """Finds observations by meaning, by words and by relations, the best first."""
     OpenNodes: _grpc.UnaryUnaryMultiCallable[_memory_pb2.MemoryOpenNodesRequest, _memory_pb2.MemoryOpenNodesResponse]
     """Returns entities by name, with the relations among them."""
     Graph: _grpc.UnaryUnaryMultiCallable[_memory_pb2.MemoryGraphRequest, _memory_pb2.MemoryGraphResponse]
     """Walks the relations from one entity, nearest and strongest first."""
     History: _grpc.UnaryUnaryMultiCallable[_memory_pb2.MemoryHistoryRequest, _memory_pb2.MemoryHistoryResponse]
-    """Lists the versions of one entity, the newest first."""
+    """Returns one entity with all that was ever true of it, and its former versions."""
     Forget: _grpc.UnaryUnaryMultiCallable[_memory_pb2.MemoryForgetRequest, _memory_pb2.MemoryForgetResponse]
-    """Deletes for good: entities, all that a scope holds, or what is older than an instant."""
+    """Deletes for good, and proves it."""
     Export: _grpc.UnaryStreamMultiCallable[_memory_pb2.MemoryExportRequest, _memory_pb2.MemoryExportResponse]
-    """Returns all that a scope holds, in records that Import takes."""
+    """Returns all that may be read, in records that Import takes."""
     Import: _grpc.StreamUnaryMultiCallable[_memory_pb2.MemoryImportRequest, _memory_pb2.MemoryImportResponse]
     """Takes records as Export gives them. Each chunk is kept or refused as a whole."""
     Stats: _grpc.UnaryUnaryMultiCallable[_memory_pb2.MemoryStatsRequest, _memory_pb2.MemoryStatsResponse]
-    """Returns how much is remembered."""
+    """Returns how much is remembered on the node."""
 
 @_typing.type_check_only
 class MemoryAsyncStub(MemoryStub):
@@ -65,27 +65,27 @@ class MemoryAsyncStub(MemoryStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AddEntities: _aio.UnaryUnaryMultiCallable[_memory_pb2.MemoryAddEntitiesRequest, _memory_pb2.MemoryAddEntitiesResponse]  # type: ignore[assignment]
-    """Adds entities, or observations to entities that exist under the same name and type."""
+    """Adds observations to entities, which are made where they are new; all or none."""
     AddRelations: _aio.UnaryUnaryMultiCallable[_memory_pb2.MemoryAddRelationsRequest, _memory_pb2.MemoryAddRelationsResponse]  # type: ignore[assignment]
-    """Adds relations between entities that exist."""
+    """Adds relations between entities, which are made where they are new; one after the other."""
     AddObservations: _aio.UnaryUnaryMultiCallable[_memory_pb2.MemoryAddObservationsRequest, _memory_pb2.MemoryAddObservationsResponse]  # type: ignore[assignment]
-    """Adds observations to one entity that exists."""
+    """Adds observations to one entity that exists; all or none."""
     Search: _aio.UnaryUnaryMultiCallable[_memory_pb2.MemorySearchRequest, _memory_pb2.MemorySearchResponse]  # type: ignore[assignment]
-    """Finds entities by meaning and by words, the best first."""
+    """Finds observations by meaning, by words and by relations, the best first."""
     OpenNodes: _aio.UnaryUnaryMultiCallable[_memory_pb2.MemoryOpenNodesRequest, _memory_pb2.MemoryOpenNodesResponse]  # type: ignore[assignment]
     """Returns entities by name, with the relations among them."""
     Graph: _aio.UnaryUnaryMultiCallable[_memory_pb2.MemoryGraphRequest, _memory_pb2.MemoryGraphResponse]  # type: ignore[assignment]
     """Walks the relations from one entity, nearest and strongest first."""
     History: _aio.UnaryUnaryMultiCallable[_memory_pb2.MemoryHistoryRequest, _memory_pb2.MemoryHistoryResponse]  # type: ignore[assignment]
-    """Lists the versions of one entity, the newest first."""
+    """Returns one entity with all that was ever true of it, and its former versions."""
     Forget: _aio.UnaryUnaryMultiCallable[_memory_pb2.MemoryForgetRequest, _memory_pb2.MemoryForgetResponse]  # type: ignore[assignment]
-    """Deletes for good: entities, all that a scope holds, or what is older than an instant."""
+    """Deletes for good, and proves it."""
     Export: _aio.UnaryStreamMultiCallable[_memory_pb2.MemoryExportRequest, _memory_pb2.MemoryExportResponse]  # type: ignore[assignment]
-    """Returns all that a scope holds, in records that Import takes."""
+    """Returns all that may be read, in records that Import takes."""
     Import: _aio.StreamUnaryMultiCallable[_memory_pb2.MemoryImportRequest, _memory_pb2.MemoryImportResponse]  # type: ignore[assignment]
     """Takes records as Export gives them. Each chunk is kept or refused as a whole."""
     Stats: _aio.UnaryUnaryMultiCallable[_memory_pb2.MemoryStatsRequest, _memory_pb2.MemoryStatsResponse]  # type: ignore[assignment]
-    """Returns how much is remembered."""
+    """Returns how much is remembered on the node."""
 
 class MemoryServicer(metaclass=_abc_1.ABCMeta):
     """Reads and writes what agents remember."""
@@ -96,7 +96,7 @@ class MemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.MemoryAddEntitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.MemoryAddEntitiesResponse, _abc.Awaitable[_memory_pb2.MemoryAddEntitiesResponse]]:
-        """Adds entities, or observations to entities that exist under the same name and type."""
+        """Adds observations to entities, which are made where they are new; all or none."""
 
     @_abc_1.abstractmethod
     def AddRelations(
@@ -104,7 +104,7 @@ class MemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.MemoryAddRelationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.MemoryAddRelationsResponse, _abc.Awaitable[_memory_pb2.MemoryAddRelationsResponse]]:
-        """Adds relations between entities that exist."""
+        """Adds relations between entities, which are made where they are new; one after the other."""
 
     @_abc_1.abstractmethod
     def AddObservations(
@@ -112,7 +112,7 @@ class MemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.MemoryAddObservationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.MemoryAddObservationsResponse, _abc.Awaitable[_memory_pb2.MemoryAddObservationsResponse]]:
-        """Adds observations to one entity that exists."""
+        """Adds observations to one entity that exists; all or none."""
 
     @_abc_1.abstractmethod
     def Search(
@@ -120,7 +120,7 @@ class MemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.MemorySearchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.MemorySearchResponse, _abc.Awaitable[_memory_pb2.MemorySearchResponse]]:
-        """Finds entities by meaning and by words, the best first."""
+        """Finds observations by meaning, by words and by relations, the best first."""
 
     @_abc_1.abstractmethod
     def OpenNodes(
@@ -144,7 +144,7 @@ class MemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.MemoryHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.MemoryHistoryResponse, _abc.Awaitable[_memory_pb2.MemoryHistoryResponse]]:
-        """Lists the versions of one entity, the newest first."""
+        """Returns one entity with all that was ever true of it, and its former versions."""
 
     @_abc_1.abstractmethod
     def Forget(
@@ -152,7 +152,7 @@ class MemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.MemoryForgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.MemoryForgetResponse, _abc.Awaitable[_memory_pb2.MemoryForgetResponse]]:
-        """Deletes for good: entities, all that a scope holds, or what is older than an instant."""
+        """Deletes for good, and proves it."""
 
     @_abc_1.abstractmethod
     def Export(
@@ -160,7 +160,7 @@ class MemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.MemoryExportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_memory_pb2.MemoryExportResponse], _abc.AsyncIterator[_memory_pb2.MemoryExportResponse]]:
-        """Returns all that a scope holds, in records that Import takes."""
+        """Returns all that may be read, in records that Import takes."""
 
     @_abc_1.abstractmethod
     def Import(
@@ -176,6 +176,6 @@ class MemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.MemoryStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.MemoryStatsResponse, _abc.Awaitable[_memory_pb2.MemoryStatsResponse]]:
-        """Returns how much is remembered."""
+        """Returns how much is remembered on the node."""
 
 def add_MemoryServicer_to_server(servicer: MemoryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
