@@ -56,15 +56,28 @@ $(VENV)-phoenix/.ready: $(BIN)/python requirements/phoenix.lock
 		|| rm -f $(VENV)-phoenix/bin/phoenix
 	@touch $@
 
+# It pins other versions of our dependencies, as the receiver does.
+$(VENV)-checkov/.ready: $(BIN)/python requirements/checkov.lock
+	$(PYTHON) -m venv $(VENV)-checkov
+	VIRTUAL_ENV=$(VENV)-checkov $(UV) install --quiet --require-hashes -r requirements/checkov.lock \
+		|| rm -f $(VENV)-checkov/bin/checkov
+	@touch $@
+
+# For the tests of the chart. Without helm and without Go they are skipped and say so.
+build/tools/helm:
+	@mkdir -p build/tools
+	-@command -v helm >/dev/null || { command -v go >/dev/null && \
+		GOBIN=$(CURDIR)/build/tools GOFLAGS=-buildvcs=false go install helm.sh/helm/v3/cmd/helm@v3.19.0; }
+
 demo: $(VENV)/.runtime
 	@$(COMPILE)
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev build/tools/helm
 	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) -m "not slow" tests
 
-test-all: $(VENV)/.dev $(VENV)/.fuzz $(VENV)-phoenix/.ready
+test-all: $(VENV)/.dev $(VENV)/.fuzz $(VENV)-phoenix/.ready $(VENV)-checkov/.ready build/tools/helm
 	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) tests
 
@@ -112,7 +125,9 @@ lock: $(BIN)/python
 		-o requirements/bench.lock
 	printf 'arize-phoenix>=20\n' | $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --no-annotate - -o requirements/phoenix.lock
+	printf 'checkov>=3\n' | $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-annotate - -o requirements/checkov.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-peers $(VENV)-phoenix build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-peers $(VENV)-phoenix $(VENV)-checkov build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,7 @@ from caxton_node.domain.errors import CaxtonError
 from caxton_node.edges import open_edges
 from caxton_node.grpc_api.server import Port, open_grpc
 from caxton_node.open_files import allot, raise_limit
-from caxton_node.sd_notify import notify
+from caxton_node.sd_notify import notify, notify_reloading, watchdog
 from caxton_node.security.tls_files import TlsFiles
 from caxton_node.telemetry.logging import configure_logging
 
@@ -105,7 +105,9 @@ async def serve(
             gc.freeze()
             on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
             notify("READY=1", environment)
-            await stop.wait()
+            with watchdog(environment):
+                await stop.wait()
+            # From here a manager waits for the drain, by its own patience.
             notify("STOPPING=1", environment)
             # An agent's code that ignores every cancellation must not keep the process for ever.
             # What it holds is journaled: its turn is taken again after the start.
@@ -201,11 +203,14 @@ def _reload(live: LiveSettings, reread: Callable[[], LoadedSettings] | None) -> 
     """Bring into force what can be changed while the node runs."""
     if reread is None:
         return
+    notify_reloading(os.environ)
     try:
         live.reload(reread())
     except CaxtonError as problem:
         _log.error("the settings were not reloaded: %s", problem)
         return
+    finally:
+        notify("READY=1", os.environ)
     _log.warning(
         "settings reloaded: log.level is %s; others than %s need a restart",
         live.settings.log.level,

@@ -1,8 +1,8 @@
-"""The image, built from Debian's own packages and run as its user on a root that cannot be written.
+"""The image, built on Debian's packages and run as its user, on a root that nobody can write to.
 
-No container engine is needed: debootstrap makes a base, buildah builds the Dockerfile on it, and the
-result runs in a mount namespace of its own, with the command, the user and the environment that the
-image says. It joins two nodes of this machine by its entry point.
+No container engine is needed: debootstrap makes a base, buildah builds the Dockerfile on it, and
+the result runs in a mount namespace of its own, with the command, the user and the environment that
+the image says. It joins two nodes of this machine by its entry point.
 """
 
 import asyncio
@@ -20,7 +20,6 @@ import pytest
 from tests.node_process import node_process
 
 ROOT = Path(__file__).parents[2]
-DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 BASE = "localhost/caxton-test-base:bookworm"
 BUILD_TIMEOUT_S = 900
@@ -59,23 +58,38 @@ def build_base(folder: Path) -> None:
     run("buildah", "rm", container)
 
 
+def build(checkout: Path, name: str, *options: str) -> None:
+    """Build the Dockerfile as it is committed."""
+    # How this machine reaches the registry of packages is no part of the image.
+    own = [path for path in ("/etc/ssl/certs", "/etc/pip.conf") if Path(path).exists()]
+    run(
+        *("buildah", "bud", "--format", "docker", "--timestamp", "0", *options),
+        *("--build-arg", f"BASE={BASE}", "--file", str(checkout / "deploy" / "Dockerfile")),
+        *("--tag", name, *(f"--volume={path}:{path}:ro" for path in own)),
+        *("--ignorefile", str(checkout / ".dockerignore"), str(checkout)),
+        timeout=BUILD_TIMEOUT_S,
+    )
+
+
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def checkout(tmp_path_factory):
+    """Copy what is built, so that nobody changes it meanwhile."""
+    folder = tmp_path_factory.mktemp("checkout")
+    names = ("caxton", "caxton_cluster", "caxton_node", "proto", "requirements", "deploy")
+    for name in names:
+        ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".dockerignore"):
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image(checkout, tmp_path_factory):
     """Build the image; yields its name."""
     build_base(tmp_path_factory.mktemp("base"))
     name = f"localhost/caxton-test:{os.getpid()}"
-    volumes = []
-    # How this machine reaches the registry of packages is no part of the image.
-    for path in ("/etc/ssl/certs", "/etc/pip.conf"):
-        if Path(path).exists():
-            volumes += ["--volume", f"{path}:{path}:ro"]
-    run(
-        *("buildah", "bud", "--format", "docker", "--timestamp", "0"),
-        *("--build-arg", f"BASE={BASE}", "--file", str(DOCKERFILE), "--tag", name),
-        *volumes,
-        *("--ignorefile", str(ROOT / ".dockerignore"), str(ROOT)),
-        timeout=BUILD_TIMEOUT_S,
-    )
+    build(checkout, name)
     yield name
     run("buildah", "rmi", "--force", name, check=False)
 
@@ -157,26 +171,18 @@ async def test_a_container_joins_two_nodes_as_its_user_with_nothing_to_write_to(
                     ]:
                         break
                     await asyncio.sleep(0.1)
-            owner = Path(f"/proc/{process.pid}").stat().st_uid
-            assert owner == 10001
-            assert (data / "caxton.db").stat().st_uid == 10001
+            assert os.stat(f"/proc/{process.pid}").st_uid == 10001
+            assert os.stat(data / "caxton.db").st_uid == 10001
         finally:
             process.terminate()
             async with asyncio.timeout(DEADLINE_S):
                 assert await process.wait() == 0
 
 
-def test_a_second_build_has_the_same_files(image, unpacked):
+def test_a_second_build_has_the_same_files(image, checkout, unpacked):
     root, _ = unpacked
     again = f"{image}-again"
-    volumes = [f"--volume={path}:{path}:ro" for path in ("/etc/ssl/certs", "/etc/pip.conf")]
-    run(
-        *("buildah", "bud", "--format", "docker", "--timestamp", "0", "--no-cache"),
-        *("--build-arg", f"BASE={BASE}", "--file", str(DOCKERFILE), "--tag", again),
-        *[one for one in volumes if Path(one.split("=")[1].split(":")[0]).exists()],
-        *("--ignorefile", str(ROOT / ".dockerignore"), str(ROOT)),
-        timeout=BUILD_TIMEOUT_S,
-    )
+    build(checkout, again, "--no-cache")
     container = run("buildah", "from", "--pull-never", again).strip()
     try:
         other = Path(run("buildah", "mount", container).strip())
