@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from pydantic import Field
+
 from caxton_node.api.message_views import StoredMessageList, show_page
 from caxton_node.api.messages import MESSAGE_ID, Receipt
 from caxton_node.api.table import API_PREFIX, Answer, Endpoint, NoQuery, Request, Shape
-from caxton_node.api.types import Cursor, Limit, Query
+from caxton_node.api.types import Cursor, Limit, NodeNameText, Query
 from caxton_node.domain.delivery import DeliveryStatus
 from caxton_node.domain.errors import CaxtonError, Conflict
 from caxton_node.runtime.node import Node
@@ -17,6 +19,9 @@ __all__ = ["ENDPOINTS"]
 class DeadLetterQuery(Query):
     """Which part of the list."""
 
+    node: NodeNameText | None = Field(
+        default=None, description="Whose dead letters; without it those of the node that is asked."
+    )
     cursor: Cursor | None = None
     limit: Limit = 50
 
@@ -73,8 +78,10 @@ ENDPOINTS: Final = (
         summary="List dead letters",
         tag="dead letters",
         handle=list_dead_letters,
+        belongs_to="named",
         query=DeadLetterQuery,
         responses={200: Shape("A page, the newest first.", StoredMessageList)},
+        errors=("node_not_found", "unreachable"),
     ),
     Endpoint(
         method="POST",

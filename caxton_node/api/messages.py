@@ -31,6 +31,7 @@ from caxton_node.api.types import (
     Cursor,
     Label,
     Limit,
+    NodeNameText,
     Party,
     PerformativeField,
     Query,
@@ -200,6 +201,9 @@ class MessageListQuery(Query):
 
     conversation_id: ConversationIdText | None = None
     status: DeliveryStatus | None = None
+    node: NodeNameText | None = Field(
+        default=None, description="Whose messages; without it those of the node that is asked."
+    )
     cursor: Cursor | None = None
     limit: Limit = 50
 
@@ -298,8 +302,10 @@ ENDPOINTS: Final = (
         summary="List messages",
         tag="messages",
         handle=list_messages,
+        belongs_to="named",
         query=MessageListQuery,
         responses={200: Shape("A page.", StoredMessageList)},
+        errors=("node_not_found", "unreachable"),
     ),
     Endpoint(
         method="GET",

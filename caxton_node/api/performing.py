@@ -59,6 +59,13 @@ async def _here_or_there(
     endpoint: Endpoint, request: Request[Any, Any], ask: Ask, node: Node
 ) -> Result | Whole | Going:
     others = request.edge.others
+    if endpoint.belongs_to == "named" and not ask.is_from_node:
+        wanted = request.query.node
+        if wanted not in (None, node.name):
+            if others is None or wanted not in others.peers():
+                raise NotFound("node_not_found", f"no live node is called {wanted!r}")
+            return await others.ask(wanted, ask)
+        return await endpoint.handle(request, node)
     if others is None or ask.is_from_node or endpoint.belongs_to == "node":
         return await endpoint.handle(request, node)
     if endpoint.belongs_to == "agent":

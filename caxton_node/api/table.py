@@ -176,9 +176,9 @@ class Endpoint:
     """The body is bytes of the media type `application/wasm`, at most so many, and no JSON."""
     is_while_draining: bool = False
     """Served also while the node is stopping, though it is no GET."""
-    belongs_to: Literal["node", "agent", "holder"] = "node"
-    """Which node carries it out: the one that was asked; the one that has the agent `name`; or any
-    that knows the id in the path."""
+    belongs_to: Literal["node", "agent", "holder", "named"] = "node"
+    """Which node carries it out: the one that was asked; the one that has the agent `name`; any
+    that knows the id in the path; or the one that `node` in the query names."""
     deadline_s: float = DEADLINE_S
     is_head_allowed: bool = True
     """A GET is also a HEAD."""

@@ -1,17 +1,20 @@
 """The way of one message: where it waited, what its turn did, which questions that asked."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from caxton_node.api.messages import MESSAGE_ID
 from caxton_node.api.table import API_PREFIX, Endpoint, NoQuery, Request, Shape
 from caxton_node.api.types import Instant, View, instant
 from caxton_node.domain.delivery import DeliveryStatus
+from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.message import Message
 from caxton_node.routing.waiting import ASK_MARK
+from caxton_node.runtime.door import Ask, Others, Whole
 from caxton_node.runtime.node import Node
 from caxton_node.runtime.sending import find_answer, message_not_found
 from caxton_node.store.protocol import Step, StepState, Store, StoredMessage
@@ -20,6 +23,28 @@ __all__ = ["ENDPOINTS", "hops_of"]
 
 CHILDREN_MAX: Final = 200
 """Questions of one turn that a trace names."""
+
+HOLDER_S: Final = 5.0
+"""How long the node that had the turn may take to tell of it."""
+
+_OF_TURN: Final = frozenset({"turn_started", "model_call", "tool_call"})
+
+_ORDER: Final = {
+    event: place
+    for place, event in enumerate(
+        (
+            "accepted",
+            "routed",
+            "forwarded",
+            "turn_started",
+            "model_call",
+            "tool_call",
+            "replied",
+            "settled",
+        )
+    )
+}
+"""Of what happened in the same millisecond. The clocks of two nodes may differ by more."""
 
 
 class Hop(View):
@@ -39,6 +64,9 @@ class Hop(View):
     who: str
     duration_ms: int | None = None
     detail: str | None = None
+    node: str | None = Field(
+        default=None, description="The node where it happened, when that is not the one asked."
+    )
 
 
 class MessageTrace(View):
@@ -101,13 +129,46 @@ async def get_trace(request: Request[NoQuery, None], node: Node) -> MessageTrace
         stored = replace(stored, node=away.went_to, started_at=away.started_at)
     steps = await node.store.steps(message_id)
     answer = await find_answer(node, stored.message)
-    return MessageTrace(
+    trace = MessageTrace(
         message_id=message_id,
         conversation_id=stored.message.conversation_id,
         status=stored.status,
         hops=[Hop(at=instant(at), **hop) for at, hop in hops_of(stored, steps, answer)],
         steps=len(steps),
         children=await _children(node.store, message_id, steps),
+    )
+    others = request.edge.others
+    if stored.node is None or others is None or request.is_from_node:
+        return trace
+    there = await _told_by(others, stored.node, message_id)
+    return trace if there is None else _joined(trace, there, stored.node)
+
+
+async def _told_by(others: Others, holder: str, message_id: str) -> MessageTrace | None:
+    """Return what the node that had the turn tells of it; None when it does not answer."""
+    ask = Ask(method="GET", path=f"{API_PREFIX}/messages/{message_id}/trace")
+    try:
+        async with asyncio.timeout(HOLDER_S):
+            answer = await others.ask(holder, ask)
+        assert isinstance(answer, Whole), "a trace is answered in one piece"
+        return MessageTrace.model_validate_json(answer.body)
+    except (CaxtonError, TimeoutError, ValidationError):
+        return None
+
+
+def _joined(trace: MessageTrace, there: MessageTrace, holder: str) -> MessageTrace:
+    """Return a message's way with what its turn did on another node."""
+    turn = [hop.model_copy(update={"node": holder}) for hop in there.hops if hop.event in _OF_TURN]
+    hops = [
+        hop.model_copy(update={"detail": None}) if turn and hop.event == "forwarded" else hop
+        for hop in trace.hops
+    ]
+    return trace.model_copy(
+        update={
+            "hops": sorted([*hops, *turn], key=lambda hop: (hop.at, _ORDER[hop.event])),
+            "steps": trace.steps + there.steps,
+            "children": [*trace.children, *there.children],
+        }
     )
 
 

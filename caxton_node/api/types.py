@@ -30,6 +30,7 @@ __all__ = [
     "Instant",
     "Label",
     "Limit",
+    "NodeNameText",
     "Party",
     "PerformativeField",
     "Query",
@@ -123,6 +124,9 @@ def _read_bool(value: Any) -> Any:
 
 
 QueryBool = Annotated[bool, BeforeValidator(_read_bool)]
+
+NodeNameText = Annotated[str, Field(min_length=1, max_length=64)]
+"""The name of a node."""
 
 Limit = Annotated[int, Field(ge=1, le=1000, description="Items on one page."), READS_INTEGER]
 

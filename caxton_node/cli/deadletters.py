@@ -27,11 +27,14 @@ deadletter.add_command(get, "show")
 
 
 @deadletter.command("list")
+@click.option("--node", help="Those of this node.  [default: of the server]")
 @limit_option()
 @pass_session
-def list_dead_letters(session: Session, count_max: int) -> None:
+def list_dead_letters(session: Session, node: str | None, count_max: int) -> None:
     """List dead letters."""
-    document, _ = connect(session).items(path_of("dead-letters"), count_max=count_max)
+    document, _ = connect(session).items(
+        path_of("dead-letters"), {"node": node}, count_max=count_max
+    )
     output = session.output
     if output.is_json:
         output.document(document)

@@ -8,6 +8,9 @@ import pytest_asyncio
 
 from caxton import Conflict, NotFound, Rejected
 from caxton.models import Accepted, Delta, Reply
+from caxton_node.domain import errors as domain_errors
+from caxton_node.forwarding.tunnel import Tunnel
+from caxton_node.runtime.door import Ask
 from tests.clustered_nodes import is_whole, until
 from tests.grpc_node import served_node
 from tests.handlers import Gate
@@ -215,6 +218,52 @@ async def test_a_message_and_its_conversation_are_read_on_a_node_that_has_neithe
     assert await third.client.trace(sent.message_id)
     conversation = await third.client.conversation(sent.conversation_id)
     assert conversation.message_count == 2
+
+
+async def test_the_trace_of_a_message_shows_its_turn_on_another_node(elsewhere):
+    sent = await elsewhere.client.send("Clerk", "hi", performative="request", wait_s=10)
+    # The answer is here before the end of the question is.
+    await until(lambda: not elsewhere.node.cluster.outstanding())
+    await elsewhere.node.store.flush()
+    hops = (await elsewhere.rest.get(f"messages/{sent.message_id}/trace"))["hops"]
+    assert {hop["event"]: hop["node"] for hop in hops} == {
+        "accepted": None,
+        "routed": None,
+        "forwarded": None,
+        "turn_started": "a",
+        "model_call": "a",
+        "replied": None,
+        "settled": None,
+    }
+
+
+async def test_the_lists_of_any_node_are_read_on_any_node(elsewhere, nodes):
+    first = nodes["a"]
+    await first.client.suspend("echo")
+    sent = await first.client.send("echo", 1)
+    await first.client.delete("echo", is_forced=True)
+    async with asyncio.timeout(10):
+        while not await first.client.dead_letters():
+            await asyncio.sleep(0.02)
+    for path in ("dead-letters", "messages?status=dead"):
+        beside = "&" if "?" in path else "?"
+        items = (await elsewhere.rest.get(f"{path}{beside}node=a"))["items"]
+        assert [item["message"]["id"] for item in items] == [sent.message_id]
+        assert (await elsewhere.rest.get(path))["items"] == []
+        problem = await elsewhere.rest.get(f"{path}{beside}node=nobody", status=404)
+        assert problem["code"] == "node_not_found"
+
+
+async def test_a_body_that_the_other_node_does_not_take_is_too_large_there(elsewhere):
+    cluster = elsewhere.node.cluster
+    ask = Ask(method="PUT", path="/api/v1/agents/Clerk", body=b" " * 5_000_000)
+    async with asyncio.TaskGroup() as tasks:
+        tunnel = Tunnel(
+            channel_of=cluster.channel, peers=cluster.peers, holder=cluster.holder, tasks=tasks
+        )
+        with pytest.raises(domain_errors.Rejected, match="'a' has what this concerns") as refused:
+            await tunnel.ask("a", ask)
+    assert refused.value.code == "body_too_large"
 
 
 async def test_what_no_node_knows_is_not_found(elsewhere):
