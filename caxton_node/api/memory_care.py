@@ -24,8 +24,15 @@ from caxton_node.api.types import Body, Cursor, Instant, Limit, Query, QueryBool
 from caxton_node.domain.errors import Conflict, NotFound, Rejected
 from caxton_node.memory.forgetting import Selection
 from caxton_node.memory.fullness import nearly_full
-from caxton_node.memory.records import Access
-from caxton_node.memory.transfer import FORMAT_VERSION, read_records, records_of
+from caxton_node.memory.records import Access, Scope
+from caxton_node.memory.service import Memory
+from caxton_node.memory.transfer import (
+    FORMAT_VERSION,
+    Imported,
+    by_scope,
+    read_records,
+    records_of,
+)
 from caxton_node.runtime.node import Node
 
 __all__ = ["ENDPOINTS"]
@@ -42,6 +49,9 @@ class ExportQuery(ScopeQuery):
     """What is exported."""
 
     embeddings: QueryBool = Field(default=False, description="With their vectors.")
+    everything: QueryBool = Field(
+        default=False, description="Of all scopes that the node knows; the records name them."
+    )
     part: Literal["facts", "relations"] = "facts"
     cursor: Cursor | None = None
     limit: Limit = 500
@@ -61,6 +71,8 @@ async def export_memory(request: Request[ExportQuery, None], node: Node) -> Expo
     """Export facts, then relations, with everything that is known of them."""
     query, memory = request.query, memory_of(node)
     access = access_for(node, query.agent, query.scope)
+    if query.everything:
+        access = Access.only(*await memory.backend.scopes())
     after = after_of(query.cursor)
     if query.part == "relations":
         page = await memory.backend.export_relations(access, after=after, limit=query.limit)
@@ -84,6 +96,11 @@ class ImportBody(Body):
     )
     agent: AgentText | None = None
     scope: ScopeText | None = None
+    own_scopes: bool = Field(
+        default=False,
+        description="Each record goes to the scope that it names, if it names one. All or none "
+        "of each scope.",
+    )
 
 
 class ImportedView(View):
@@ -99,8 +116,23 @@ class ImportedView(View):
 async def import_memory(request: Request[Any, ImportBody], node: Node) -> Answer:
     """Remember records, all or none. Those that are known already change nothing."""
     body, memory = request.body, memory_of(node)
-    scope = scope_for(body.agent, body.scope)
-    read = read_records(body.records)
+    given = scope_for(body.agent, body.scope)
+    parts = {given: read_records(body.records)}
+    if body.own_scopes:
+        shelves = by_scope(body.records, given)
+        parts = {scope: read_records(records) for scope, records in shelves.items()}
+    views = [await _import(memory, scope, read) for scope, read in parts.items()]
+    total = ImportedView(
+        facts=sum(view.facts for view in views),
+        new=sum(view.new for view in views),
+        relations=sum(view.relations for view in views),
+        vectors=sum(view.vectors for view in views),
+        scope=str(given),
+    )
+    return Answer(total, status=201)
+
+
+async def _import(memory: Memory, scope: Scope, read: Imported) -> ImportedView:
     access = Access.only(scope)
     done = await memory.remember(access, scope, read.facts) if read.facts else []
     if read.relations:
@@ -112,14 +144,13 @@ async def import_memory(request: Request[Any, ImportBody], node: Node) -> Answer
     ]
     if vectors:
         await memory.backend.put_vectors(vectors, now=memory.now())
-    imported = ImportedView(
+    return ImportedView(
         facts=len(done),
         new=sum(one.is_new for one in done),
         relations=len(read.relations),
         vectors=len(vectors),
         scope=str(scope),
     )
-    return Answer(imported, status=201)
 
 
 class MemoryStatsView(View):

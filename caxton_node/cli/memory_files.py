@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,22 +27,47 @@ LINE_LENGTH_MAX: Final = 1_000_000
 @memory.command("export")
 @click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True))
 @whose
+@click.option("--all", "is_all", is_flag=True, help="Of all scopes of the node.")
 @click.option("--embeddings", is_flag=True, help="With their vectors.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("jsonl", "json")),
+    help="One record a line, or one document. [default: by the file's ending, else jsonl]",
+)
 @pass_session
 def export(
-    session: Session, file: str, agent: str | None, scope: str | None, embeddings: bool
+    session: Session,
+    file: str,
+    agent: str | None,
+    scope: str | None,
+    is_all: bool,
+    embeddings: bool,
+    form: str | None,
 ) -> None:
-    """Write memory to a file, one JSON record a line; `-` is the standard output."""
+    """Write memory to a file as it is read, with its history; `-` is the standard output."""
+    from caxton_node.memory.transfer import header_record
+
     client = connect(session)
-    query = {"agent": agent, "scope": scope, "embeddings": embeddings}
+    query = {"agent": agent, "scope": scope, "embeddings": embeddings, "everything": is_all}
+    is_document = form == "json" or (form is None and file.endswith(".json"))
+    begin, between, end = ("", "\n", "\n")
+    if is_document:
+        begin, between, end = ('{"items":[\n', ",\n", "\n]}\n")
     count = 0
     opened = nullcontext(sys.stdout) if file == "-" else open(file, "w", encoding="utf-8")  # noqa: SIM115 - entered below
     with opened as out:
+        out.write(begin + _line(header_record(time.time_ns() // 1_000_000)))
         for part in ("facts", "relations"):
             for record in _records(client, {**query, "part": part}):
-                out.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+                out.write(between + _line(record))
                 count += 1
+        out.write(end)
     session.output.note(f"{counted(count, 'record')} exported")
+
+
+def _line(record: Any) -> str:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
 
 
 def _records(client: Client, query: dict[str, Any]) -> Iterator[Any]:
@@ -59,24 +85,28 @@ def _records(client: Client, query: dict[str, Any]) -> Iterator[Any]:
     "file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
 )
 @whose
+@click.option("--own-scopes", is_flag=True, help="Each record goes to the scope that it names.")
 @pass_session
-def import_(session: Session, file: str, agent: str | None, scope: str | None) -> None:
+def import_(
+    session: Session, file: str, agent: str | None, scope: str | None, own_scopes: bool
+) -> None:
     """Remember what is in a file: an export, lines of the MCP memory server, a Letta agent file.
 
     What is known already changes nothing, so an import that was interrupted is simply repeated.
     """
     client = connect(session)
     totals = {"facts": 0, "new": 0, "relations": 0}
+    whose_it_is = {"agent": agent, "scope": scope, "own_scopes": own_scopes}
     opened = nullcontext(sys.stdin) if file == "-" else open(file, encoding="utf-8")  # noqa: SIM115 - entered below
     with opened as lines:
         batch: list[Any] = []
         for record in _read(lines):
             batch.append(record)
             if len(batch) == RECORDS_AT_ONCE:
-                _send(client, batch, agent, scope, totals)
+                _send(client, batch, whose_it_is, totals)
                 batch = []
         if batch:
-            _send(client, batch, agent, scope, totals)
+            _send(client, batch, whose_it_is, totals)
     if session.output.is_json:
         session.output.document(totals)
         return
@@ -87,13 +117,9 @@ def import_(session: Session, file: str, agent: str | None, scope: str | None) -
 
 
 def _send(
-    client: Client,
-    records: list[Any],
-    agent: str | None,
-    scope: str | None,
-    totals: dict[str, int],
+    client: Client, records: list[Any], whose_it_is: dict[str, Any], totals: dict[str, int]
 ) -> None:
-    body = {"records": records, "agent": agent, "scope": scope}
+    body = {"records": records, **whose_it_is}
     done = client.call("POST", path_of("memory", "import"), body=body)
     for name in totals:
         totals[name] += done[name]

@@ -31,11 +31,11 @@ from caxton_node.memory.records import (
 __all__ = [
     "FORMAT_VERSION",
     "Imported",
+    "by_scope",
     "fact_record",
     "header_record",
     "read_records",
     "records_of",
-    "scope_of",
 ]
 
 FORMAT_VERSION: Final = "1.0"
@@ -72,19 +72,32 @@ def header_record(at_ms: int) -> dict[str, Any]:
     return {"type": "caxton-memory", "version": FORMAT_VERSION, "exported_at": _instant(at_ms)}
 
 
-def scope_of(record: Record) -> Scope | None:
-    """Return the scope that a record says it is from; None where it says none.
+def by_scope(records: Sequence[Record], default: Scope) -> dict[Scope, list[Record]]:
+    """Return records by the scope that each names; those that name none go to the default.
 
     Raises:
-        ValueError: It is no scope.
+        Rejected: `invalid_request`, with every record that names what is no scope.
     """
-    text = record.get("scope")
-    if text is None:
-        return None
+    found: dict[Scope, list[Record]] = {}
+    places = []
+    for number, record in enumerate(records):
+        scope = _scope_of(record) if "scope" in record else default
+        if scope is None:
+            text = f"{record['scope']!r} is no scope"
+            places.append(Place(text, field=f"records[{number}].scope", rule="record"))
+        else:
+            found.setdefault(scope, []).append(record)
+    if places:
+        raise Rejected("invalid_request", "Some records cannot be understood", places=places)
+    return found
+
+
+def _scope_of(record: Record) -> Scope | None:
+    text = record["scope"]
     try:
-        return Scope(*_text(record, "scope", 1_000).split("/", 2))
+        return Scope(*text.split("/", 2)) if isinstance(text, str) else None
     except (AssertionError, TypeError):
-        raise ValueError(f"{text!r} is no scope") from None
+        return None
 
 
 def fact_record(one: Observation, metadata: Mapping[str, Any]) -> dict[str, Any]:

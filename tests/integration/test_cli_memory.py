@@ -55,6 +55,52 @@ async def test_what_is_exported_can_be_imported_elsewhere(line, tmp_path):
     assert again.out == "✓ 2 facts imported, 0 of them new; 1 relation\n"
 
 
+@pytest.mark.parametrize("name", ["all.jsonl", "all.json"])
+async def test_all_of_a_node_moves_in_one_file_each_memory_to_its_own_scope(line, tmp_path, name):
+    await line("add", "office", "in Rome", "--attribute", "place")
+    await line("add", "office", "in Oslo", "--attribute", "place")
+    await line("add", "diary", "an old wish", "--agent", "Ada", "--pin")
+    await line("relate", "Ada", "works_at", "Acme", "--scope", "global")
+    file = tmp_path / name
+    assert (await line("export", str(file), "--all")).err == "4 records exported\n"
+    if name.endswith(".json"):
+        document = json.loads(file.read_text())
+        assert document["items"][0]["version"] == "1.0"
+    await line("forget", "--all", "--scope", "workspace")
+    await line("forget", "--all", "--scope", "global")
+    await line("forget", "--all", "--agent", "Ada", "--scope", "agent")
+    assert (await line("export", "-", "--all")).err == "0 records exported\n"
+    done = await line("import", str(file), "--own-scopes")
+    assert done.out == "✓ 3 facts imported, 3 of them new; 1 relation\n"
+    mine = await line("show", "diary", "--agent", "Ada", "--output", "json")
+    (one,) = json.loads(mine.out)["items"]
+    assert (one["scope"], one["observations"][0]["pinned"]) == ("agent/default/Ada", True)
+    past = await line("show", "office", "--history", "--output", "json")
+    ended = {o["text"]: o["valid_to"] for o in json.loads(past.out)["items"][0]["observations"]}
+    assert ended["in Oslo"] is None
+    assert ended["in Rome"] is not None
+    assert "Acme" in (await line("graph", "ada", "--scope", "global")).out
+
+
+async def test_a_file_of_a_later_version_is_refused_whole(line, tmp_path):
+    file = tmp_path / "later.jsonl"
+    file.write_text(
+        '{"type":"caxton-memory","version":"2.0"}\n{"type":"fact","entity":"e","text":"t"}\n'
+    )
+    failed = await line("import", str(file))
+    assert failed.code == 2
+    assert "reads version 1.0" in failed.err
+    assert json.loads((await line("stats", "--output", "json")).out)["observations"] == 0
+
+
+async def test_a_scope_that_is_none_is_named(line, tmp_path):
+    file = tmp_path / "odd.jsonl"
+    file.write_text('{"type":"fact","entity":"e","text":"t","scope":"moon/1"}\n')
+    failed = await line("import", str(file), "--own-scopes")
+    assert failed.code == 2
+    assert "'moon/1' is no scope" in failed.err
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [
