@@ -8,7 +8,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from random import SystemRandom
@@ -22,6 +22,7 @@ from caxton_node.domain.errors import CaxtonError
 from caxton_node.forwarding.definitions import DefinitionKeeper
 from caxton_node.forwarding.fleet import NodeFleet
 from caxton_node.forwarding.fleet_parts import FleetParts
+from caxton_node.forwarding.guest_files import GuestFiles
 from caxton_node.forwarding.handover import Handover
 from caxton_node.forwarding.links import Links, Self
 from caxton_node.forwarding.membership_feed import MembershipFeed, epoch_of, grpc_of
@@ -93,6 +94,8 @@ class NodeCluster:
     own: str
     has_peers: bool
     """Whether there was anybody to look for at the start."""
+    read_module: Callable[[str], bytes | None]
+    """Returns a WebAssembly file by its digest. Blocking."""
 
     async def depart(self) -> None:
         """Leave the ring, once the others have what this node has for them. Drain first."""
@@ -122,7 +125,9 @@ class NodeCluster:
     def add_to(self, server: Any) -> None:
         """Let a gRPC server that is not started yet serve the links of other nodes."""
         self.links.add_to(server)
-        serve_peer_calls(server, self.feed.registry, self.store, self.definitions.find)
+        serve_peer_calls(
+            server, self.feed.registry, self.store, self.definitions.find, self.read_module
+        )
 
     def channel(self, node: str) -> Any:
         """Return the gRPC channel to a node, or None when it is not held alive."""
@@ -234,6 +239,7 @@ async def open_cluster(
             in_flight=node.pipeline.in_flight,
             own=settings.node.name,
             has_peers=has_peers,
+            read_module=node.guests.read_module,
         )
     finally:
         for chore in chores:
@@ -270,7 +276,9 @@ async def _build(
         registry, links=links, pulls=calls, tasks=tasks, set_digest=ring.cluster.set_digest
     )
     nodes, retirement = await _remembered(node.store, links, own, tasks)
-    definitions = DefinitionKeeper(node.store, calls)
+    files_of_guests = GuestFiles(node.guests, calls, links.peers)
+    node.guests.find_module = files_of_guests.find
+    definitions = DefinitionKeeper(node.store, calls, files_of_guests.fetch_with)
     placing = Placing(
         own,
         nodes.views,

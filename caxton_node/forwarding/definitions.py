@@ -6,7 +6,7 @@ by those nodes that would be asked to take it over: when its node is dead it is 
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 from caxton_node.domain.errors import CaxtonError, Unavailable
@@ -30,11 +30,18 @@ class DefinitionKeeper:
     Args:
         store: Keeps them.
         calls: Ask other nodes.
+        fetch_files: Fetches what a definition names and its holders have: a guest's file.
     """
 
-    def __init__(self, store: Store, calls: PeerCalls) -> None:
+    def __init__(
+        self,
+        store: Store,
+        calls: PeerCalls,
+        fetch_files: Callable[[Definition, Collection[str]], Awaitable[None]],
+    ) -> None:
         self._store = store
         self._calls = calls
+        self._fetch_files = fetch_files
 
     async def find(self, digest: str, holders: Collection[str]) -> Definition:
         """Return a definition, from here or from one of `holders`.
@@ -53,6 +60,7 @@ class DefinitionKeeper:
                 reasons.append(problem.detail)
                 continue
             if found is not None:
+                await self._fetch_files(found, holders)
                 await self._store.put_definition(found)
                 return found
         raise Unavailable(

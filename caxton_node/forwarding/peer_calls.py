@@ -17,12 +17,15 @@ from caxton_cluster.errors import MalformedPacket
 from caxton_cluster.registry import Delta, Owner, Registry, decode, encode
 from caxton_node.domain.errors import CaxtonError, Unavailable
 from caxton_node.store.protocol import Definition, Store
+from caxton_node.wasm.binary import SIZE_BYTES_MAX
 
 __all__ = ["DEFINITION_BYTES_MAX", "PeerCalls", "serve_peer_calls"]
 
 PULL_TIMEOUT_S: Final = 30.0
 FETCH_TIMEOUT_S: Final = 5.0
 KEEP_TIMEOUT_S: Final = 2.0
+MODULE_TIMEOUT_S: Final = 30.0
+"""For a WebAssembly file: up to 64 MiB."""
 
 DEFINITION_BYTES_MAX: Final = 4_000_000
 """More than the largest body of a request that brings a definition."""
@@ -102,6 +105,25 @@ class PeerCalls:
             raise _unreachable(node, "its definition is no text") from None
         return Definition(digest=digest, format=name, source=text)
 
+    async def module(self, node: str, digest: str) -> bytes | None:
+        """Return a WebAssembly file that a node has, or None when it has it not.
+
+        Raises:
+            Unavailable: `unreachable`, also when what it sends is not what was asked for.
+        """
+        request = peer_pb2.PeerFetchDefinitionRequest(digest=bytes.fromhex(digest))
+        read = peer_pb2.PeerFetchDefinitionResponse.FromString
+        data = bytearray()
+        async for part in self._stream(node, _FETCH, request, read, MODULE_TIMEOUT_S):
+            data += part.chunk
+            if len(data) > SIZE_BYTES_MAX:
+                raise _unreachable(node, f"its file has over {SIZE_BYTES_MAX:,} bytes")
+        if not data:
+            return None
+        if await asyncio.to_thread(lambda: sha256(data).hexdigest()) != digest:
+            raise _unreachable(node, "its file is not what its digest says")
+        return bytes(data)
+
     async def keep(self, node: str, digest: str, holder: str) -> None:
         """Have a node fetch a definition from `holder`; return when it has it on disk.
 
@@ -150,6 +172,7 @@ def serve_peer_calls(
     registry: Registry,
     store: Store,
     find: Callable[[str, Collection[str]], Awaitable[Definition]],
+    read_module: Callable[[str], bytes | None],
 ) -> None:
     """Answer the calls of other nodes, beside their links.
 
@@ -158,6 +181,7 @@ def serve_peer_calls(
         registry: Whose records are served.
         store: Whose definitions are served.
         find: Fetches a definition from one of several nodes and keeps it.
+        read_module: Returns a WebAssembly file by its digest. Blocking.
     """
 
     async def pull(request: Any, _: Any) -> AsyncIterator[Any]:
@@ -166,8 +190,14 @@ def serve_peer_calls(
             yield peer_pb2.PeerPullRegistryResponse(delta=encode(delta))
 
     async def fetch(request: Any, _: Any) -> AsyncIterator[Any]:
-        found = await store.definition(request.digest.hex())
+        digest = request.digest.hex()
+        found = await store.definition(digest)
         if found is None:
+            # A file goes by its digest like a definition; it has no format.
+            data = await asyncio.to_thread(read_module, digest) or b""
+            for start in range(0, len(data), CHUNK_BYTES):
+                chunk = data[start : start + CHUNK_BYTES]
+                yield peer_pb2.PeerFetchDefinitionResponse(chunk=chunk, size_bytes=len(data))
             return
         source = found.source.encode(errors="surrogatepass")
         for start in range(0, max(1, len(source)), CHUNK_BYTES):

@@ -176,6 +176,10 @@ class Guests:
         except UnfitModule as error:
             raise invalid_module(error, "upload") from None
 
+    def read_module(self, digest: str) -> bytes | None:
+        """Return a file, None when it is not here. Blocking."""
+        return self.modules.read(digest)
+
     async def module_size(self, digest: str) -> int | None:
         """Return the size of a file in bytes; None when it is not here."""
         data = await asyncio.to_thread(self.modules.read, digest)
