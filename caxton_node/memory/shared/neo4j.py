@@ -7,7 +7,7 @@ the conditions are compared one by one, which is exact and quick where condition
 Relationships have one type, `RELATES`, and say in a property what they mean: types come from
 agents, and the engine's are few and never deleted.
 
-Needs Neo4j 5.13 or later, of any edition.
+Needs Neo4j 5.26 or later, of any edition.
 """
 
 import asyncio
