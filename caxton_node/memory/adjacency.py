@@ -197,24 +197,21 @@ class ScopeGraph:
         for entity in entities:
             self._nodes[entity.id] = _Node(entity)
 
-    def read_relations(self, pages: Iterable[Sequence[tuple[Any, ...]]]) -> None:
-        """Take up all relations of a scope, by the page: rows of the columns of a `NewEdge`.
+    def read_relations(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Take up relations of a scope: the columns of a `NewEdge`, the origin as four texts.
 
-        In the order of their ids. The origin is its four texts.
+        In the order of their ids; `join` makes them known to their entities.
         """
-        for rows in pages:
-            ids, sources, targets, types, strengths, confidences, since, *origin = zip(
-                *rows, strict=True
-            )
-            self._ids.extend(ids)
-            self._sources.extend(sources)
-            self._targets.extend(targets)
-            self._strengths.extend(strengths)
-            self._confidences.extend(confidences)
-            self._since.extend(since)
-            self._types.extend(map(self._same_types.setdefault, types, types))
-            self._origins.extend(map(self._same_origin, *origin))
-        self._join()
+        columns = list(zip(*rows, strict=True))
+        ids, sources, targets, types, strengths, confidences, since, *origin = columns
+        self._ids.extend(ids)
+        self._sources.extend(sources)
+        self._targets.extend(targets)
+        self._strengths.extend(strengths)
+        self._confidences.extend(confidences)
+        self._since.extend(since)
+        self._types.extend(map(self._same_types.setdefault, types, types))
+        self._origins.extend(map(self._same_origin, *origin))
 
     def _same_origin(self, agent: str, conversation: str, message: str, model: str) -> Source:
         key = (agent, conversation, message, model)
@@ -225,12 +222,14 @@ class ScopeGraph:
             )
         return known
 
-    def _join(self) -> None:
+    def join(self) -> None:
         """Give every entity its relations, strongest first, of like ones the oldest."""
         nodes, sources, targets = self._nodes, self._sources, self._targets
         order = sorted(range(len(self._ids)), key=self._strengths.__getitem__, reverse=True)
         for slot in order:
-            source, target = nodes[sources[slot]], nodes[targets[slot]]
+            source, target = nodes.get(sources[slot]), nodes.get(targets[slot])
+            if source is None or target is None:
+                continue  # newer than the page of its entity: it comes with what was noted
             if source.outgoing is _NONE:
                 source.outgoing = array("I")
             if target.incoming is _NONE:

@@ -1,12 +1,16 @@
 """Reads a scope's graph from the rows while everybody goes on writing.
 
-The writer begins to note what changes, a reader reads the rows as they are at some moment after
-that, and the writer applies what was noted. So no write waits for the reading, which takes a
-second or two for half a million relations.
+The writer begins to note what changes, readers read the rows by the page, and the writer applies
+what was noted: it changes nothing where a page has it already. So no write waits for the reading,
+which takes a second or two for half a million relations, and nobody waits for a reader longer than
+for a page. Where it takes too long, the walk that wanted it goes by the rows.
 """
 
+import asyncio
+import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -17,7 +21,12 @@ from caxton_node.memory.records import Entity, Scope
 
 __all__ = ["fill_graphs", "read_graph"]
 
-_ROWS_AT_ONCE: Final = 4_096
+ROWS_AT_ONCE: Final = 8_192
+
+DEADLINE_S: Final = 30.0
+"""For one graph. A walk goes by the rows where it takes longer."""
+
+_log = logging.getLogger("caxton.memory")
 
 T = TypeVar("T")
 
@@ -49,9 +58,14 @@ async def fill_graphs(
         if filling is None:
             continue
         try:
-            graph = await read(partial(read_graph, row=row, scope=scope))
-            if graph is not None:
-                await write(partial(_finish, graphs=graphs, row=row, filling=filling, graph=graph))
+            async with asyncio.timeout(DEADLINE_S):
+                graph = await read_graph(row, scope, read=read)
+                if graph is not None:
+                    await write(
+                        partial(_finish, graphs=graphs, row=row, filling=filling, graph=graph)
+                    )
+        except TimeoutError:
+            _log.warning("the graph of %s could not be read within %g s", scope, DEADLINE_S)
         finally:
             graphs.give_up(row, filling)
 
@@ -66,50 +80,58 @@ def _finish(
     graphs.finish(row, filling, graph)
 
 
-def read_graph(connection: sqlite3.Connection, *, row: int, scope: Scope) -> ScopeGraph | None:
-    """Return the graph of a scope as it is now; None when it has too many relations."""
-    connection.execute("BEGIN")
-    try:
-        (size,) = connection.execute(
-            "SELECT count(*) FROM relations WHERE scope = ? AND valid_to IS NULL", (row,)
-        ).fetchone()
-        if size > RELATIONS_KEPT_MAX:
+async def read_graph(row: int, scope: Scope, *, read: Runs) -> ScopeGraph | None:
+    """Return the graph of a scope; None when it has too many relations.
+
+    What changes meanwhile may be in it or not.
+    """
+    graph = ScopeGraph(scope)
+    name = ""
+    while entities := await read(partial(_entities, row=row, scope=scope, after=name)):
+        await asyncio.to_thread(graph.read_entities, [one for _, one in entities])
+        name = entities[-1][0]
+    after = 0
+    while relations := await read(partial(_relations, row=row, after=after)):
+        await asyncio.to_thread(graph.read_relations, relations)
+        after = relations[-1][0]
+        if len(graph) > RELATIONS_KEPT_MAX:
             return None
-        graph = ScopeGraph(scope)
-        graph.read_entities(_entities(connection, row, scope))
-        graph.read_relations(_relations(connection, row))
-    finally:
-        connection.execute("COMMIT")
+    await asyncio.to_thread(graph.join)
     return graph
 
 
-def _entities(connection: sqlite3.Connection, row: int, scope: Scope) -> Iterator[Entity]:
-    cursor = connection.execute(
-        "SELECT id, name, type, metadata, version, created_at, updated_at FROM entities "
-        "WHERE scope = ?",
-        (row,),
+def _entities(
+    connection: sqlite3.Connection, *, row: int, scope: Scope, after: str
+) -> list[tuple[str, Entity]]:
+    """Return a page of entities with their folded names, by which they are ordered."""
+    rows = connection.execute(
+        "SELECT name_key, id, name, type, metadata, version, created_at, updated_at "
+        "FROM entities WHERE scope = ? AND name_key > ? ORDER BY name_key LIMIT ?",
+        (row, after, ROWS_AT_ONCE),
     )
-    types: dict[str, str] = {}
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        for entity_id, name, type_name, metadata, version, created_at, updated_at in rows:
-            yield Entity(
+    return [
+        (
+            key,
+            Entity(
                 id=entity_id,
                 scope=scope,
                 name=name,
-                type=types.setdefault(type_name, type_name),
+                type=sys.intern(type_name),
                 metadata=msgspec.json.decode(metadata),
                 version=version,
                 created_at=created_at,
                 updated_at=updated_at,
-            )
+            ),
+        )
+        for key, entity_id, name, type_name, metadata, version, created_at, updated_at in rows
+    ]
 
 
-def _relations(connection: sqlite3.Connection, row: int) -> Iterator[list[tuple[Any, ...]]]:
-    cursor = connection.execute(
+def _relations(connection: sqlite3.Connection, *, row: int, after: int) -> list[tuple[Any, ...]]:
+    """Return a page of relations as `ScopeGraph.read_relations` takes them."""
+    return connection.execute(
         "SELECT id, source, target, type, strength, confidence, valid_from, "
         "agent, conversation, message, model FROM relations "
-        "WHERE scope = ? AND valid_to IS NULL ORDER BY id",
-        (row,),
-    )
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        yield rows
+        "WHERE scope = ? AND valid_to IS NULL AND id > ? ORDER BY id LIMIT ?",
+        (row, after, ROWS_AT_ONCE),
+    ).fetchall()

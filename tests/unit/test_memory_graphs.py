@@ -1,7 +1,6 @@
 """The graphs in memory against the rows: the same walk, whatever is written and deleted between."""
 
 import asyncio
-from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -107,12 +106,35 @@ async def test_what_is_written_while_a_graph_is_read_is_in_it(memory):
     await memory.relate(BOTH, ADA, [link("a", "b")], now=NOW)
     graphs = memory._keeper.graphs
     filling = graphs.begin(1)
-    read_before = await memory._readers.read(partial(read_graph, row=1, scope=ADA))
+    read_before = await read_graph(1, ADA, read=memory._readers.read)
     await memory.relate(BOTH, ADA, [link("b", "c"), link("a", "b", 0.9)], now=NOW)
     graphs.finish(1, filling, read_before)
     view = await memory.walk(BOTH, "a", Walk())
     assert [one.name for one, _ in view.entities] == ["a", "b", "c"]
     assert {one.strength for one in view.relations} == {0.9, 0.5}
+
+
+async def test_a_graph_is_read_by_the_page_while_it_grows(memory, monkeypatch):
+    monkeypatch.setattr("caxton_node.memory.graph_reading.ROWS_AT_ONCE", 3)
+    await memory.relate(BOTH, ADA, [link("hub", f"s{n}") for n in range(20)], now=NOW)
+    async with asyncio.TaskGroup() as tasks:
+        walking = tasks.create_task(memory.walk(BOTH, "hub", Walk(fan_out=100)))
+        for number in range(20, 40):
+            # Names before and behind the page that is being read.
+            name = f"{'a' if number % 2 else 'z'}{number}"
+            await memory.relate(BOTH, ADA, [link("hub", name)], now=NOW)
+    assert len(walking.result().entities) >= 21
+    view = await memory.walk(BOTH, "hub", Walk(fan_out=100))
+    assert len(view.entities) == 41
+    assert memory._keeper.graphs.get(1) is not None
+
+
+async def test_a_graph_that_takes_too_long_to_read_is_walked_in_the_rows(memory, monkeypatch):
+    monkeypatch.setattr("caxton_node.memory.graph_reading.DEADLINE_S", 0.0)
+    await memory.relate(BOTH, ADA, [link("a", "b")], now=NOW)
+    view = await memory.walk(BOTH, "a", Walk())
+    assert [one.name for one, _ in view.entities] == ["a", "b"]
+    assert not memory._keeper.graphs.has(1)
 
 
 async def test_a_graph_that_was_read_while_something_was_forgotten_is_not_taken(memory):
