@@ -1,10 +1,5 @@
 """Mixed rings: five memberlist peers of a current release, in Go, and five of ours."""
 
-import asyncio
-import json
-import os
-import shutil
-import subprocess
 from base64 import b64encode
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,62 +8,23 @@ import pytest
 
 from caxton_cluster import Cluster, ClusterSettings
 from tests.integration.cluster_ring import states, until
+from tests.integration.go_peers import DEADLINE_S, GoPeers, built_program, start_peers
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(400)
 
-SOURCE = Path(__file__).parent / "memberlist_peer"
 KEY, NEW_KEY = b"k" * 32, b"n" * 16
-DEADLINE_S = 30.0
-POLL_INTERVAL_S = 0.1
 SIZE = 5
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory) -> Path:
-    """Build the Go peers, or skip with the reason why they cannot be built."""
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("the Go toolchain is not installed")
-    program = tmp_path_factory.mktemp("go") / "memberlist_peer"
-    try:
-        subprocess.run(
-            [go, "build", "-o", str(program), "."],
-            cwd=SOURCE,
-            env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=100,
-        )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
-        pytest.skip(f"memberlist cannot be built here: {lines[-1]}")
-    return program
+    return built_program("memberlist_peer", tmp_path_factory.mktemp("go"))
 
 
-class GoPeers:
-    """The process with the Go peers."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.addresses: list[str] = []
-
-    async def ask(self, command: str, index: int, *arguments: str):
-        self._process.stdin.write(f"{command} {index} {' '.join(arguments)}\n".encode())
-        return await self.hear()
-
-    async def hear(self):
-        async with asyncio.timeout(DEADLINE_S):
-            return json.loads(await self._process.stdout.readline())
-
-    async def see(self, names: set[str], but: int | None = None) -> None:
-        """Return once each peer, `but` one, sees exactly `names`."""
-        for index in range(SIZE):
-            if index == but:
-                continue
-            async with asyncio.timeout(DEADLINE_S):
-                while set(await self.ask("members", index)) != names:
-                    await asyncio.sleep(POLL_INTERVAL_S)
+async def all_see(go: GoPeers, names: set[str], but: int | None = None) -> None:
+    """Return once each Go peer, `but` one, sees exactly `names`."""
+    for index in set(range(SIZE)) - {but}:
+        await go.until(lambda members: set(members) == names, "members", index)
 
 
 @pytest.fixture
@@ -85,16 +41,7 @@ def secrets(request) -> dict:
 async def start_ring(stack: AsyncExitStack, program: Path, secrets: dict):
     key = secrets.get("keys")
     flags = [f"-label={secrets['label']}", f"-key={b64encode(key[0]).decode()}"] if key else []
-    process = await asyncio.create_subprocess_exec(
-        program,
-        f"-n={SIZE}",
-        *flags,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    stack.push_async_callback(_end, process)
-    go = GoPeers(process)
-    go.addresses = await go.hear()
+    go = await start_peers(stack, program, f"-n={SIZE}", *flags)
     for index in range(1, SIZE):
         assert await go.ask("join", index, go.addresses[0]) == "ok"
     ours = [
@@ -107,13 +54,8 @@ async def start_ring(stack: AsyncExitStack, program: Path, secrets: dict):
         await node.join([go.addresses[index]], timeout_s=DEADLINE_S)
     for node in ours:
         await until(node, lambda node=node: len(node.live_members()) == 2 * SIZE)
-    await go.see(everyone())
+    await all_see(go, everyone())
     return go, ours
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    process.kill()
-    await process.wait()
 
 
 def everyone(*but: str) -> set[str]:
@@ -126,7 +68,7 @@ async def test_either_kind_is_seen_to_die(stack, program, secrets):
     doomed = Cluster(ClusterSettings(name="victim", bind_port=0, **secrets))
     await victim.enter_async_context(doomed)
     await doomed.join([go.addresses[0]], timeout_s=DEADLINE_S)
-    await go.see(everyone() | {"victim"})
+    await all_see(go, everyone() | {"victim"})
 
     await go.ask("kill", 4)
     await victim.aclose()
@@ -134,7 +76,7 @@ async def test_either_kind_is_seen_to_die(stack, program, secrets):
     for node in ours:
         await until(node, lambda node=node: states(node).get("go4") == "dead")
         await until(node, lambda node=node: states(node).get("victim") == "dead")
-    await go.see(everyone("go4"), but=4)
+    await all_see(go, everyone("go4"), but=4)
 
 
 async def test_either_kind_is_seen_to_leave_and_to_change(stack, program, secrets):
@@ -147,16 +89,14 @@ async def test_either_kind_is_seen_to_leave_and_to_change(stack, program, secret
             node,
             lambda node=node: any(m.meta == b"changed-by-go" for m in node.members()),
         )
-    async with asyncio.timeout(DEADLINE_S):
-        while (await go.ask("members", 3))["py0"] != "changed by us":
-            await asyncio.sleep(POLL_INTERVAL_S)
+    await go.until(lambda members: members["py0"] == "changed by us", "members", 3)
 
     await go.ask("leave", 4)
     await ours[4].leave()
     for node in ours[:4]:
         await until(node, lambda node=node: states(node).get("go4") == "left")
         await until(node, lambda node=node: states(node).get("py4") == "left")
-    await go.see(everyone("go4", "py4"), but=4)
+    await all_see(go, everyone("go4", "py4"), but=4)
 
 
 async def test_keys_rotate_while_a_mixed_ring_runs(stack, program):
@@ -166,11 +106,9 @@ async def test_keys_rotate_while_a_mixed_ring_runs(stack, program):
             assert await go.ask(step, index, b64encode(key).decode()) == "ok"
             getattr(ours[index], f"{step}_key")(key)
         ours[0].set_metadata(step.encode())
-        async with asyncio.timeout(DEADLINE_S):
-            while (await go.ask("members", 4))["py0"] != step:
-                await asyncio.sleep(POLL_INTERVAL_S)
+        await go.until(lambda members, step=step: members["py0"] == step, "members", 4)
 
-    await go.see(everyone())
+    await all_see(go, everyone())
     assert all(set(states(node).values()) == {"alive"} for node in ours)
     assert all(node.keys() == (NEW_KEY,) for node in ours)
     assert sum(node.statistics.malformed for node in ours) == 0
