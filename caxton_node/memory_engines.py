@@ -7,9 +7,11 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from caxton_node.config import Settings
+from caxton_node.domain.errors import CaxtonError
 from caxton_node.memory.backend import MemoryBackend
 from caxton_node.memory.sqlite import SqliteMemory
 
@@ -56,7 +58,8 @@ async def keep_reached(backend_of: Callable[[], MemoryBackend]) -> None:
     while True:
         backend = backend_of()
         if backend.trouble is not None and not isinstance(backend, SqliteMemory):
-            await backend.check()
+            with suppress(CaxtonError):  # `trouble` says it
+                await backend.check()
         if backend.trouble != told:
             told = backend.trouble
             if told is None:

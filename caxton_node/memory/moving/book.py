@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from caxton_node.domain.errors import Unavailable
+
 __all__ = ["BOOK_FILE", "Move", "MoveBook", "Pair", "Phase"]
 
 BOOK_FILE: Final = "memory-move.db"
@@ -182,7 +184,16 @@ class MoveBook:
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         async with self._turn:
-            return await asyncio.to_thread(work, self._connection)
+            try:
+                return await asyncio.to_thread(work, self._connection)
+            except sqlite3.Error as error:
+                if self._connection.in_transaction:
+                    self._connection.rollback()
+                raise Unavailable(
+                    "storage_unavailable",
+                    f"The book of the memory's move cannot be written: {error}",
+                    hint="Check the free space and the health of the disk of the data directory.",
+                ) from error
 
 
 def _put(connection: sqlite3.Connection, move: Move) -> None:

@@ -158,9 +158,16 @@ class LiveMoves:
                 continue
             except CaxtonError as problem:
                 _log.warning("the memory's move waits: %s", problem)
-                self._problem = problem.detail
-                await asyncio.sleep(AGAIN_AFTER_S)
-                self._wanted.set()
+                await self._wait_for(problem.detail)
+            except Exception as bug:
+                # A move is no reason for a node to end.
+                _log.exception("the memory's move failed; it is tried again")
+                await self._wait_for(repr(bug))
+
+    async def _wait_for(self, problem: str) -> None:
+        self._problem = problem
+        await asyncio.sleep(AGAIN_AFTER_S)
+        self._wanted.set()
 
     async def _go_on(self) -> None:
         move, book, both = self.move, self._book, self._both
