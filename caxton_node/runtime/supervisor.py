@@ -26,6 +26,7 @@ from caxton_node.domain.performatives import ANSWERABLE, act_named, positive_rep
 from caxton_node.routing.envelope import OVER, RETRYING, RUNNING, Envelope
 from caxton_node.routing.recovery import begun_before
 from caxton_node.runtime.agent import Reply
+from caxton_node.runtime.clock_jumps import ClockJumps
 from caxton_node.runtime.context import Context, Speech
 from caxton_node.runtime.seat import RunningTurn, Seat, StopReason, Tenant
 from caxton_node.store.protocol import Mark
@@ -407,9 +408,14 @@ class Supervisor:
 
     async def sweep(self) -> None:
         """End overdue turns, for ever. One task of the node runs this."""
+        passed_s = asyncio.get_running_loop().time
+        jumps = ClockJumps(self._clock.now_ms(), passed_s())
         while True:
             await asyncio.sleep(SWEEP_S)
             now_ms = self._clock.now_ms()
+            jump_ms = jumps.since(now_ms, passed_s())
+            if jump_ms:
+                self._follow_clock(jump_ms)
             for turn in self._running():
                 if turn.stop_reason is not None:
                     self._insist(turn, now_ms)
@@ -419,6 +425,17 @@ class Supervisor:
                     self._stop(turn, StopReason.EXPIRED if is_expired else StopReason.TIMED_OUT)
             for seat in [seat for seat in self._seats if seat.is_dismissed and not seat.running]:
                 del self._seats[seat]
+
+    def _follow_clock(self, jump_ms: int) -> None:
+        """Leave turns the time that they had left before the clock was set."""
+        _log.warning("the clock was set by %+.1f s: turns keep the time they have", jump_ms / 1000)
+        for turn in self._running():
+            turn.stopped_at += jump_ms
+            deadline_ms, reply_by = turn.deadline_ms + jump_ms, turn.envelope.message.reply_by
+            # When an answer is too late to be of use is said by the asker's clock.
+            turn.deadline_ms = deadline_ms if reply_by is None else min(deadline_ms, reply_by)
+            if turn.envelope.started_at is not None:
+                turn.envelope.started_at += jump_ms
 
     def _insist(self, turn: RunningTurn, now_ms: int) -> None:
         """Tell a turn again to end, and its sender that it has, when the agent does not listen.
