@@ -274,6 +274,8 @@ class Graphs:
         graph, filling = self._graphs.get(scope), self._fillings.get(scope)
         if graph is not None:
             graph.put(change)
+            if len(graph) > RELATIONS_KEPT_MAX:
+                del self._graphs[scope]
         elif filling is not None:
             filling.missed.append(change)
             if len(filling.missed) > MISSED_MAX:
@@ -308,6 +310,8 @@ class Graphs:
         del self._fillings[scope]
         for change in filling.missed:
             graph.put(change)
+        if len(graph) > RELATIONS_KEPT_MAX:
+            return
         while sum(map(len, self._graphs.values())) + len(graph) > RELATIONS_KEPT_MAX:
             oldest = min(self._graphs, key=lambda one: self._graphs[one].used_at)
             del self._graphs[oldest]

@@ -168,3 +168,15 @@ async def test_a_scope_with_too_many_relations_is_walked_in_the_rows(memory, mon
     view = await memory.walk(BOTH, "a", Walk())
     assert [one.name for one, _ in view.entities] == ["a", "b", "c"]
     assert memory._keeper.graphs.get(1) is None
+
+
+async def test_a_graph_that_outgrows_the_limit_is_walked_in_the_rows_again(memory, monkeypatch):
+    monkeypatch.setattr(adjacency, "RELATIONS_KEPT_MAX", 2)
+    monkeypatch.setattr("caxton_node.memory.graph_reading.RELATIONS_KEPT_MAX", 2)
+    await memory.relate(BOTH, ADA, [link("a", "b"), link("b", "c")], now=NOW)
+    await memory.walk(BOTH, "a", Walk())
+    assert memory._keeper.graphs.get(1) is not None
+    await memory.relate(BOTH, ADA, [link("c", "d")], now=NOW)
+    assert memory._keeper.graphs.get(1) is None
+    view = await memory.walk(BOTH, "a", Walk())
+    assert [one.name for one, _ in view.entities] == ["a", "b", "c", "d"]
