@@ -208,7 +208,9 @@ class ClusterSettings(_Section):
     """The cluster's name. Members with another one are ignored."""
     key: Annotated[SecretStr | None, Reads(EncryptionKeys())] = None
     """Keys that encrypt all that members say, in base64: the first one encrypts, all of them
-    decrypt. Better not written here: use `key_file` with the path of a file that holds them."""
+    decrypt. Better not written here: use `key_file` with the path of a file that holds them. Once
+    the ring is rotated to others, the node keeps those in its data directory and begins with them,
+    for as long as this stays as it was."""
     preset: Annotated[str, Reads(Choice(("lan", "wan", "local", "fast")))] = "lan"
     """How patient members are with each other; the same in the whole ring. `fast` knows of a
     crash within 3 s and has two and a half times the idle traffic of `lan`."""
