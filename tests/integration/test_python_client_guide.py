@@ -26,7 +26,7 @@ def run(file):
 
 async def test_every_program_of_the_page_prints_what_the_page_says(tmp_path):
     assert len(PROGRAMS) == PAGE.count("```python\n")
-    async with node_process(tmp_path, CAXTON_MEMORY__ENABLED="false") as node:
+    async with node_process(tmp_path, CAXTON_MEMORY__MODEL="none") as node:
         for number, (program, expected) in enumerate(PROGRAMS):
             file = tmp_path / f"program_{number}.py"
             file.write_text(program.replace("localhost:50051", node.grpc))
