@@ -1,7 +1,7 @@
 """How a client's message is handed in, once, and its answer waited for: the same for every edge.
 
 A client that repeats a request under the same id (after a lost connection, say) gets the outcome
-of the first one; nothing is sent again.
+of the first one; nothing is sent again. Another message under an id that was used is refused.
 """
 
 import asyncio
@@ -113,7 +113,7 @@ class Sending:
                     node.answers.expect(asker, message.answers_go_under, message.conversation_id)
                 )
             with self._keep_id(message.id if draft.is_id_chosen else None):
-                earlier = await self._find_earlier(message.id) if draft.is_id_chosen else None
+                earlier = await self._find_earlier(message) if draft.is_id_chosen else None
                 if earlier is None:
                     message, span = begin_send(node.tracing, message)
                     with span:
@@ -132,7 +132,7 @@ class Sending:
         with ExitStack() as stack:
             # Before the store is asked for them: what another request sends meanwhile is no news.
             under_way = self._keep_ids(drafts, stack)
-            earlier = await self._earlier_ids(drafts)
+            earlier = await self._earlier(drafts)
             # Nothing awaits in here, so that their order is kept.
             handed_in = self._hand_in_all(drafts, earlier, under_way)
             outcomes: list[Sent | CaxtonError] = []
@@ -162,26 +162,29 @@ class Sending:
                 under_way[message_id] = error
         return under_way
 
-    async def _earlier_ids(self, drafts: Sequence[Draft]) -> set[str]:
-        earlier = set()
+    async def _earlier(self, drafts: Sequence[Draft]) -> dict[str, Message]:
+        earlier = {}
         for one in drafts:
-            if one.is_id_chosen and await self._node.store.message(one.message.id) is not None:
-                earlier.add(one.message.id)
+            if one.is_id_chosen and one.message.id not in earlier:
+                stored = await self._node.store.message(one.message.id)
+                if stored is not None:
+                    earlier[one.message.id] = stored.message
         return earlier
 
     def _hand_in_all(
-        self, drafts: Sequence[Draft], earlier: set[str], under_way: dict[str, Conflict]
+        self, drafts: Sequence[Draft], earlier: dict[str, Message], under_way: dict[str, Conflict]
     ) -> list[tuple[Sent, asyncio.Future[None]] | Sent | CaxtonError]:
         node = self._node
         outcomes: list[tuple[Sent, asyncio.Future[None]] | Sent | CaxtonError] = []
-        taken: set[str] = set()
+        taken = dict(earlier)
         for index, draft in enumerate(drafts):
             message = draft.message
-            if message.id in earlier or message.id in taken:
-                node.counts.messages_duplicate += 1
-                outcomes.append(Sent(message, DeliveryStatus.ACCEPTED, (), is_duplicate=True))
-                continue
             try:
+                if message.id in taken:
+                    _check_same(taken[message.id], message)
+                    node.counts.messages_duplicate += 1
+                    outcomes.append(Sent(message, DeliveryStatus.ACCEPTED, (), is_duplicate=True))
+                    continue
                 _raise_if_any(under_way.get(message.id))
                 check_sender(node, message.sender, field=f"messages[{index}].sender")
                 check_metadata(message.metadata, field=f"messages[{index}].metadata")
@@ -189,7 +192,7 @@ class Sending:
             except CaxtonError as error:
                 outcomes.append(error)
             else:
-                taken.add(message.id)
+                taken[message.id] = message
         return outcomes
 
     def _hand_in(self, draft: Draft) -> tuple[Sent, asyncio.Future[None]]:
@@ -258,10 +261,15 @@ class Sending:
         finally:
             self._under_way.discard(message_id)
 
-    async def _find_earlier(self, message_id: str) -> StoredMessage | None:
-        """Return the message that an earlier request sent under this id, counting this one."""
-        earlier = await self._node.store.message(message_id)
+    async def _find_earlier(self, message: Message) -> StoredMessage | None:
+        """Return the message that an earlier request sent under this id, counting this one.
+
+        Raises:
+            Conflict: `already_exists`: the earlier one was another message.
+        """
+        earlier = await self._node.store.message(message.id)
         if earlier is not None:
+            _check_same(earlier.message, message)
             self._node.counts.messages_duplicate += 1
         return earlier
 
@@ -338,6 +346,27 @@ def check_metadata(metadata: dict[str, Any] | None, *, field: str = "metadata") 
                 rule="reserved",
                 fix="choose another key",
             ),
+        )
+
+
+def _check_same(earlier: Message, message: Message) -> None:
+    """Let a repeated message pass, and no other under its id.
+
+    Raises:
+        Conflict: `already_exists`.
+    """
+    is_same = (
+        earlier.performative is message.performative
+        and earlier.sender == message.sender
+        and earlier.receiver == message.receiver
+        and earlier.capability == message.capability
+        and earlier.content == message.content
+    )
+    if not is_same:
+        raise Conflict(
+            "already_exists",
+            f"another message has the id {message.id!r}",
+            hint="Repeat a message as it was, and give each one an id of its own.",
         )
 
 

@@ -56,6 +56,28 @@ async def test_the_same_id_again_sends_nothing_and_returns_the_answer(rest):
     assert (await rest.get("status"))["messages"]["duplicate"] == 1
 
 
+async def test_the_same_id_again_by_capability_is_the_same_message(rest):
+    capability = str(rest.node.roster.seat("echo").spec.capabilities[0])
+    said = {"receiver": None, "capability": capability, "id": "m-1", "wait_s": 10}
+    await rest.post("messages", {k: v for k, v in request(**said).items() if v is not None})
+    again = await rest.post("messages", {k: v for k, v in request(**said).items() if v is not None})
+    assert again["is_duplicate"] is True
+
+
+@pytest.mark.parametrize(
+    "other", [{"content": "other"}, {"performative": "inform"}, {"sender": "somebody"}]
+)
+async def test_another_message_under_an_id_that_was_used_is_refused(rest, other):
+    await rest.post("messages", request(id="m-1", wait_s=10))
+    problem = await rest.post("messages", request(id="m-1") | other, status=409)
+    assert (problem["code"], problem["detail"]) == (
+        "already_exists", "another message has the id 'm-1'",
+    )  # fmt: skip
+    batch = {"messages": [request(id="m-2"), request(id="m-2") | other, request(id="m-1") | other]}
+    items = (await rest.post("messages/batch", batch))["items"]
+    assert [item["status"] for item in items] == ["accepted", "refused", "refused"]
+
+
 async def test_one_id_in_two_requests_at_once_sends_one_message(rest):
     calls = [rest.call("POST", "messages", request(id="m-1")) for _ in range(8)]
     outcomes = await asyncio.gather(*calls)
