@@ -198,10 +198,10 @@ class Prober:
     def stream_failed(self, sequence: int, now: float, *, is_refused: bool) -> None:
         """Take in that the TCP ping failed; `is_refused` if the host said nobody listens."""
         round_ = self._rounds.get(sequence)
-        if round_ is None or round_.is_over:
+        if round_ is None:
             return
         round_.is_refused = is_refused
-        if is_refused:
+        if is_refused and not round_.is_over:
             self._end_soon(round_, now)
         self._conclude_if_hopeless(round_, now)
 

@@ -1,6 +1,8 @@
 """The memberlist wire: every layer both ways, and nothing but `MalformedPacket` on any bytes."""
 
+import gc
 import random
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -175,6 +177,35 @@ def test_compression_survives_a_full_code_table():
 def test_a_compression_bomb_stops_at_its_limit():
     with pytest.raises(PacketTooLarge):
         lzw.decompress(lzw.compress(bytes(100_000)), size_bytes_max=99_999)
+
+
+def squeezed(state: bytes) -> bytes:
+    """Return an empty table and `state`, squeezed, as on a stream."""
+    return squeeze(StreamCodec().encode_reply(PushPull((), False, state)))
+
+
+def unfolded(stream: bytes) -> PushPull:
+    return StreamCodec().request_decoder().feed(stream)
+
+
+def test_a_stream_that_unfolds_to_much_is_read_and_not_kept():
+    size_bytes = 100_000
+    streams = [squeezed(bytes((number,)) * size_bytes) for number in range(5)]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        assert {len(unfolded(stream).user_state) for stream in streams} == {size_bytes}
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept_bytes < size_bytes
+
+
+def test_a_stream_that_is_heard_again_says_the_same():
+    stream = squeezed(b"state")
+
+    assert unfolded(stream) == unfolded(stream) == PushPull((), False, b"state")
 
 
 def test_many_small_bombs_in_one_datagram_share_one_limit():

@@ -45,8 +45,8 @@ RECORDS_MAX: Final = 65_536
 """Most rows in a push/pull."""
 
 TABLES_REMEMBERED_MAX: Final = 32
-"""Messages, of at most `SQUEEZED_SIZE_BYTES_MAX`, that are not squeezed or unfolded again. In a
-quiet ring everybody sends the same table every half minute, for ever."""
+"""Messages, of at most `SQUEEZED_SIZE_BYTES_MAX` unfolded, that are not squeezed or unfolded again.
+In a quiet ring everybody sends the same table every half minute, for ever."""
 
 _ENCRYPTION_HEADER_SIZE_BYTES: Final = 5
 
@@ -207,20 +207,28 @@ def _parse_leaf(kind: int, reader: IncrementalReader) -> _Parser:
 def _parse_compressed(reader: IncrementalReader) -> _Parser:
     fields = yield from _next_map(reader)
     squeezed = read_squeezed(fields, size_bytes_max=STREAM_SIZE_BYTES_MAX)
-    if len(squeezed) <= SQUEEZED_SIZE_BYTES_MAX:
-        return _remember_squeezed(squeezed)
-    return _decode_squeezed(squeezed)
+    try:
+        return _decode_remembered(squeezed)
+    except PacketTooLarge:
+        # Too large to be kept, which a bomb is too; not too large to be read, perhaps.
+        return _decode_squeezed(squeezed, STREAM_SIZE_BYTES_MAX)
 
 
-def _decode_squeezed(squeezed: bytes) -> Message:
-    inner = decompress(squeezed, size_bytes_max=STREAM_SIZE_BYTES_MAX)
+def _decode_squeezed(squeezed: bytes, size_bytes_max: int) -> Message:
+    inner = decompress(squeezed, size_bytes_max=size_bytes_max)
     if inner[:1] == bytes((Kind.COMPRESS,)):
         raise MalformedPacket("compressed twice")
     return _decode_whole(inner)
 
 
 _squeeze = lru_cache(maxsize=TABLES_REMEMBERED_MAX)(squeeze)
-_remember_squeezed = lru_cache(maxsize=TABLES_REMEMBERED_MAX)(_decode_squeezed)
+
+
+@lru_cache(maxsize=TABLES_REMEMBERED_MAX)
+def _decode_remembered(squeezed: bytes) -> Message:
+    if len(squeezed) > SQUEEZED_SIZE_BYTES_MAX:
+        raise PacketTooLarge(f"{len(squeezed)} squeezed bytes are not worth keeping")
+    return _decode_squeezed(squeezed, SQUEEZED_SIZE_BYTES_MAX)
 
 
 def _parse_user(reader: IncrementalReader) -> _Parser:
