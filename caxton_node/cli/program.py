@@ -83,6 +83,10 @@ def _aborted(session: Session, error: click.exceptions.Abort) -> int:
 
 
 def _misused(session: Session, error: click.UsageError) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and not session.output.is_json:
+        # A group by itself: whoever asks so wants to see what there is.
+        click.echo(error.format_message(), err=True)
+        return EXIT_USAGE
     if session.output.is_json:
         _failed(session, Rejected("invalid_request", error.format_message()))
         return EXIT_USAGE

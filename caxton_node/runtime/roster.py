@@ -37,7 +37,10 @@ class Roster:
         seat = self._seats.get(agent)
         if seat is not None:
             return seat
-        near = get_close_matches(agent, self._seats, n=3)
+        by_plain_name = {name.lower(): name for name in self._seats}
+        near = [
+            by_plain_name[name] for name in get_close_matches(agent.lower(), by_plain_name, n=3)
+        ]
         raise NotFound(
             "agent_not_found",
             f"no agent is called {agent!r}",

@@ -87,6 +87,8 @@ async def test_an_unknown_agent_is_answered_with_what_comes_near(rest):
     problem = await rest.get("agents/DataAnalyser", status=404)
     assert problem["code"] == "agent_not_found"
     assert problem["suggestions"] == ["DataAnalyzer"]
+    problem = await rest.get("agents/DATAANALYSER", status=404)
+    assert problem["suggestions"] == ["DataAnalyzer"]
 
 
 async def test_an_agent_is_suspended_resumed_stopped_and_restarted(rest):

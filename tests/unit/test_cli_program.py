@@ -41,6 +41,23 @@ def test_input_that_ends_too_early_is_a_failure(capsys):
     assert "The input ended" in err
 
 
+def test_a_group_by_itself_shows_what_it_has_and_no_mistake(capsys):
+    @click.group()
+    def group():
+        """Look after things."""
+
+    @group.command()
+    def mend():
+        """Mend one."""
+
+    code = run_program(group, [], name="test", session=Session())
+    err = capsys.readouterr().err
+    assert code == 2
+    assert err.count("Usage: ") == 1
+    assert "Mend one." in err
+    assert "✗" not in err
+
+
 @pytest.mark.parametrize("shows_bugs", [True, False])
 def test_a_bug_shows_its_traceback_in_a_servers_log_only(capsys, shows_bugs):
     code, err = ended(capsys, ZeroDivisionError("division"), shows_bugs=shows_bugs)
