@@ -13,7 +13,8 @@ __all__ = ["LAZY_S", "hold_s"]
 
 HOLD_MAX_S: Final = 0.002
 HOLD_MANY_PEERS_S: Final = 0.005
-MANY_PEERS: Final = 10
+MANY_PEERS: Final = 9
+"""In a cluster of ten nodes, each has as many links."""
 
 FULL_FRAME: Final = 128
 """Messages in a frame from which the next one gathers for as long as it may."""
