@@ -164,11 +164,14 @@ class WasmAgent:
         try:
             # A guest that cannot even start does not stop the one that runs.
             await self._parts.box.warm()
+            started_s = time.perf_counter()
             async with predecessor.paused():
                 state = await predecessor.give_state()
                 if state is not None:
                     await self._parts.box.warm(state)
                 predecessor.hand_to(self)
+            pause_ms = round((time.perf_counter() - started_s) * 1000, 3)
+            self._parts.events.publish("guest.handed_over", guest=self.spec.name, pause_ms=pause_ms)
         except (GuestRefused, OverLimit, Trapped, WorkerLost, UnfitModule, TimeoutError) as error:
             raise Failed(
                 "agent_failed",
