@@ -120,6 +120,7 @@ def server_findings(client: Client) -> Iterator[Finding]:
         yield Finding(f"component.{name}", is_good, f"{name}: {state}", "look: caxton server logs")
     yield _agents_finding(status["agents"]["total"], [each["name"] for each in failed])
     yield _model_finding(status)
+    yield from _symptom_findings(client)
     dead = status["messages"].get("dead", 0)
     yield Finding(
         "dead_letters",
@@ -127,6 +128,18 @@ def server_findings(client: Client) -> Iterator[Finding]:
         f"{counted(dead, 'dead letter')} since the start",
         "look: caxton deadletter list",
     )
+
+
+def _symptom_findings(client: Client) -> Iterator[Finding]:
+    """Say of the metrics what is wrong only: what is well is well enough known."""
+    import time
+
+    from caxton_node.cli.symptoms import symptoms
+
+    found = list(symptoms(client.get_text("/metrics"), now_s=time.time()))
+    yield from (finding for finding in found if not finding.is_good)
+    if all(finding.is_good for finding in found):
+        yield Finding("symptoms", True, f"None of {len(found)} known symptoms shows")
 
 
 def _agents_finding(total: int, failed: Sequence[str]) -> Finding:

@@ -81,6 +81,18 @@ class Client:
         """Return the document at `path`. Errors as in `call`."""
         return self.call("GET", path, query=query)
 
+    def get_text(self, path: str) -> str:
+        """Return the text at `path`, which is no JSON. Errors as in `call`."""
+        with open_exchange(
+            self._url,
+            "GET",
+            self._target(path, None),
+            body=None,
+            accept="text/plain",
+            deadline=Deadline(self._timeout_s),
+        ) as exchange:
+            return exchange.read_all().decode()
+
     def call(
         self,
         method: str,

@@ -1,5 +1,7 @@
 """`caxton doctor`: what is wrong here, and how to mend it."""
 
+from pathlib import Path
+
 import click
 
 from caxton_node.cli.command import Command
@@ -14,8 +16,13 @@ ANSWER_TIMEOUT_S = 5.0
 
 @click.command(cls=Command)
 @node_options(with_log=False)
+@click.option(
+    "--bundle",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write what a helper needs to see, without secrets and content: a .tar.gz.",
+)
 @pass_session
-def doctor(session: Session, *, flags: Flags) -> int:
+def doctor(session: Session, *, flags: Flags, bundle: Path | None) -> int:
     """Find what is wrong, and say how to mend it.
 
     Looks at this machine and at the server. Exits with 1 if anything is wrong.
@@ -26,6 +33,10 @@ def doctor(session: Session, *, flags: Flags) -> int:
     client = Client(session.server, timeout_s=session.timeout_s or ANSWER_TIMEOUT_S)
     of_server = list(server_findings(client))
     findings = [*local_findings(flags, is_server_up=of_server[0].is_good), *of_server]
+    if bundle is not None:
+        from caxton_node.cli.bundle import write_for_helper
+
+        write_for_helper(bundle, client, findings, flags)
     wrong_count = sum(not finding.is_good for finding in findings)
     output = session.output
     if output.is_json:

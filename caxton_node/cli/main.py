@@ -32,7 +32,9 @@ def _later(module: str, attribute: str, summary: str) -> Later:
 
 COMMANDS: Final = {
     "version": _later("status", "version", "Show the version of this program."),
-    "server": _later("server", "server", "Start, stop and look after a node on this machine."),
+    "server": _later(
+        "server_backup", "server", "Start, stop and look after a node on this machine."
+    ),
     "status": _later("status", "status", "Show how the server does."),
     "doctor": _later("doctor", "doctor", "Find what is wrong, and say how to mend it."),
     "init": _later(
