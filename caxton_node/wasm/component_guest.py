@@ -147,10 +147,12 @@ class ComponentGuest:
             if operation.is_fallible:
                 return Err({"code": answer.error.code, "message": answer.error.message})
             return _NOTHING if operation.result is Kind.UNIT else _default(operation.result)
+        if operation.result is Kind.UNIT:
+            return Ok() if operation.is_fallible else _NOTHING
         value = _lowered(operation.result, answer.ok)
         if operation.is_fallible:
             return Ok(value)
-        return _NOTHING if operation.result is Kind.UNIT else value
+        return value
 
 
 _NOTHING: Final = object()

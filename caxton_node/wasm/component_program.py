@@ -13,6 +13,7 @@ from typing import Any, Final
 import wasmtime
 from wasmtime.component import Component, Linker, ResourceType
 
+from caxton_node.wasm.component_self_test import check_values
 from caxton_node.wasm.component_types import report_component
 from caxton_node.wasm.engine import Engine
 from caxton_node.wasm.errors import UnfitModule
@@ -48,6 +49,7 @@ def load_component_program(engine: Engine, file: Path) -> ComponentProgram:
     """
     try:
         component = Component.deserialize_file(engine.wasmtime, str(file))
+        check_values(engine.wasmtime)
         report = report_component(component, engine.wasmtime)
         linker = Linker(engine.wasmtime)
         linker.allow_shadowing = True

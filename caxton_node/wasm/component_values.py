@@ -62,12 +62,16 @@ _INTEGERS: Final = {1: "s8", 2: "u8", 3: "s16", 4: "u16", 5: "s32", 6: "u32", 7:
 Value = ffi.wasmtime_component_val_t
 
 
+ABSENT: Final = object()
+"""What stands where a side of a `result`, or a case of a variant, carries nothing."""
+
+
 class Ok:
     """The good side of a `result`."""
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any = None) -> None:
+    def __init__(self, value: Any = ABSENT) -> None:
         self.value = value
 
 
@@ -76,7 +80,7 @@ class Err:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any = None) -> None:
+    def __init__(self, value: Any = ABSENT) -> None:
         self.value = value
 
 
@@ -112,7 +116,7 @@ class Case:
 
     __slots__ = ("name", "value")
 
-    def __init__(self, name: str, value: Any = None) -> None:
+    def __init__(self, name: str, value: Any = ABSENT) -> None:
         self.name = name
         self.value = value
 
@@ -307,7 +311,7 @@ def _put_case(target: Any, value: Case) -> None:
 
 
 def _boxed_or_null(value: Any) -> Any:
-    return ctypes.POINTER(Value)() if value is None else _boxed(value)
+    return ctypes.POINTER(Value)() if value is ABSENT else _boxed(value)
 
 
 def _put_name(name: Any, text: str) -> None:

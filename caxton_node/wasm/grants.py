@@ -66,7 +66,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     for pattern in patterns:
         if pattern == name:
             return True
-        # A star for names does not open capabilities: who provides one may change any time.
+        # The beginning of a name opens no capability: who provides one may change any time.
         is_same_kind = name.startswith("capability:") == pattern.startswith("capability:")
         if pattern == "*" or (
             is_same_kind and pattern.endswith("*") and name.startswith(pattern[:-1])
