@@ -98,7 +98,7 @@ async def open_http(
 
 
 class _Connections:
-    """Those that are open, the one that was heard of longest ago first."""
+    """Those that are open, the oldest first; one found at work is put behind all others."""
 
     def __init__(
         self, server: web.Server, edge: Edge, count_max: int, loop: asyncio.AbstractEventLoop
@@ -119,6 +119,7 @@ class _Connections:
             if not self._is_short:
                 self._is_short = True
                 _log.warning("all %d connections are in use: more are refused", self._count_max)
+            self.edge.metrics.observe("unmatched", "other", 503, None)
             return _Refusal()
         connection = _Connection(self._server, loop=self._loop, connections=self)
         self._open[connection] = None
@@ -154,11 +155,10 @@ class _Connection(web.RequestHandler):
 
     def end_if_idle(self) -> bool:
         """End the connection unless a request is being answered; tell whether it ended."""
-        if self._request_in_progress or self._messages:
+        if self._request_in_progress or self._messages or self.transport is None:
             return False
-        if self.transport is not None:
-            # Not closed: that would wait until the client has read what was sent before.
-            self.transport.abort()
+        # Not closed: that would wait until the client has read what was sent before.
+        self.transport.abort()
         return True
 
     def connection_lost(self, exc: BaseException | None) -> None:

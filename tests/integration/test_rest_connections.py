@@ -96,6 +96,9 @@ async def test_where_all_are_at_work_a_newcomer_is_told_to_come_later(rest):
     async with asyncio.timeout(10):
         while not (await ask(rest))[0].startswith("HTTP/1.1 200"):
             await asyncio.sleep(0)
+    async with rest.session.get(rest.address("/metrics")) as response:
+        refused = 'caxton_http_requests_total{method="other",route="unmatched",status="503"}'
+        assert refused in await response.text()
     for _, writer in streams[1:]:
         writer.close()
 
