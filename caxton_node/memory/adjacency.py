@@ -1,20 +1,22 @@
 """The relations that are true now, in memory: what a walk follows without asking the database.
 
-One graph a scope, so that a walk cannot leave it. Each entity has its relations in both
-directions, strongest first; a relation is a number into columns. A graph is read from the rows
-when a walk first wants it (`graph_reading`) and is brought up to date after each commit, before
-anybody is told of it. What deletes drops the graph, and the next walk reads it again. Nothing of
-it is on disk.
+One graph a scope, so that a walk cannot leave it. A graph is read from the rows when a walk first
+wants it (`graph_reading`) and is brought up to date after each commit, before anybody is told of
+it. What deletes drops the graph, and the next walk reads it again. Nothing of it is on disk.
 
-The writer's thread changes it, readers' threads walk it, without a lock: the arrays of an entity
-are replaced, never changed, and a relation's columns are there before an array names it.
+What takes the time of a walk is waiting for memory. So an entity's relations, with their far ends
+and strongest first, are one piece of bytes a direction, and so is all that a relation says.
+
+The writer's thread changes a graph, readers' threads walk it, without a lock: the bytes of an
+entity are replaced, never changed, and a relation's record is there before they name it.
 """
 
 from array import array
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import count, islice
-from typing import Any, Final, TypeAlias
+from struct import Struct
+from typing import Any, Final
 
 import msgspec
 
@@ -24,16 +26,17 @@ from caxton_node.memory.walking import Edge, Walk
 __all__ = ["RELATIONS_KEPT_MAX", "Filling", "Graphs", "NewEdge", "ScopeGraph"]
 
 RELATIONS_KEPT_MAX: Final = 1_000_000
-"""In all graphs together, at about 200 bytes each with its share of entities. The graph that was
+"""In all graphs together, at about 250 bytes each with its share of entities. The graph that was
 walked longest ago goes first; a scope with more of its own is walked in the database."""
 
 MISSED_MAX: Final = 100_000
 """Changes while a graph is read. With more of them it is not taken, and read again later."""
 
-Slots: TypeAlias = "array[int]"
-"""Numbers of relations, strongest first."""
+_EDGE: Final = Struct("<Iqd")
+"""Number of the relation, far end, strength: an `Edge` of a walk."""
 
-_NONE: Final[Slots] = array("I")
+_RECORD: Final = Struct("<qqqddqII")
+"""Id, source, target, strength, confidence, since, numbers of the type and of the origin."""
 
 
 class NewEdge(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +57,24 @@ class _Node:
 
     def __init__(self, entity: Entity) -> None:
         self.entity = entity
-        self.outgoing = self.incoming = _NONE
+        self.outgoing = self.incoming = b""
+
+
+class _Known:
+    """Values that occur again and again, by number."""
+
+    __slots__ = ("_numbers", "values")
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._numbers: dict[Any, int] = {}
+
+    def number_of(self, value: Any) -> int:
+        number = self._numbers.get(value)
+        if number is None:
+            number = self._numbers[value] = len(self.values)
+            self.values.append(value)
+        return number
 
 
 class ScopeGraph:
@@ -69,20 +89,13 @@ class ScopeGraph:
         self.used_at = 0
         """When it was last walked: a number that grows."""
         self._nodes: dict[int, _Node] = {}
-        self._ids = array("q")
-        self._sources = array("q")
-        self._targets = array("q")
-        self._strengths = array("d")
-        self._confidences = array("d")
-        self._since = array("q")
-        self._types: list[str] = []
-        self._origins: list[Source] = []
-        # The same text or source is kept once.
-        self._same_types: dict[str, str] = {}
-        self._same_origins: dict[tuple[str, str, str, str], Source] = {}
+        self._records = bytearray()
+        self._types, self._origins = _Known(), _Known()
+        # While it is read: sources, targets and strengths, by number.
+        self._read = (array("q"), array("q"), array("d"))
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._records) // _RECORD.size
 
     def __contains__(self, entity: int) -> bool:
         return entity in self._nodes
@@ -99,45 +112,44 @@ class ScopeGraph:
         node = self._nodes.get(entity)
         if node is None:
             return [], []
-        return (
-            self._followed(node.outgoing, self._targets, plan),
-            self._followed(node.incoming, self._sources, plan),
-        )
+        return self._followed(node.outgoing, plan), self._followed(node.incoming, plan)
 
-    def _followed(self, slots: Slots, ends: Sequence[int], plan: Walk) -> list[Edge]:
-        strengths, weakest, types = self._strengths, plan.strength_min, plan.types
-        if types:
-            slots = self._of_types(slots, plan)
-        found: list[Edge] = []
-        for slot in slots[: plan.fan_out]:
-            strength = strengths[slot]
-            if strength < weakest:
-                break
-            found.append((slot, ends[slot], strength))
+    def _followed(self, edges: bytes, plan: Walk) -> list[Edge]:
+        if not edges:
+            return []
+        if plan.types:
+            fitting = (one for one in _EDGE.iter_unpack(edges) if self._type(one[0]) in plan.types)
+            found: list[Any] = list(islice(fitting, plan.fan_out))
+        else:
+            found = list(_EDGE.iter_unpack(edges[: plan.fan_out * _EDGE.size]))
+        if found and found[-1][2] < plan.strength_min:
+            found = [one for one in found if one[2] >= plan.strength_min]
         return found
 
-    def _of_types(self, slots: Slots, plan: Walk) -> Slots:
-        fitting = (slot for slot in slots if self._types[slot] in plan.types)
-        return array("I", islice(fitting, plan.fan_out))
+    def _type(self, slot: int) -> str:
+        return str(self._types.values[self._record(slot)[6]])
+
+    def _record(self, slot: int) -> tuple[Any, ...]:
+        return _RECORD.unpack_from(self._records, slot * _RECORD.size)
 
     def relation(self, slot: int) -> Relation | None:
-        """Return a relation by its slot, if both ends are known."""
-        source, target = self._sources[slot], self._targets[slot]
-        one, other = self._nodes.get(source), self._nodes.get(target)
-        if one is None or other is None:
+        """Return a relation by its number, if both ends are known."""
+        one, source, target, strength, confidence, since, kind, origin = self._record(slot)
+        near, far = self._nodes.get(source), self._nodes.get(target)
+        if near is None or far is None:
             return None
         return Relation(
-            id=self._ids[slot],
+            id=one,
             scope=self.scope,
-            source_entity=one.entity.name,
-            target_entity=other.entity.name,
+            source_entity=near.entity.name,
+            target_entity=far.entity.name,
             source_id=source,
             target_id=target,
-            type=self._types[slot],
-            strength=self._strengths[slot],
-            confidence=self._confidences[slot],
-            valid=Interval(start=self._since[slot]),
-            source=self._origins[slot],
+            type=self._types.values[kind],
+            strength=strength,
+            confidence=confidence,
+            valid=Interval(start=since),
+            source=_source_of(*self._origins.values[origin]),
         )
 
     # For the writer's thread.
@@ -158,42 +170,39 @@ class ScopeGraph:
 
     def _put_edge(self, edge: NewEdge) -> None:
         source, target = self._nodes[edge.source], self._nodes[edge.target]
-        slot = self._slot_of(edge, source, target)
+        record = _RECORD.pack(
+            edge.id, edge.source, edge.target, edge.strength, edge.confidence, edge.since,
+            self._types.number_of(edge.type), self._origins.number_of(_texts_of(edge.origin)),
+        )  # fmt: skip
+        slot = self._slot_of(edge.id, source, target)
         if slot is None:
-            slot = self._append(edge)
+            slot = len(self)
+            self._records += record
         else:
-            source.outgoing = array("I", (one for one in source.outgoing if one != slot))
-            target.incoming = array("I", (one for one in target.incoming if one != slot))
-            self._strengths[slot], self._confidences[slot] = edge.strength, edge.confidence
-        source.outgoing = self._with(source.outgoing, slot)
-        target.incoming = self._with(target.incoming, slot)
+            source.outgoing = _without(source.outgoing, slot)
+            target.incoming = _without(target.incoming, slot)
+            self._records[slot * _RECORD.size : (slot + 1) * _RECORD.size] = record
+        source.outgoing = self._with(source.outgoing, slot, edge.target, edge)
+        target.incoming = self._with(target.incoming, slot, edge.source, edge)
 
-    def _slot_of(self, edge: NewEdge, source: _Node, target: _Node) -> int | None:
+    def _slot_of(self, relation_id: int, source: _Node, target: _Node) -> int | None:
         fewer = min(source.outgoing, target.incoming, key=len)
-        return next((slot for slot in fewer if self._ids[slot] == edge.id), None)
+        slots = (slot for slot, _, _ in _EDGE.iter_unpack(fewer))
+        return next((slot for slot in slots if self._record(slot)[0] == relation_id), None)
 
-    def _with(self, slots: Slots, slot: int) -> Slots:
-        changed = slots[:]
-        insort(changed, slot, key=lambda one: (-self._strengths[one], self._ids[one]))
-        return changed
+    def _with(self, edges: bytes, slot: int, far: int, edge: NewEdge) -> bytes:
+        def key(place: int) -> tuple[float, int]:
+            other, _, strength = _EDGE.unpack_from(edges, place * _EDGE.size)
+            return -strength, self._record(other)[0]
 
-    def _append(self, edge: NewEdge) -> int:
-        slot = len(self._ids)
-        self._sources.append(edge.source)
-        self._targets.append(edge.target)
-        self._strengths.append(edge.strength)
-        self._confidences.append(edge.confidence)
-        self._since.append(edge.since)
-        self._types.append(self._same_types.setdefault(edge.type, edge.type))
-        origin = edge.origin
-        self._origins.append(
-            self._same_origin(origin.agent, origin.conversation_id, origin.message_id, origin.model)
-        )
-        self._ids.append(edge.id)
-        return slot
+        place = bisect_left(range(len(edges) // _EDGE.size), (-edge.strength, edge.id), key=key)
+        cut = place * _EDGE.size
+        return edges[:cut] + _EDGE.pack(slot, far, edge.strength) + edges[cut:]
+
+    # While it is read.
 
     def read_entities(self, entities: Iterable[Entity]) -> None:
-        """Take up all entities of a scope; before its relations."""
+        """Take up entities of a scope; before its relations."""
         for entity in entities:
             self._nodes[entity.id] = _Node(entity)
 
@@ -203,39 +212,50 @@ class ScopeGraph:
         In the order of their ids; `join` makes them known to their entities.
         """
         columns = list(zip(*rows, strict=True))
-        ids, sources, targets, types, strengths, confidences, since, *origin = columns
-        self._ids.extend(ids)
-        self._sources.extend(sources)
-        self._targets.extend(targets)
-        self._strengths.extend(strengths)
-        self._confidences.extend(confidences)
-        self._since.extend(since)
-        self._types.extend(map(self._same_types.setdefault, types, types))
-        self._origins.extend(map(self._same_origin, *origin))
-
-    def _same_origin(self, agent: str, conversation: str, message: str, model: str) -> Source:
-        key = (agent, conversation, message, model)
-        known = self._same_origins.get(key)
-        if known is None:
-            known = self._same_origins[key] = Source(
-                agent=agent, conversation_id=conversation, message_id=message, model=model
-            )
-        return known
+        ids, sources, targets, types, strengths, confidences, since, *origins = columns
+        kinds = map(self._types.number_of, types)
+        known = map(self._origins.number_of, zip(*origins, strict=True))
+        self._records += b"".join(
+            map(_RECORD.pack, ids, sources, targets, strengths, confidences, since, kinds, known)
+        )
+        self._read[0].extend(sources)
+        self._read[1].extend(targets)
+        self._read[2].extend(strengths)
 
     def join(self) -> None:
         """Give every entity its relations, strongest first, of like ones the oldest."""
-        nodes, sources, targets = self._nodes, self._sources, self._targets
-        order = sorted(range(len(self._ids)), key=self._strengths.__getitem__, reverse=True)
-        for slot in order:
-            source, target = nodes.get(sources[slot]), nodes.get(targets[slot])
-            if source is None or target is None:
-                continue  # newer than the page of its entity: it comes with what was noted
-            if source.outgoing is _NONE:
-                source.outgoing = array("I")
-            if target.incoming is _NONE:
-                target.incoming = array("I")
-            source.outgoing.append(slot)
-            target.incoming.append(slot)
+        (sources, targets, strengths), nodes = self._read, self._nodes
+        outgoing, incoming = dict[int, bytearray](), dict[int, bytearray]()
+        for slot in sorted(range(len(strengths)), key=strengths.__getitem__, reverse=True):
+            source, target, strength = sources[slot], targets[slot], strengths[slot]
+            if source in nodes and target in nodes:  # else newer than its page: noted meanwhile
+                _append(outgoing, source, _EDGE.pack(slot, target, strength))
+                _append(incoming, target, _EDGE.pack(slot, source, strength))
+        for entity, edges in outgoing.items():
+            nodes[entity].outgoing = bytes(edges)
+        for entity, edges in incoming.items():
+            nodes[entity].incoming = bytes(edges)
+        self._read = (array("q"), array("q"), array("d"))
+
+
+def _append(sides: dict[int, bytearray], entity: int, edge: bytes) -> None:
+    side = sides.get(entity)
+    if side is None:
+        sides[entity] = bytearray(edge)
+    else:
+        side += edge
+
+
+def _without(edges: bytes, slot: int) -> bytes:
+    return b"".join(_EDGE.pack(*one) for one in _EDGE.iter_unpack(edges) if one[0] != slot)
+
+
+def _texts_of(source: Source) -> tuple[str, str, str, str]:
+    return source.agent, source.conversation_id, source.message_id, source.model
+
+
+def _source_of(agent: str, conversation: str, message: str, model: str) -> Source:
+    return Source(agent=agent, conversation_id=conversation, message_id=message, model=model)
 
 
 class Filling:
