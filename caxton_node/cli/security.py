@@ -9,6 +9,7 @@ import click
 
 from caxton_node.cli.command import Group
 from caxton_node.cli.session import Session, pass_session
+from caxton_node.cli.wasm_signing import sign_wasm
 
 __all__ = ["security"]
 
@@ -173,6 +174,9 @@ def show_cert(session: Session, file: Path) -> None:
             ("Fingerprint", facts["fingerprint"]),
         ]
     )
+
+
+security.add_command(sign_wasm)
 
 
 def _write(session: Session, files: Mapping[Path, bytes], *, is_forced: bool) -> None:

@@ -37,12 +37,26 @@ async def succeed(agent: Agent, predecessor: Agent | None) -> None:
         await agent.take_over(predecessor)
 
 
+def _order(version: str) -> tuple[int, ...]:
+    """Return the numbers of a semantic version; what comes before a release counts as it."""
+    numbers = version.partition("+")[0].partition("-")[0].split(".")
+    return tuple(int(number) for number in numbers)
+
+
 def check_rights(before: AgentSpec, after: AgentSpec) -> None:
-    """Let a new version pass that may do no more than the running one.
+    """Let a new version pass that may do no more than the running one, and is not older if signed.
+
+    Whoever has an old signed file could otherwise bring back what it was replaced for.
 
     Raises:
-        Conflict: `state_conflict`: a person has to agree to what it may do more.
+        Conflict: `state_conflict`: a person has to agree.
     """
+    if after.wasm.signature and _order(after.version) < _order(before.version):
+        raise Conflict(
+            "state_conflict",
+            f"{after.name!r} {after.version} is signed, and older than {before.version}",
+            hint=f"Bring it back with: caxton agent rollback {after.name}",
+        )
     added = added_rights(before.grants, after.grants)
     if added:
         raise Conflict(
