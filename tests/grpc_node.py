@@ -39,7 +39,10 @@ async def served_node(
     async with (
         open_edges(node, heartbeat_s=heartbeat_s) as edges,
         open_grpc(
-            [Port("127.0.0.1:0")], edges.services, message_bytes_max=message_bytes_max
+            [Port("127.0.0.1:0")],
+            edges.services,
+            message_bytes_max=message_bytes_max,
+            tracing=node.tracing,
         ) as bound,
     ):
         application = build_application(node, edges.rest, body_bytes_max=BODY_BYTES_MAX)

@@ -20,6 +20,7 @@ from caxton_node.runtime.door import Others
 from caxton_node.runtime.node import Node
 from caxton_node.runtime.sending import check_sender
 from caxton_node.telemetry.events import Event, Watcher
+from caxton_node.telemetry.message_spans import begin_send
 
 __all__ = [
     "ASK_S_MAX",
@@ -123,12 +124,19 @@ async def ask(node: Node, question: Message, *, timeout_s: float) -> Message:
     """
     check_question(node, question)
     with node.answers.expect(question.sender, question.id) as answer:
-        await node.pipeline.send(question)
+        await _hand_in(node, question)
         try:
             return await answer_within(answer, timeout_s)
         except TimedOut as late:
             late.facts |= _ids(question)
             raise
+
+
+async def _hand_in(node: Node, question: Message) -> None:
+    """Send a question; return when it is on disk."""
+    question, span = begin_send(node.tracing, question)
+    with span:
+        await node.pipeline.send(question)
 
 
 async def follow(
@@ -166,7 +174,7 @@ async def follow(
     ):
         answer.add_done_callback(lambda _: watcher.wake())
         async with _shown_elsewhere(node, question, others):
-            await node.pipeline.send(question)
+            await _hand_in(node, question)
             yield Accepted(question)
             ends_at_s = loop.time() + timeout_s
             while not answer.done():
