@@ -45,8 +45,8 @@ class NodeMemory:
     trouble: str = ""
     """Why there is none."""
     moves: LiveMoves | None = None
-    note: str = ""
-    """What the operator should know of it."""
+    configured: str = ""
+    """The backend that the settings name."""
 
     @property
     def state(self) -> str:
@@ -55,10 +55,19 @@ class NodeMemory:
             return f"degraded: {self.trouble}" if self.trouble else "ready: switched off"
         if self.moves is not None and self.moves.problem:
             return f"degraded: its move waits: {self.moves.problem}"
-        state = self.memory.state
-        if not self.note:
-            return state
-        return f"{state}{'; ' if ':' in state else ': '}{self.note}"
+        state, note = self.memory.state, self._note()
+        return f"{state}{'; ' if ':' in state else ': '}{note}" if note else state
+
+    def _note(self) -> str:
+        """Return what the operator should know of where it is."""
+        if self.moves is None:
+            return ""
+        move = self.moves.move
+        if move is not None and move.is_open:
+            return f"it is moving from {move.source} to {move.target}"
+        if self.moves.current == self.configured:
+            return ""
+        return f'it was moved: set memory.backend = "{self.moves.current}" in the settings'
 
     def tools(self) -> tuple[Tool, ...]:
         """Return the tools that work on it."""
@@ -123,18 +132,12 @@ async def open_memory(settings: Settings, now: Now) -> AsyncIterator[NodeMemory]
     if move is not None:
         await moves.resume(move)
     try:
-        yield NodeMemory(memory, moves=moves, note=_moved_note(settings.memory.backend, name))
+        yield NodeMemory(memory, moves=moves, configured=settings.memory.backend)
     finally:
         moves.close()
         await embedder.close()
         with suppress(CaxtonError):
             await memory.backend.close()
-
-
-def _moved_note(configured: str, name: str) -> str:
-    if name == configured:
-        return ""
-    return f'it was moved: set memory.backend = "{name}" in the settings'
 
 
 def embedder_of(settings: Settings) -> Embedder:

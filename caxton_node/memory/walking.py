@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from caxton_node.memory.wording import fold
+
 __all__ = ["DEPTH_MAX", "ENTITIES_MAX", "FAN_OUT_MAX", "Edge", "Reach", "Walk", "breadth_first"]
 
 DEPTH_MAX: Final = 10
@@ -36,6 +38,8 @@ class Walk:
         assert 0 <= self.depth <= DEPTH_MAX, "the edge checks the depth"
         assert 1 <= self.fan_out <= FAN_OUT_MAX, "the edge checks the fan-out"
         assert 1 <= self.entity_count <= ENTITIES_MAX, "the edge checks the count"
+        # Types are kept folded, whatever the case of letters in which they were told.
+        object.__setattr__(self, "types", tuple(map(fold, self.types)))
 
 
 @dataclass(frozen=True, slots=True)

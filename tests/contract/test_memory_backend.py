@@ -15,6 +15,7 @@ from caxton_node.memory.records import (
     GLOBAL,
     Access,
     Kind,
+    Lived,
     NewFact,
     NewRelation,
     Scope,
@@ -381,6 +382,26 @@ async def test_a_hub_shows_its_strongest_and_says_that_there_is_more(memory):
 async def test_weak_relations_are_not_walked(memory):
     await memory.relate(AS_ADA, ADA, [link("a", "b", 0.9), link("a", "c", 0.05)], now=NOW)
     assert (await walk(memory, "a"))[0] == {"a": 0, "b": 1}
+
+
+async def test_only_the_relations_of_a_type_are_walked_whatever_its_letters(memory):
+    told = [link("a", "b"), NewRelation(source_entity="a", target_entity="c", type="Works For")]
+    await memory.relate(AS_ADA, ADA, told, now=NOW)
+    assert (await walk(memory, "a", types=("WORKS  for",)))[0] == {"a": 0, "c": 1}
+    assert (await walk(memory, "a", types=("none such",)))[0] == {"a": 0}
+
+
+async def test_a_fact_that_moves_keeps_its_age_and_is_not_strengthened_twice(memory):
+    lived = Lived(created_at=NOW - DAY, used_at=NOW - 5, use_count=7, expires_at=NOW + DAY)
+    moved = fact("an old tale", strength=0.5, lived=lived)
+    for _ in range(2):
+        (done,) = await memory.remember(AS_ADA, ADA, [moved], now=NOW)
+    assert not done.is_new
+    (view,) = await memory.entity(AS_ADA, "thing", NO_FILTERS, now=NOW)
+    (known,) = view.observations
+    assert (known.created_at, known.used_at, known.use_count) == (NOW - DAY, NOW - 5, 7)
+    assert (known.expires_at, known.strength) == (NOW + DAY, 0.5)
+    assert await memory.scopes() == [ADA]
 
 
 async def test_a_relation_told_twice_is_one(memory):

@@ -78,7 +78,8 @@ class LiveMoves:
         self._memory = memory
         self._folder = folder
         self._backend_named = backend_named
-        self._current = current
+        self.current = current
+        """Name of the backend that leads, or would if no move were under way."""
         self._book: MoveBook | None = None
         self._both: BothMemories | None = None
         self._wanted = asyncio.Event()
@@ -113,7 +114,7 @@ class LiveMoves:
                     self._wanted.set()
                     return known
                 raise Conflict("state_conflict", f"the memory is moving to {known.target} already")
-            if target == self._current:
+            if target == self.current:
                 raise Rejected("invalid_request", f"the memory is in {target} already")
             new = self._backend_named(target)
             await new.open()
@@ -123,7 +124,7 @@ class LiveMoves:
                 await new.close()
                 raise
             self._book = self._book or MoveBook(self._folder / BOOK_FILE)
-            move = self._book.begin(Move(source=self._current, target=target, is_live=True))
+            move = self._book.begin(Move(source=self.current, target=target, is_live=True))
             await self._write_both(new, is_switched=False)
             self._wanted.set()
             return move
@@ -246,7 +247,7 @@ class LiveMoves:
         return move, book, both
 
     async def _end(self, *, keep: MemoryBackend, drop: MemoryBackend, name: str) -> None:
-        self._both, self._current = None, name
+        self._both, self.current = None, name
         await self._memory.put_backend(keep)
         await drop.close()
 

@@ -150,7 +150,7 @@ def _walked(access: Access, plan: Walk) -> Where:
     else:
         where += [Span("valid_from", below=plan.at + 1), Span("valid_to", low=plan.at + 1)]
     if plan.types:
-        where.append(AnyOf("type", tuple(map(fold, plan.types))))
+        where.append(AnyOf("type", plan.types))
     return tuple(where)
 
 
