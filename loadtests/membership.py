@@ -5,6 +5,7 @@
     python -m loadtests.membership --seconds 600  more rounds
     python -m loadtests.membership --rings 1      one ring at a time, for a busy machine
     python -m loadtests.membership --onto         add to the samples of the runs before
+    python -m loadtests.membership --idle         only joins, and what it costs to do nothing
     python -m loadtests.membership --compress     ours compress what they send, as memberlist does
 
 Both kinds use their LAN settings and real sockets on 127.0.0.1. All members of ours live in this
@@ -529,7 +530,13 @@ class Bench:
 
 
 async def measure(
-    size: int, ring_count: int, *, has_go: bool, compresses: bool, budget_s: float
+    size: int,
+    ring_count: int,
+    *,
+    has_go: bool,
+    compresses: bool,
+    budget_s: float,
+    is_brief: bool = False,
 ) -> dict[str, Samples]:
     """Measure rings of one size, of both kinds if there is Go."""
     ends_at_s = time.perf_counter() + budget_s
@@ -546,6 +553,8 @@ async def measure(
         gc.freeze()
         await asyncio.sleep(SETTLE_S)
         await together(bench.idle() for bench in benches)
+        if is_brief:
+            return {bench.side.prefix: bench.samples for bench in benches}
         for number in range(UPDATE_ROUNDS_MAX):
             if number >= 2 and ends_at_s - time.perf_counter() < DETECTION_RESERVE_S:
                 break
@@ -666,6 +675,7 @@ def main() -> None:
     parser.add_argument("--compress", action="store_true", help="let ours compress")
     parser.add_argument("--rings", type=int, help="rings that exist at once")
     parser.add_argument("--onto", action="store_true", help="add to the samples of earlier runs")
+    parser.add_argument("--idle", action="store_true", help="only joins and idling")
     parser.add_argument("--sizes", default=",".join(map(str, RINGS)), help="members of a ring")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",") if size]
@@ -688,6 +698,7 @@ def main() -> None:
                 has_go=left_out is None,
                 compresses=arguments.compress,
                 budget_s=arguments.seconds / len(sizes),
+                is_brief=arguments.idle,
             )
             row = runner.run(work)
         gc.unfreeze()
