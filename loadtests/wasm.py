@@ -128,13 +128,13 @@ async def language(bench: Bench, file: str, quick: bool) -> dict[str, Any]:
     await first.call(function, message)
     cold_ms = (time.perf_counter() - started) * 1e3
     starts = []
-    for _ in range(5 if quick else 30):
+    for _ in range(5 if quick else 20):
         box = bench.sandbox(code, shape)
         started = time.perf_counter()
         await box.call(function, message)
         starts.append((time.perf_counter() - started) * 1e3)
         await box.close()
-    count = 20 if quick else 100
+    count = 20 if quick else 50
     before_kb = pss_kb()
     boxes = [bench.sandbox(code, shape) for _ in range(count)]
     for box in boxes:
@@ -142,7 +142,7 @@ async def language(bench: Bench, file: str, quick: bool) -> dict[str, Any]:
     idle_kb = (pss_kb() - before_kb) / count
     for box in boxes:
         await box.close()
-    calls = await timed(200 if quick else 5_000, lambda: first.call(function, message))
+    calls = await timed(200 if quick else 2_000, lambda: first.call(function, message))
     await first.close()
     starts.sort()
     return {
@@ -158,7 +158,7 @@ async def language(bench: Bench, file: str, quick: bool) -> dict[str, Any]:
 
 async def messages(bench: Bench, quick: bool) -> dict[str, Any]:
     """An echo through a queue and a reply: native, shared, in a worker."""
-    count = 2_000 if quick else 20_000
+    count = 2_000 if quick else 10_000
     code, shape, _ = await bench.compiled((GUESTS / LANGUAGES["c"]).read_bytes())
 
     async def native(data: bytes) -> bytes:
@@ -255,7 +255,7 @@ for line in sys.stdin:
 
 async def tools(bench: Bench, quick: bool) -> dict[str, Any]:
     """A tool call: in a sandbox, and of servers in processes of their own."""
-    count = 500 if quick else 5_000
+    count = 500 if quick else 3_000
     code, shape, _ = await bench.compiled(wasm_guests.ADDER)
     data = b'{"name":"add","arguments":{"a":1,"b":2}}'
     box = bench.sandbox(code, shape)
@@ -423,19 +423,51 @@ async def swap(folder: Path, quick: bool) -> dict[str, Any]:
     }
 
 
+async def neighbours(bench: Bench, quick: bool) -> dict[str, Any]:
+    """How an agent of the node's own does while guests spin in a worker."""
+    spin = wasm_guests.guest(
+        '(func (export "handle_message") (param i32 i32) (result i32) (loop br 0) i32.const 0)'
+    )
+    code, shape, _ = await bench.compiled(spin)
+    count = 1_000 if quick else 3_000
+
+    async def native(data: bytes) -> bytes:
+        return json.dumps({"content": json.loads(data)["content"]}).encode()
+
+    quiet = await through_queue(count, native)
+    async with asyncio.TaskGroup() as tasks:
+        pool = WorkerPool(tasks, 1)
+        limits = GuestLimits(time_s=60.0, cpu_s=60.0)
+        boxes = [pool.open(plan(code, shape, limits)) for _ in range(4)]
+        calls = [tasks.create_task(box.call("handle_message", MESSAGE, nobody)) for box in boxes]
+        await asyncio.sleep(0.5)
+        beside = await through_queue(count, native)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await pool.close()
+    return {"alone": quiet, "beside_four_spinning_guests": beside}
+
+
 async def run(quick: bool) -> dict[str, Any]:
-    results: dict[str, Any] = {"load_average": os.getloadavg()[0], "languages": {}}
+    """Measure everything; each part is printed as soon as it is known."""
+    results: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 1)}
     with tempfile.TemporaryDirectory() as folder, open_programs() as programs:
         bench = Bench(Path(folder), programs)
-        results["messages"] = await messages(bench, quick)
-        results["tools"] = await tools(bench, quick)
-        results["runaways"] = await runaways(bench, quick)
-        results["swap"] = await swap(bench.folder, quick)
-        results["many"] = await many(bench, quick)
+        parts = {
+            "messages": lambda: messages(bench, quick),
+            "tools": lambda: tools(bench, quick),
+            "runaways": lambda: runaways(bench, quick),
+            "neighbours": lambda: neighbours(bench, quick),
+            "swap": lambda: swap(bench.folder, quick),
+            "many": lambda: many(bench, quick),
+        }
         for name, file in LANGUAGES.items():
             if (GUESTS / file).exists():
-                results["languages"][name] = await language(bench, file, quick)
-                print(name, json.dumps(results["languages"][name]), flush=True)
+                parts[name] = lambda file=file: language(bench, file, quick)
+        for name, part in parts.items():
+            results[name] = await part()
+            print(f"{name}: {json.dumps(results[name])}", flush=True)
     return results
 
 
@@ -445,7 +477,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     results = uvloop.run(run(arguments.quick))
-    print(json.dumps(results, indent=2))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2))
 
