@@ -56,9 +56,7 @@ def redacted(text: str) -> str:
     return text
 
 
-def write_for_helper(
-    path: Path, client: Client, findings: Sequence[Finding], flags: Flags
-) -> None:
+def write_for_helper(path: Path, client: Client, findings: Sequence[Finding], flags: Flags) -> None:
     """Collect and write a bundle.
 
     Raises:

@@ -72,6 +72,11 @@ def _type(rules: Mapping[str, Any]) -> str:
             return 'a size, such as "10MB"'
         case "x-seconds":
             return 'a duration, such as "30s"'
+        case _:
+            return _bounded(rules)
+
+
+def _bounded(rules: Mapping[str, Any]) -> str:
     kinds = rules.get("type", "any JSON value")
     text = kinds if isinstance(kinds, str) else " or ".join(kinds)
     low, high = rules.get("minimum"), rules.get("maximum")

@@ -1,9 +1,9 @@
 """Three and five nodes under load, with everything that can happen to them; then the books.
 
 Every run: clients of several nodes talk to agents on several nodes all the time, faults happen in
-the middle, then the network is whole and all nodes are up. Nothing that was accepted may be missing,
-nothing marked *exactly once* may have happened twice, and within a conversation of *at least once*
-all happened in the order of sending.
+the middle, then the network is whole and all nodes are up. Nothing that was accepted may be
+missing, nothing marked *exactly once* may have happened twice, and within a conversation of *at
+least once* all happened in the order of sending.
 
 A random schedule that fails prints its seed; `CAXTON_FAULT_SEED=<seed>` runs that one alone.
 """
