@@ -22,6 +22,8 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _READING: Final = stem_set(
     "read get list search find show exists stat status count view lookup query"
 )
+_OPERATION: Final = stem_set("operation action command mode")
+
 _CHANGING: Final = frozenset(
     {"~create", "~write", "~add", "~delete", "~move", "~edit", "~send", "~switch", "~toggle"}
     | {"~compress", "~run", "~echo"}
@@ -86,7 +88,7 @@ def _only_reads(tool: ToolSpec, arguments: Mapping[str, Any]) -> bool:
         is_method = "GET" in choices
         if is_method and value in _SAFE_METHODS:
             return True
-        is_operation = not {"operat", "action", "command", "mode"}.isdisjoint(stems(str(name)))
+        is_operation = not _OPERATION.isdisjoint(stems(str(name)))
         if is_operation and stems(value)[:1] and stems(value)[0] in _READING:
             return True
     return False

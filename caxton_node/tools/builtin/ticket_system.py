@@ -52,9 +52,9 @@ class TicketSystem:
     spec = ToolSpec(
         name="ticket_system",
         description=(
-            "Keep tickets, such as support requests. create: open one with a title; list: those "
-            "that match; get: one with its history; update: its status, priority, assignee or "
-            "title; comment: add a remark."
+            "Create, list, get, update and comment on tickets, such as support requests. create "
+            "takes a title; list finds those that match; get shows one with its history; update "
+            "changes its status, priority, assignee or title."
         ),
         parameters={
             "type": "object",
