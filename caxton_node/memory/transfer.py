@@ -174,7 +174,7 @@ def read_records(records: Sequence[Any]) -> Imported:
                 case "caxton-memory":
                     _check_version(record)
                 case _:
-                    facts.append(_block(record))
+                    facts += _block(record)
         except (ValueError, binascii.Error) as error:
             places.append(Place(str(error), field=f"records[{number}]", rule="record"))
     if places:
@@ -242,8 +242,8 @@ def _lived(record: Record) -> Lived | None:
 def _entity(record: Record) -> Iterable[NewFact]:
     """Return the observations of an entity, as the memory server of MCP writes it."""
     observations = record.get("observations")
-    if not isinstance(observations, list) or not observations:
-        raise ValueError("observations must be a list of texts")
+    if not isinstance(observations, list):
+        raise ValueError("observations must be a list of texts")  # noqa: TRY004 - one type for all that is wrong
     name = _text(record, "name", NAME_LENGTH_MAX)
     type_name = _text(record, "entityType", NAME_LENGTH_MAX, default="thing")
     pattern = NewFact(entity=name, type=type_name, text="", kind=Kind.NOTE)
@@ -267,15 +267,19 @@ def _relation(record: Record) -> NewRelation:
     )
 
 
-def _block(record: Record) -> NewFact:
-    """Return a block of core memory, as a Letta agent file has it."""
-    return NewFact(
-        entity=_text(record, "label", NAME_LENGTH_MAX),
-        type="block",
-        text=_text(record, "value", TEXT_LENGTH_MAX),
-        kind=Kind.NOTE,
-        is_pinned=True,
-    )
+def _block(record: Record) -> Iterable[NewFact]:
+    """Return a block of core memory, as a Letta agent file has it; an empty one says nothing."""
+    if record["value"] == "":
+        return []
+    return [
+        NewFact(
+            entity=_text(record, "label", NAME_LENGTH_MAX),
+            type="block",
+            text=_text(record, "value", TEXT_LENGTH_MAX),
+            kind=Kind.NOTE,
+            is_pinned=True,
+        )
+    ]
 
 
 def _source(record: Record) -> Source:

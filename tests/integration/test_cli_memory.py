@@ -109,6 +109,10 @@ async def test_a_scope_that_is_none_is_named(line, tmp_path):
         (json.dumps({"entities": [{"name": "a", "entityType": "t", "observations": ["x"]}],
                      "relations": []}, indent=2), 1),
         (json.dumps({"agent_type": "x", "blocks": [{"label": "human", "value": "Ada"}]}), 1),
+        (json.dumps({"blocks": [{"label": "human", "value": ""},
+                                {"label": "persona", "value": "kind"}]}), 1),
+        (('{"type":"entity","name":"a","entityType":"t","observations":[]}\n'
+         '{"type":"entity","name":"b","entityType":"t","observations":["x"]}\n'), 1),
         ('[{"type":"fact","entity":"e","text":"t"}]', 1),
     ],
 )  # fmt: skip
