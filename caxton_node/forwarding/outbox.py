@@ -35,6 +35,11 @@ CHUNK_BYTES: Final = 256_000
 
 FRAME_OUTCOMES_MAX: Final = 2_048
 
+WAVE: Final = range(48, 192)
+"""So many messages at once that are sent at most once go in two frames. Who asks so many questions
+at a time waits for all answers together otherwise, and two nodes take turns in waiting for each
+other; with two frames one works on the first half while the other does on the second."""
+
 
 class Parcel(msgspec.Struct, eq=False):
     """One message on its way to another node."""
@@ -109,6 +114,7 @@ class Outbox:
         self._sent: deque[Frame] = deque()
         self._again: deque[Frame] = deque()
         self._awaiting: dict[int, Parcel] = {}
+        self._is_half_sent = False
         self.sent_count = 0
         """Messages sent, over all numberings; those that went again as doubtful count again."""
         self.sent_again_count = 0
@@ -118,6 +124,7 @@ class Outbox:
         self._begin()
 
     def _begin(self) -> None:
+        self._is_half_sent = False
         self._number = 0
         self._acked = 0
         self._sequence = 0
@@ -140,6 +147,7 @@ class Outbox:
         """Whether the next frame need not gather any longer."""
         return bool(
             self._again
+            or self._is_half_sent
             or self.outcomes.is_pressing
             or len(self._pending) >= FRAME_MESSAGES_MAX
             or (self._pending and len(self._pending[0].body) > CHUNK_BYTES)
@@ -215,8 +223,9 @@ class Outbox:
         if self._again:
             return self._again.popleft()
         frame = Frame(self._number + 1)
+        is_second_half, self._is_half_sent = self._is_half_sent, False
         if self._pending:
-            self._fill(frame)
+            self._fill(frame, may_halve=not is_second_half)
         if self.outcomes:
             frame.outcomes = self.outcomes.take(FRAME_OUTCOMES_MAX)
         if not frame.parcels and frame.part is None and frame.outcomes is None:
@@ -226,7 +235,7 @@ class Outbox:
         self.sent_count += len(frame.parcels) + (frame.last_of is not None)
         return frame
 
-    def _fill(self, frame: Frame) -> None:
+    def _fill(self, frame: Frame, *, may_halve: bool) -> None:
         pending = self._pending
         messages_left = min(self._credit_through - self._sequence, FRAME_MESSAGES_MAX)
         bytes_left = min(self._credit_bytes - self._bytes_sent, FRAME_BYTES_MAX)
@@ -235,6 +244,9 @@ class Outbox:
         if len(pending[0].body) > CHUNK_BYTES:
             self._fill_with_part(frame, bytes_left)
             return
+        if may_halve and len(pending) in WAVE and not pending[0].is_followed:
+            self._is_half_sent = True
+            messages_left = min(messages_left, (len(pending) + 1) // 2)
         parcels: list[Parcel] = []
         frame.parcels = parcels
         while pending and messages_left:

@@ -117,6 +117,25 @@ def test_what_is_on_its_way_cannot_be_taken_back():
     assert outbox.take() is None
 
 
+def test_many_questions_at_once_go_in_two_halves_without_a_pause():
+    outbox = open_outbox()
+    for _ in range(65):
+        outbox.queue(Parcel(b"1", None, is_followed=False))
+    first = outbox.take()
+    assert outbox.is_pressing
+    second = outbox.take()
+    assert (len(first.parcels), len(second.parcels)) == (33, 32)
+    assert not outbox.is_pressing
+    assert outbox.take() is None
+
+
+def test_what_is_journaled_goes_in_one_frame_however_much_there_is_at_once():
+    outbox = open_outbox()
+    for _ in range(65):
+        outbox.queue(parcel())
+    assert len(outbox.take().parcels) == 65
+
+
 def test_an_ack_of_what_was_never_sent_breaks_the_link():
     with pytest.raises(LinkBroken):
         open_outbox().acked(1)
