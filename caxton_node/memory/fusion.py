@@ -1,12 +1,13 @@
 """From three ranked lists to one. Pure.
 
-Words, vectors and the graph each propose observations in an order of their own. Reciprocal rank
-fusion with a small constant and twice the weight on words does best on conversations; the usual
-constant of 60 with equal weights is worse there than words alone. Age, strength and confidence
-then move what is alike, and only that: they scale a score by a tenth at most.
+Words, vectors and the graph each propose observations with scores of their own. On conversations
+their scores, each relative to the best of its list, say more than their ranks: a word that stands
+in one row only makes that row far better than the next, which a rank does not show. Reciprocal
+ranks put the right answer lower than words alone. Age, strength and confidence then move what is
+alike, and only that: they scale a score by a tenth at most.
 
-Reference: Cormack, Clarke, Büttcher, "Reciprocal Rank Fusion", SIGIR 2009, for the method; the
-weights are our own measurements, in docs/explanation/memory.md.
+Reference: Bruch, Gai, Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", TOIS 2023,
+for the method; the weights are our own measurements, in docs/explanation/memory.md.
 """
 
 import math
@@ -37,11 +38,9 @@ HALF_LIFE_MS: Final = 30 * 86_400_000
 class FusionWeights:
     """How much each list counts."""
 
-    constant: float = 10.0
-    """Added to ranks. Small: the first places count."""
-    similarity: float = 1.0
-    keywords: float = 2.0
-    graph: float = 0.5
+    similarity: float = 0.25
+    keywords: float = 0.75
+    graph: float = 0.1
     recency: float = 0.05
     """The share of a score that hangs on age."""
     strength: float = 0.05
@@ -63,28 +62,40 @@ class Proposals:
 
 
 def fuse(proposals: Proposals, weights: FusionWeights) -> dict[int, tuple[float, Reasons]]:
-    """Return what was proposed with a score from 0 to 1, before age and strength count."""
-    constant = weights.constant
-    total = (weights.similarity + weights.keywords + weights.graph) / (constant + 1)
+    """Return what was proposed with a score from 0 to 1, before age and strength count.
+
+    A BM25 counts relative to the best one; a cosine relative to the best and the worst proposed,
+    because cosines of unrelated texts are not 0; a neighbour by its place.
+    """
+    total = weights.similarity + weights.keywords + weights.graph
     scores: dict[int, float] = {}
-    for proposed, weight in (
-        (proposals.similarity, weights.similarity / total),
-        (proposals.keywords, weights.keywords / total),
-        (proposals.graph, weights.graph / total),
-    ):
-        for rank, (one, _) in enumerate(proposed, start=1):
-            scores[one] = scores.get(one, 0.0) + weight / (constant + rank)
-    near = {one: (rank, cosine) for rank, (one, cosine) in enumerate(proposals.similarity, start=1)}
-    words = {one: (rank, bm25) for rank, (one, bm25) in enumerate(proposals.keywords, start=1)}
-    via = dict(proposals.graph)
+
+    def add(one: int, score: float) -> None:
+        scores[one] = scores.get(one, 0.0) + score / total
+
+    near, words, linked = proposals.similarity, proposals.keywords, proposals.graph
+    if near:
+        highest, lowest = near[0][1], near[-1][1]
+        span = highest - lowest
+        for one, cosine in near:
+            add(one, weights.similarity * ((cosine - lowest) / span if span > 0 else 1.0))
+    if words:
+        best = words[0][1]
+        for one, bm25 in words:
+            add(one, weights.keywords * (bm25 / best if best > 0 else 1.0))
+    for place, (one, _) in enumerate(linked):
+        add(one, weights.graph * (1.0 - place / len(linked)))
+    near_of = {one: (rank, cosine) for rank, (one, cosine) in enumerate(near, start=1)}
+    words_of = {one: (rank, bm25) for rank, (one, bm25) in enumerate(words, start=1)}
+    via = dict(linked)
     found: dict[int, tuple[float, Reasons]] = {}
     for one, score in scores.items():
-        similarity_rank, cosine = near.get(one, (None, None))
-        keyword_rank, bm25 = words.get(one, (None, None))
+        similarity_rank, cosine_of = near_of.get(one, (None, None))
+        keyword_rank, bm25_of = words_of.get(one, (None, None))
         reasons = Reasons(
-            similarity=None if cosine is None else min(1.0, max(0.0, cosine)),
+            similarity=None if cosine_of is None else min(1.0, max(0.0, cosine_of)),
             similarity_rank=similarity_rank,
-            keyword_score=bm25,
+            keyword_score=bm25_of,
             keyword_rank=keyword_rank,
             graph_via=via.get(one),
         )
