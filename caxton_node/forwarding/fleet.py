@@ -96,6 +96,7 @@ class NodeFleet:
     def member_up(self, node: str, epoch: int) -> None:
         """Note that a node is alive, in a life of its process."""
         is_news = self._nodes.up(node, epoch)
+        self._judge()
         self._feed.member_up(node, epoch)
         if is_news:
             self._observe()
@@ -103,6 +104,8 @@ class NodeFleet:
 
     def member_suspect(self, node: str) -> None:
         """Note that a node may be gone."""
+        self._nodes.suspect(node)
+        self._judge()
         self._feed.member_suspect(node)
 
     def member_down(self, node: str, *, has_left: bool) -> None:
@@ -212,7 +215,7 @@ class NodeFleet:
         if view.expected_count != self._expected_count:
             self._expected_count = view.expected_count
             self._parts.keep_expected(view.expected_count)
-        self._placing.may_take = view.is_writable and self._feed.registry.is_ready
+        self._judge()
         if view.is_writable:
             self._has_formed.set()
         if view.mode is not self._mode:
@@ -240,6 +243,18 @@ class NodeFleet:
         self._partition_timer = (
             None if wakeup_at is None else self._loop.call_at(wakeup_at, self._partition_tick)
         )
+
+    def _judge(self) -> None:
+        """Decide whether agents of others may be taken over now.
+
+        Who is being cut off sees the others die one after the other, and is with the majority until
+        the last but one. The rest are suspected by then: only those that are not make a majority.
+        """
+        is_sure = 2 * self._nodes.sure_count > self._parts.partition.view.expected_count
+        may_take = self.sees_all and is_sure
+        if may_take and not self._placing.may_take:
+            self._placing.look_at(None)
+        self._placing.may_take = may_take
 
     def _partition_tick(self) -> None:
         self._parts.partition.tick(self._loop.time())
@@ -275,7 +290,7 @@ class NodeFleet:
     # What changed.
 
     def _agents_changed(self, agents: Collection[str] | None) -> None:
-        self._placing.may_take = self.sees_all
+        self._judge()
         self._placing.look_at(agents)
         self._links.reconsider(agents)
 

@@ -244,3 +244,25 @@ async def test_what_is_followed_never_undoes_a_change_made_meanwhile(tmp_path):
         await a.deployments.adopt(definition, old, number=1, state=AgentState.SUSPENDED)
         assert a.deployments.claim("Echo").replicas == 3
         assert a.roster.seat("Echo").is_running
+
+
+async def test_who_is_being_cut_off_takes_nothing_over_before_it_knows(tmp_path):
+    async with cluster_of(tmp_path, "a", "b", "c") as (a, b, c):
+        names = [f"Echo{number}" for number in range(6)]
+        for name in names:
+            await deploy(b, python_agent(name, "Echo"))
+        await until(lambda: a.cluster.fleet.agent_names() == names)
+        fleet = a.cluster.fleet
+        fleet.member_suspect("b")
+        fleet.member_suspect("c")
+        fleet.member_down("b", has_left=False)
+        assert fleet.partition.mode == "majority", "c is not known to be gone yet"
+        looked = asyncio.Event()
+        fleet._placing.on_looked = looked.set
+        fleet._placing.look_at(None)
+        async with asyncio.timeout(10):
+            await looked.wait()
+        assert [seat.agent for seat in a.roster] == []
+        assert fleet._placing.is_quiet
+        fleet.member_up("c", c.ring.epoch)
+        await until(lambda: len(tuple(a.roster)) > 0)

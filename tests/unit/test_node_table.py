@@ -103,3 +103,22 @@ def test_more_than_anybody_says_is_refused():
         unpack_said(b"\x00" + bytes(300_000))
     with pytest.raises(MalformedPacket):
         unpack_said(pack_said(notice(load=8)))
+
+
+def test_a_suspected_node_is_alive_and_not_sure():
+    table = NodeTable("a")
+    table.up("b", 1)
+    table.up("c", 1)
+    table.suspect("b")
+    assert (table.alive_count, table.sure_count) == (3, 2)
+    table.up("b", 1)
+    assert table.sure_count == 3
+    table.suspect("b")
+    table.down("b", is_expected_back=True)
+    assert (table.alive_count, table.sure_count) == (2, 2)
+
+
+def test_who_is_not_alive_cannot_be_suspected():
+    table = NodeTable("a")
+    table.suspect("b")
+    assert table.sure_count == 1
