@@ -17,7 +17,8 @@ tools themselves.
 Large data never passes through a model: a tool keeps it as an *artifact* of the conversation and
 returns a handle (`artifact:3`), which other tools take. *Reads only*: it changes nothing outside
 the conversation. *Never guessed*: it may overwrite or delete, so an agent without a model does not
-call it. Settings stand in the agent's file under `[tool_config.<tool>]`.
+call it. Settings stand in the agent's file under `[tool_config.<tool>]`. Files and tickets stay on
+the node that wrote them: a replica of the agent on another node has its own.
 """
 
 
