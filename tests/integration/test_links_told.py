@@ -1,5 +1,8 @@
 """What a node tells of its links, and what the registry tells of an agent's mailbox."""
 
+import logging
+
+from caxton_node.telemetry.trace import CURRENT_TRACE, new_trace
 from tests.clustered_nodes import cluster_of, until
 from tests.opened_node import ask, deploy, python_agent
 
@@ -26,3 +29,30 @@ async def test_a_sender_knows_how_much_may_wait_for_an_agent_elsewhere(tmp_path)
         await until(lambda: elsewhere.inbox("Small") and elsewhere.inbox("Usual"))
         assert elsewhere.inbox("Small").record.mailbox == 3
         assert elsewhere.inbox("Usual").record.mailbox == 1_000
+
+
+class Noting(logging.Handler):
+    """Notes to which request each line belongs."""
+
+    def __init__(self):
+        super().__init__()
+        self.traces = []
+
+    def emit(self, record):
+        self.traces.append(CURRENT_TRACE.get())
+
+
+async def test_what_a_link_logs_belongs_to_no_request(tmp_path, caplog):
+    noting = Noting()
+    log = logging.getLogger("caxton.link")
+    log.addHandler(noting)
+    trace = CURRENT_TRACE.set(new_trace())
+    try:
+        with caplog.at_level(logging.INFO, "caxton.link"):
+            async with cluster_of(tmp_path, "a", "b"):
+                pass
+    finally:
+        CURRENT_TRACE.reset(trace)
+        log.removeHandler(noting)
+    assert len(noting.traces) >= 2
+    assert set(noting.traces) == {None}
