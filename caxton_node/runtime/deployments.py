@@ -26,7 +26,7 @@ from caxton_node.runtime.claim import Alone, Claim, Fellows
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.seat import Seat, Tenant
-from caxton_node.runtime.succession import check_rights, succeed
+from caxton_node.runtime.succession import check_rights, forget, succeed
 from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.store.protocol import AgentRecord, AgentVersion, Definition
 from caxton_node.tools.registry import ToolRegistry
@@ -501,6 +501,7 @@ class Deployments:
         self.fellows.changed(name)
         self._supervisor.cancel_all(seat)
         self._supervisor.dismiss(seat)
+        await forget(seat.tenant.agent)
         for envelope in [*seat.mailbox.waiting(), *seat.retrying.values()]:
             seat.discard(envelope)
             self._end_late(seat, envelope)

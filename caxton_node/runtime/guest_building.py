@@ -14,7 +14,7 @@ from caxton_node.llm.model import Model
 from caxton_node.routing.clock import Clock
 from caxton_node.runtime.guest_host import GuestHost, HostParts
 from caxton_node.runtime.guest_log import GuestLog
-from caxton_node.runtime.guest_state import keep_state, kept_state
+from caxton_node.runtime.guest_state import agent_owner, keep_state, kept_state
 from caxton_node.runtime.guests import Guests
 from caxton_node.runtime.wasm_agent import WasmAgent, WasmAgentParts
 from caxton_node.store.protocol import Store
@@ -46,15 +46,12 @@ class GuestBuilder:
     tasks: asyncio.TaskGroup
     agents_folder: Path
 
-    async def build(
-        self, spec: AgentSpec, model: Callable[[str], Model], *, is_first_look: bool = False
-    ) -> WasmAgent:
+    async def build(self, spec: AgentSpec, model: Callable[[str], Model]) -> WasmAgent:
         """Return an agent whose guest can be started.
 
         Args:
             spec: Its manifest.
             model: Chooses a model by its name.
-            is_first_look: Start the guest now, so that one that cannot start is refused.
 
         Raises:
             Rejected: `invalid_module`: the file is refused, or is a server of tools.
@@ -69,7 +66,7 @@ class GuestBuilder:
                 f"the file of {spec.name!r} is a server of tools, not an agent",
                 hint="Deploy it with: caxton tool deploy FILE.wasm",
             )
-        host = GuestHost(spec.name, spec.grants, self.host, model)
+        host = GuestHost(spec.name, spec.grants, self.host, model, kv_owner=agent_owner(spec.name))
         log = GuestLog(spec.name, self.store, self.clock, self.tasks, host.redact)
 
         def on_snapshot(state: bytes) -> None:
@@ -92,7 +89,7 @@ class GuestBuilder:
             spec.wasm.isolation,
         )
         box.restore(await kept_state(self.guests.kv, spec.name))
-        agent = WasmAgent(
+        return WasmAgent(
             spec,
             WasmAgentParts(
                 box=box,
@@ -100,8 +97,6 @@ class GuestBuilder:
                 clock=self.clock,
                 events=self.host.events,
                 folder=self.agents_folder / spec.name,
+                kv=self.guests.kv,
             ),
         )
-        if is_first_look:
-            await agent.start()
-        return agent

@@ -30,6 +30,7 @@ from caxton_node.tools.arguments import check_arguments
 from caxton_node.tools.fetch import Fetcher, FetchFailed, FetchRequest
 from caxton_node.tools.network_rule import UrlRefused
 from caxton_node.tools.own_files import FileError, FileLimits, OwnFiles
+from caxton_node.tools.permissions import needs_approval
 from caxton_node.tools.registry import ToolRegistry
 from caxton_node.tools.tool import Outbox, ToolContext
 from caxton_node.wasm.grants import allows_url, missing_grant
@@ -103,6 +104,7 @@ class GuestHost:
         grants: Of its manifest.
         parts: Of the node.
         model: Which model answers; None where it has none.
+        kv_owner: Whose keys and values it has: an agent and a server may have one name.
     """
 
     def __init__(
@@ -111,9 +113,12 @@ class GuestHost:
         grants: GrantSettings,
         parts: HostParts,
         model: Callable[[str], Model] | None,
+        *,
+        kv_owner: str,
     ) -> None:
         self.owner = owner
         self.grants = grants
+        self._kv_owner = kv_owner
         self.denied_count = 0
         self._parts = parts
         self._model = model
@@ -251,7 +256,7 @@ class GuestHost:
         ]
 
     async def _keep(self, function: str, values: Mapping[str, Any]) -> Any:
-        kv, owner = self._parts.kv, self.owner
+        kv, owner = self._parts.kv, self._kv_owner
         if function == "keys":
             return await kv.keys(owner, text_of(values, "prefix", is_empty_allowed=True))
         key = text_of(values, "key")
@@ -385,7 +390,10 @@ class GuestHost:
         checked = check_arguments(tool.spec.parameters, {} if arguments is None else arguments)
         if checked.places:
             raise _Refusal("invalid_arguments", checked.places[0].message)
-        result = await tool.call(checked.values, await caller.tool_context(name))
+        context = await caller.tool_context(name)
+        if needs_approval(name, context.permissions):
+            raise _Refusal("denied", f"{name} needs a person's approval, and nobody can be asked")
+        result = await tool.call(checked.values, context)
         if result.is_error:
             raise _Refusal("failed", msgspec.json.encode(result.content).decode()[:2_000])
         return result.content

@@ -12,7 +12,7 @@ import msgspec
 from caxton_node.wasm.box import Snapshot
 from caxton_node.wasm.kv import KeyValueStore
 
-__all__ = ["forget_state", "keep_state", "kept_state"]
+__all__ = ["agent_owner", "forget_state", "keep_state", "kept_state"]
 
 OWNER: Final = "(state)"
 """No agent and no server can be called so."""
@@ -51,5 +51,11 @@ async def kept_state(kv: KeyValueStore, agent: str) -> Snapshot | None:
 
 
 async def forget_state(kv: KeyValueStore, agent: str) -> None:
-    """Forget the state of an agent."""
+    """Forget the state of an agent, and its keys and values."""
     await kv.delete(OWNER, agent)
+    await kv.forget(agent_owner(agent))
+
+
+def agent_owner(agent: str) -> str:
+    """Return under which name an agent's keys and values are kept."""
+    return f"agent/{agent}"

@@ -172,6 +172,7 @@ class Guests:
         """
         try:
             await asyncio.to_thread(count_sections, data)
+            _check_room(await asyncio.to_thread(self.modules.digests))
             return await asyncio.to_thread(self.modules.put, data)
         except UnfitModule as error:
             raise invalid_module(error, "upload") from None
@@ -221,6 +222,11 @@ def _open_local() -> LocalBoxes:
     from caxton_node.wasm.local_box import LocalPool  # noqa: PLC0415 - only where guests share
 
     return LocalPool()
+
+
+def _check_room(digests: list[str]) -> None:
+    if len(digests) >= MODULES_KEPT_MAX:
+        raise UnfitModule("room", f"this node keeps {MODULES_KEPT_MAX} files already")
 
 
 def _check_memory(census: Census, limits: GuestLimits) -> None:

@@ -1,5 +1,6 @@
 """Agents that know something which their next version is to know too."""
 
+import logging
 from typing import Protocol, runtime_checkable
 
 from caxton_node.domain.agent import AgentSpec
@@ -7,12 +8,30 @@ from caxton_node.domain.errors import Conflict
 from caxton_node.runtime.agent import Agent
 from caxton_node.wasm.grants import added_rights
 
-__all__ = ["Successor", "check_rights", "succeed"]
+__all__ = ["Successor", "check_rights", "forget", "succeed"]
+
+_log = logging.getLogger("caxton.runtime")
 
 
 @runtime_checkable
 class Successor(Protocol):
     """An agent that can go on from an earlier version of itself."""
+
+    async def start(self) -> None:
+        """Begin, where there is no predecessor.
+
+        Raises:
+            CaxtonError: It cannot even begin.
+        """
+        ...
+
+    async def forget(self) -> None:
+        """Forget what was kept for the agent: it is deleted.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        ...
 
     async def take_over(self, predecessor: Agent) -> None:
         """Go on from what a predecessor knows, and take its turns from now on.
@@ -33,8 +52,22 @@ async def succeed(agent: Agent, predecessor: Agent | None) -> None:
     Raises:
         CaxtonError: It cannot go on from it.
     """
-    if isinstance(agent, Successor) and predecessor is not None:
+    if not isinstance(agent, Successor):
+        return
+    if predecessor is None:
+        await agent.start()
+    else:
         await agent.take_over(predecessor)
+
+
+async def forget(agent: Agent) -> None:
+    """Forget what was kept for an agent that is deleted. A disk that refuses is logged."""
+    if not isinstance(agent, Successor):
+        return
+    try:
+        await agent.forget()
+    except OSError as error:
+        _log.error("what a deleted agent kept is still there: %s", error)
 
 
 def _order(version: str) -> tuple[int, ...]:

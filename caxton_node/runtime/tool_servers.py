@@ -284,7 +284,7 @@ class ToolServers:
         async with self._changing:
             server = self.get(name)
             await self._guests.kv.delete(OWNER, name)
-            await self._guests.kv.forget(name)
+            await self._guests.kv.forget(_owner(name))
             del self._servers[name]
             self._parts.tools.serve(name, ())
             await server.box.close()
@@ -318,7 +318,8 @@ class ToolServers:
                 f"the file of {spec.name!r} is an agent, not a server of tools",
                 hint="Deploy it with: caxton deploy FILE.wasm --manifest …",
             )
-        host = GuestHost(spec.name, spec.grants, self._parts, self._model)
+        owner = _owner(spec.name)
+        host = GuestHost(spec.name, spec.grants, self._parts, self._model, kv_owner=owner)
         log = GuestLog(spec.name, self._store, self._clock, self._tasks, host.redact)
         plan = Plan(
             name=spec.name,
@@ -369,6 +370,11 @@ class ToolServers:
     async def _keep(self, name: str, kept: _Kept) -> None:
         encoded = msgspec.json.encode(kept)
         await self._guests.kv.set(OWNER, name, encoded, room_bytes=ROOM_BYTES)
+
+
+def _owner(name: str) -> str:
+    """Return under which name a server's keys and values are kept."""
+    return f"server/{name}"
 
 
 def _forget(_: bytes) -> None:

@@ -25,10 +25,12 @@ from caxton_node.domain.performatives import Performative
 from caxton_node.routing.clock import Clock
 from caxton_node.runtime.agent import Agent, Reply, TurnContext
 from caxton_node.runtime.guest_host import Caller, GuestHost
+from caxton_node.runtime.guest_state import forget_state
 from caxton_node.runtime.guest_tools import agent_tool_context
 from caxton_node.telemetry.events import Events
 from caxton_node.wasm.box import Box, Snapshot
 from caxton_node.wasm.errors import GuestRefused, OverLimit, Trapped, UnfitModule, WorkerLost
+from caxton_node.wasm.kv import KeyValueStore
 from caxton_node.wasm.quarantine import Quarantine
 
 __all__ = ["GuestCrashed", "WasmAgent", "WasmAgentParts", "encode_message"]
@@ -53,6 +55,7 @@ class WasmAgentParts:
     events: Events
     folder: Path
     """The agent's own."""
+    kv: KeyValueStore
 
 
 class _Reply(msgspec.Struct):
@@ -204,6 +207,10 @@ class WasmAgent:
             raise Rejected("invalid_module", f"the guest does not start: {error}") from None
         except WorkerLost as error:
             raise Unavailable("node_busy", str(error)) from None
+
+    async def forget(self) -> None:
+        """Forget what the guest kept: the agent is deleted."""
+        await forget_state(self._parts.kv, self.spec.name)
 
     async def close(self) -> None:
         """Throw the sandbox away."""

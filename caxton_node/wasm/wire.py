@@ -20,6 +20,7 @@ __all__ = [
     "Frame",
     "HostAsk",
     "Open",
+    "Ping",
     "ReadyToWork",
     "Said",
     "Snapshotted",
@@ -79,6 +80,10 @@ class TakeSnapshot(msgspec.Struct, tag="snap", array_like=True):
     number: int
     box: int
     version: str
+
+
+class Ping(msgspec.Struct, tag="ping", array_like=True):
+    """Say that you live: a worker answers at once with `ReadyToWork`."""
 
 
 class Close(msgspec.Struct, tag="close", array_like=True):
@@ -147,6 +152,7 @@ Frame = (
     | TakeSnapshot
     | Warm
     | Close
+    | Ping
     | Answered
     | ReadyToWork
     | Called

@@ -39,6 +39,7 @@ from caxton_node.wasm.wire import (
     Frame,
     HostAsk,
     Open,
+    Ping,
     ReadyToWork,
     Said,
     Snapshotted,
@@ -71,6 +72,7 @@ class Worker:
         self._asked: dict[int, asyncio.Future[bytes]] = {}
         self._next_ask = 0
         self.is_over = asyncio.Event()
+        self.is_confined = False
         self.wire = Wire(self._act, lambda _: self.is_over.set())
 
     def _act(self, frame: Frame) -> None:
@@ -89,6 +91,8 @@ class Worker:
                 box = self._boxes.pop(frame.box, None)
                 if box is not None:
                     self._tasks.create_task(box.close())
+            case Ping():
+                self.wire.send(ReadyToWork(os.getpid(), self.is_confined))
             case Answered():
                 waiting = self._asked.pop(frame.number, None)
                 if waiting is not None and not waiting.done():
@@ -192,8 +196,8 @@ async def work(descriptor: int) -> None:
             worker = Worker(programs, tasks)
             loop = asyncio.get_running_loop()
             await loop.create_unix_connection(lambda: worker.wire, sock=own_end)
-            is_confined = confine()
-            worker.wire.send(ReadyToWork(os.getpid(), is_confined))
+            worker.is_confined = confine()
+            worker.wire.send(ReadyToWork(os.getpid(), worker.is_confined))
             chore = tasks.create_task(worker.keep_snapshots())
             await worker.is_over.wait()
             chore.cancel()

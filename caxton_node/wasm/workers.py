@@ -36,6 +36,7 @@ from caxton_node.wasm.wire import (
     Frame,
     HostAsk,
     Open,
+    Ping,
     ReadyToWork,
     Said,
     Snapshotted,
@@ -56,8 +57,9 @@ RESTART_PAUSE_S: Final = 0.2
 ASKS_AT_ONCE_MAX: Final = 4_096
 """Host calls of one worker that may be under way."""
 
-GRACE_S: Final = 5.0
-"""What a call may take beyond its guest's own limit before the worker counts as hung."""
+PING_EVERY_S: Final = 2.0
+SILENCE_S_MAX: Final = 10.0
+"""A worker with calls under way that says nothing for so long, though it is pinged, hangs."""
 
 _LIMITS: Final[dict[str, LimitName]] = {
     "time": "time",
@@ -133,8 +135,10 @@ class WorkerProcess:
         self._starting = asyncio.Lock()
         self._ready: asyncio.Future[None] | None = None
         self._started_at_s = 0.0
+        self._heard_at_s = 0.0
         self._asks_under_way = 0
         self._is_closed = False
+        self._watcher: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -157,6 +161,9 @@ class WorkerProcess:
                 if pause_s > 0:
                     await asyncio.sleep(pause_s)
                 self._wire = await self._start()
+                assert self._process is not None, "it was started"
+                self._heard_at_s = time.monotonic()
+                self._watcher = self._tasks.create_task(self._watch(self._wire, self._process))
             return self._wire
 
     async def _start(self) -> Wire:
@@ -192,6 +199,7 @@ class WorkerProcess:
         return wire
 
     def _take(self, frame: Frame) -> None:
+        self._heard_at_s = time.monotonic()
         match frame:
             case Called():
                 pending = self._pending.pop(frame.number, None)
@@ -245,24 +253,34 @@ class WorkerProcess:
         for one in pending.values():
             if not one.done.done():
                 one.done.set_exception(WorkerLost("the process that ran the guest has ended"))
-        process = self._process
-        if process is not None:
-            self._tasks.create_task(_reap(process))
+        # It may live on and do nothing: the event loop sees it to its end.
+        self._kill()
 
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
-    async def ask(self, call: Callable[[int], Frame], answer: Answer, wait_s: float) -> Called:
+    async def _watch(self, wire: Wire, process: asyncio.subprocess.Process) -> None:
+        """End a worker that hangs: guests are sliced, so that it always finds time to answer."""
+        while self._wire is wire:
+            await asyncio.sleep(PING_EVERY_S)
+            if not self._pending:
+                self._heard_at_s = time.monotonic()
+            elif time.monotonic() - self._heard_at_s > SILENCE_S_MAX:
+                _log.error("a worker hangs; it is ended")
+                process.kill()
+                return
+            wire.send(Ping())
+
+    async def ask(self, call: Callable[[int], Frame], answer: Answer) -> Called:
         """Send what `call` makes of a number, and return what comes of it.
 
         Args:
             call: Makes the frame.
             answer: Answers what the guest asks meanwhile.
-            wait_s: After which the worker counts as hung.
 
         Raises:
-            WorkerLost: It cannot be started, ended, or hung.
+            WorkerLost: It cannot be started, or has ended.
         """
         wire = await self.wire()
         number = next(self._numbers)
@@ -270,12 +288,8 @@ class WorkerProcess:
         self._pending[number] = pending
         wire.send(call(number))
         try:
-            async with asyncio.timeout(wait_s):
-                return await pending.done
-        except TimeoutError:
-            _log.error("a worker does not answer; it is ended")
-            self._kill()
-            raise WorkerLost("the process that ran the guest hung") from None
+            # The worker bounds the call; a worker that hangs is ended by whoever watches it.
+            return await pending.done
         except asyncio.CancelledError:
             wire.send(Stop(number))
             raise
@@ -285,6 +299,8 @@ class WorkerProcess:
     async def close(self) -> None:
         """End the process."""
         self._is_closed = True
+        if self._watcher is not None:
+            self._watcher.cancel()
         if self._wire is not None:
             self._wire.close()
         if self._process is not None:
@@ -316,7 +332,6 @@ class WorkerBox:
         self._worker = worker
         self._snapshot: Snapshot | None = None
         self._opened_in: tuple[int, Wire] | None = None
-        self._wait_s = plan.limits.time_s + GRACE_S + 600.0
 
     def restore(self, snapshot: Snapshot | None) -> None:
         """Set what a new guest goes on from."""
@@ -331,7 +346,7 @@ class WorkerBox:
         """Call a function of the guest."""
         await self._opened()
         called = await self._worker.ask(
-            lambda number: Call(number, self.number, function, data), answer, self._wait_s
+            lambda number: Call(number, self.number, function, data), answer
         )
         return _result(called)
 
@@ -341,16 +356,14 @@ class WorkerBox:
             self._snapshot = snapshot
         await self._opened()
         given = None if snapshot is None else (snapshot.state, snapshot.version)
-        called = await self._worker.ask(
-            lambda number: Warm(number, self.number, given), _denied, self._wait_s
-        )
+        called = await self._worker.ask(lambda number: Warm(number, self.number, given), _denied)
         _result(called)
 
     async def take_snapshot(self) -> bytes | None:
         """Return the guest's state."""
         await self._opened()
         called = await self._worker.ask(
-            lambda number: TakeSnapshot(number, self.number, ""), _denied, self._wait_s
+            lambda number: TakeSnapshot(number, self.number, ""), _denied
         )
         return _result(called)
 
