@@ -293,11 +293,7 @@ async def _build(
         events=node.events,
         retirement=retirement,
     )
-    partition = Partition(
-        PartitionConfig(expect=settings.cluster.expect),
-        expected_count=await node.store.node_number(_EXPECTED),
-        now=now,
-    )
+    partition = await _partition(settings, node.store, now)
     fleet = NodeFleet(
         FleetParts(
             own=own,
@@ -322,6 +318,14 @@ async def _build(
         own, feed, links, sees_all=lambda: fleet.sees_all, is_struck_off=nodes.is_struck_off
     )
     return _Parts(peers, links, feed, definitions, placing, fleet)
+
+
+async def _partition(settings: Settings, store: Store, now: float) -> Partition:
+    return Partition(
+        PartitionConfig(expect=settings.cluster.expect),
+        expected_count=await store.node_number(_EXPECTED),
+        now=now,
+    )
 
 
 async def _links(
