@@ -1,22 +1,29 @@
 """Ed25519 signatures of guests: what is signed, and whether a signature is good.
 
+The library is loaded when a signature is first looked at: most nodes ask for none.
+
 Reference: RFC 8032; docs/reference/wasm-manifest.md, "Signatures".
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Literal
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing import Literal, Protocol
 
 from caxton_node.domain.wasm import WasmSettings
 from caxton_node.wasm.errors import UnfitModule
 
-__all__ = ["SignatureMode", "check_signature", "sign", "signed_text"]
+__all__ = ["SignatureMode", "SigningKey", "check_signature", "sign", "signed_text"]
 
 SignatureMode = Literal["off", "warn", "require"]
+
+
+class SigningKey(Protocol):
+    """An Ed25519 key that signs."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature of bytes."""
+        ...
 
 
 def signed_text(digest: str, name: str, version: str) -> bytes:
@@ -24,7 +31,7 @@ def signed_text(digest: str, name: str, version: str) -> bytes:
     return f"caxton-wasm-v1\n{digest}\n{name}\n{version}\n".encode()
 
 
-def sign(key: Ed25519PrivateKey, digest: str, name: str, version: str) -> str:
+def sign(key: SigningKey, digest: str, name: str, version: str) -> str:
     """Return the signature of a guest, in base64."""
     return base64.b64encode(key.sign(signed_text(digest, name, version))).decode()
 
@@ -66,6 +73,11 @@ def check_signature(
 def _problem(settings: WasmSettings, text: bytes, signers: Mapping[str, str]) -> str | None:
     if not settings.signature:
         return "it is not signed"
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - loaded when wanted
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - loaded when wanted
+        Ed25519PublicKey,
+    )
+
     public = signers.get(settings.signer)
     if public is None:
         return f"its signer {settings.signer!r} is not among the trusted ones"
