@@ -21,6 +21,12 @@ done
 cp "$folder/authority/ca.crt" "$folder/ca.crt"
 head -c 32 /dev/urandom | base64 > "$folder/gossip.key"
 # Containers run as 10001 and have to read what is mounted.
-chmod 0644 "$folder"/*.crt "$folder"/*.key "$folder/gossip.key"
 chmod 0755 "$folder"
+chmod 0644 "$folder"/*.crt
+if chown 10001 "$folder"/*.key 2>/dev/null; then
+  chmod 0400 "$folder"/*.key
+else
+  chmod 0644 "$folder"/*.key
+  echo "run as root to keep the keys from other users of this machine: they may read them now" >&2
+fi
 echo "made $folder"

@@ -32,6 +32,7 @@ job "caxton" {
     service {
       name     = "caxton"
       port     = "http"
+      address  = "127.0.0.1" # where HTTP listens: there is no login yet
       provider = "nomad"
       check {
         type     = "http"

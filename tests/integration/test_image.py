@@ -22,7 +22,7 @@ from tests.node_process import node_process
 ROOT = Path(__file__).parents[2]
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 BASE = "localhost/caxton-test-base:bookworm"
-BUILD_TIMEOUT_S = 900
+BUILD_TIMEOUT_S = 1_800
 DEADLINE_S = 40.0
 ENVIRONMENT = os.environ | {"BUILDAH_ISOLATION": "chroot"}
 
