@@ -60,7 +60,7 @@ def chroma(folder, vectors):
     import chromadb
 
     client = chromadb.PersistentClient(str(folder / "chroma"))
-    collection = client.create_collection("v", metadata={"hnsw:space": "cosine"})
+    collection = client.create_collection("vectors", metadata={"hnsw:space": "cosine"})
     for start in range(0, len(vectors), 5_000):
         part = vectors[start : start + 5_000]
         collection.add(ids=[str(start + n) for n in range(len(part))], embeddings=part.tolist())
