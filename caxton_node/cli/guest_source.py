@@ -58,7 +58,8 @@ def read_guest(file: str, manifest: str | None = None) -> GuestSource | None:
             return GuestSource("", file, module, hashlib.sha256(module).hexdigest())
         text, table = _read_manifest(manifest_path)
         return _joined(text, table, str(manifest_path), _read_file(path))
-    if path.suffix.lower() != ".toml":
+    if path.suffix.lower() != ".toml" or not path.is_file():
+        # What is wrong with it, whoever reads agents' files says.
         return None
     text, table = _read_manifest(path)
     wasm = table.get("wasm")
@@ -73,9 +74,10 @@ def read_guest(file: str, manifest: str | None = None) -> GuestSource | None:
 
 def _read_manifest(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _refused(f"the manifest {path} cannot be read: {error}") from None
+        text = path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise _refused(f"the manifest {path} cannot be read: {reason}") from None
     try:
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError:
