@@ -62,9 +62,11 @@ async def opened_backend(kind: str, folder: Path, engines: Engines) -> AsyncIter
     """Open an empty memory of a kind."""
     async with AsyncExitStack() as stack:
         memory = await _made(kind, folder, engines, stack)
-        await memory.open()
-        assert memory.trouble is None
         stack.push_async_callback(memory.close)
+        await memory.open()
+        # An engine that has just started may take longer than opening waits for it.
+        assert await memory.check() == []
+        assert memory.trouble is None
         yield memory
 
 
