@@ -47,7 +47,7 @@ include-operation-id = [
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 422]
 
 [[operations]]
-# It knows no way to write WebAssembly. test_wasm_kill.py sends some.
+# It knows no way to write WebAssembly. test_wasm_servers.py sends some.
 include-operation-id = ["put_module"]
 enabled = false
 
