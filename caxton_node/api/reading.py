@@ -24,6 +24,12 @@ __all__ = ["BODY_TIMEOUT_S", "check_body", "check_path", "check_query", "read_bo
 BODY_TIMEOUT_S: Final = 20.0
 """A body must have arrived by then."""
 
+BINARY_TIMEOUT_S: Final = 60.0
+"""Likewise a file."""
+
+BINARY_MEDIA_TYPE: Final = "application/wasm"
+CHUNK_BYTES: Final = 256 * 1024
+
 QUERY_PARAMETERS_MAX: Final = 50
 
 _PLAIN_ENCODINGS: Final = frozenset({None, "", "identity"})
@@ -38,6 +44,8 @@ async def read_body(http: web.Request, endpoint: Endpoint) -> tuple[BaseModel | 
         Rejected: `body_too_large`, `unsupported_media_type`, `malformed_body`,
             `invalid_request`.
     """
+    if endpoint.binary_bytes_max is not None:
+        return None, await _read_binary(http, endpoint.binary_bytes_max)
     model = endpoint.body
     if model is None:
         return None, b""
@@ -48,6 +56,31 @@ async def read_body(http: web.Request, endpoint: Endpoint) -> tuple[BaseModel | 
     if not data and endpoint.is_body_optional:
         return None, b""
     return check_body(endpoint, data), data
+
+
+async def _read_binary(http: web.Request, bytes_max: int) -> bytes:
+    if http.content_type != BINARY_MEDIA_TYPE:
+        raise Rejected(
+            "unsupported_media_type",
+            f"the body is {http.content_type[:100]!r}",
+            hint=f"Send the file with `Content-Type: {BINARY_MEDIA_TYPE}`.",
+        )
+    if http.content_length is not None and http.content_length > bytes_max:
+        raise _too_large(bytes_max)
+    data = bytearray()
+    try:
+        async with asyncio.timeout(BINARY_TIMEOUT_S):
+            async for chunk in http.content.iter_chunked(CHUNK_BYTES):
+                data += chunk
+                if len(data) > bytes_max:
+                    raise _too_large(bytes_max)
+    except TimeoutError:
+        raise Rejected(
+            "malformed_body", f"the body did not arrive within {BINARY_TIMEOUT_S:g} s"
+        ) from None
+    except (web.RequestPayloadError, aiohttp.ClientError, HttpProcessingError, OSError):
+        raise Rejected("malformed_body", "the body broke off or was badly framed") from None
+    return bytes(data)
 
 
 def check_body(endpoint: Endpoint, data: bytes) -> BaseModel | None:
