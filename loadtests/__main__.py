@@ -18,6 +18,7 @@ BENCHMARKS = (
     "loadtests.registry",
     "loadtests.etcd",
     "loadtests.tool_choice",
+    "loadtests.wasm",
 )
 TIMEOUT_S = 900
 
