@@ -26,7 +26,10 @@ OUTPUT_LENGTH_MAX: Final = 4_000
 @click.option("--language", help="Instead of what the files in the folder say.")
 @pass_session
 def build(session: Session, folders: tuple[Path, ...], language: str | None) -> None:
-    """Build the guest in a folder, this one by default, into the file that its manifest names."""
+    """Build the guest in a folder into the file that its manifest names.
+
+    Without a folder it is this one.
+    """
     from caxton_node.starters import find_guest, plan_build
 
     output = session.output

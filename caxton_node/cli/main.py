@@ -40,7 +40,9 @@ COMMANDS: Final = {
     "init": _later(
         "start_project", "init", "Write the files of a new agent into a folder of its name."
     ),
-    "build": _later("build", "build", "Build a WebAssembly guest from its source."),
+    "build": _later(
+        "build", "build", "Build the guest in a folder into the file that its manifest names."
+    ),
     "deploy": _later("deploy", "deploy", "Deploy agents from files."),
     "chat": _later("chat", "chat", "Talk to an agent."),
     "agent": _later("agents", "agent", "Look after agents."),
