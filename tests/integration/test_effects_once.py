@@ -164,11 +164,12 @@ async def test_a_holder_that_never_had_it_lets_it_go_elsewhere(tmp_path):
             await b.server.stop(0)
             question = message(a.node, receiver="Gate", delivery=ONCE)
             await a.node.pipeline.send(question)
+            # Else it would be there, and take the message as soon as it comes back.
+            await b.node.deployments.delete("Gate", is_forced=True)
         a.peers.lose("b")
         await place(atlas, c, "Gate", "Gate")
         async with linked_node(tmp_path, "b", atlas) as b:
             await linked(a, b, c)
-            await b.node.deployments.delete("Gate", is_forced=True)
             atlas.tell()
             stored = await ended(a.node, question.id)
             assert (stored.status, stored.node) == (DeliveryStatus.DELIVERED, "c")
