@@ -4,6 +4,7 @@ Decides only: it looks which files and programs there are and returns what to ru
 runs it. The tools are the user's own; none comes with the server.
 """
 
+import os
 import shutil
 import sys
 import tomllib
@@ -137,11 +138,22 @@ def _rust(guest: Guest) -> BuildPlan:
                 command=(
                     *(cargo, "build", "--release", "--target", "wasm32-unknown-unknown"),
                     *("--target-dir", str(target)),
-                )
+                ),
+                environment={"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(_rust_flags(guest))},
             ),
         ),
         made=target / "wasm32-unknown-unknown" / "release" / f"{crate}.wasm",
     )
+
+
+def _rust_flags(guest: Guest) -> list[str]:
+    """Return what the user wants, and what keeps the paths of their machine out of the module."""
+    cargo = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    # Later ones count before earlier ones.
+    places = {str(cargo): "cargo", str(guest.folder): "."}
+    places |= {str(folder): "crates" for folder in cargo.glob("registry/src/*")}
+    named = [f"--remap-path-prefix={path}={name}" for path, name in places.items()]
+    return [*os.environ.get("RUSTFLAGS", "").split(), *named]
 
 
 def _go(guest: Guest) -> BuildPlan:

@@ -151,3 +151,21 @@ def test_every_guest_is_described_by_a_manifest_that_names_its_module():
     }
     for guest in guests:
         assert tomllib.loads(guest.manifest.read_text())["wasm"]["module"] == guest.output.name
+
+
+def test_a_module_in_rust_names_no_path_of_the_machine_that_built_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(program(tmp_path / "bin", "cargo").parent))
+    monkeypatch.setenv("CARGO_HOME", "/somewhere/cargo")
+    monkeypatch.setenv("RUSTFLAGS", "-C debuginfo=1")
+    guest = find_guest(folder_of(tmp_path, Cargo_toml="", x_toml=MANIFEST))
+    [run] = plan_build(guest).runs
+    flags = run.environment["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
+    assert flags[:2] == ["-C", "debuginfo=1"]
+    assert "--remap-path-prefix=/somewhere/cargo=cargo" in flags
+    assert f"--remap-path-prefix={tmp_path}=." in flags
+
+
+def test_no_built_guest_in_rust_names_a_path_of_the_machine_that_built_it():
+    modules = list(GUESTS.glob("rust/*/*.wasm"))
+    assert modules
+    assert not [path for path in modules if b"/.cargo/" in path.read_bytes()]
