@@ -17,11 +17,9 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from caxton_node.wasm.configuration import FEATURES_OFF, FEATURES_ON, FIBER_BYTES, STACK_BYTES
+from caxton_node.wasm.slices import SLICE_S, Slices
 
-__all__ = ["SLICE_S", "Engine"]
-
-SLICE_S: Final = 0.005
-"""How long a guest runs before others get their turn."""
+__all__ = ["Engine"]
 
 IDLE_TICKS_MAX: Final = 200
 """Ticks without a call after which the thread sleeps."""
@@ -48,10 +46,12 @@ class Engine:
 
     Args:
         is_metered: Whether instructions are counted.
+        slices: Whose turn it is; engines of one thread share them.
     """
 
-    def __init__(self, *, is_metered: bool = False) -> None:
+    def __init__(self, *, is_metered: bool = False, slices: Slices | None = None) -> None:
         self.is_metered = is_metered
+        self.slices = Slices() if slices is None else slices
         self.wasmtime = wasmtime.Engine(_configuration(is_metered=is_metered))
         self.current: Any = None
         """The fiber that runs now: host functions find their sandbox by it."""

@@ -25,8 +25,9 @@ from wasmtime import _ffi as ffi
 
 from caxton_node.domain.wasm import GuestLimits
 from caxton_node.wasm.component_values import decode_arguments
-from caxton_node.wasm.engine import SLICE_S, Engine
+from caxton_node.wasm.engine import Engine
 from caxton_node.wasm.errors import OverLimit, SandboxFailed, Trapped
+from caxton_node.wasm.slices import SLICE_S
 
 __all__ = ["Asked", "Fiber", "StoreLimits", "component_async_callback", "linker_add_async"]
 
@@ -244,12 +245,17 @@ class Fiber:
             OverLimit: It was stopped.
         """
         self.engine.note_call()
+        started_s = time.perf_counter()
         try:
             # Most calls end in their first slice and ask for nothing.
-            if not self.is_waiting_for_host and self._advance():
-                return self._end()
-            async with asyncio.timeout(limits.time_s) as deadline:
-                if not await self._drive(answer, limits.cpu_s):
+            is_late = self.engine.slices.is_spent
+            if not is_late and not self.is_waiting_for_host:
+                if self._advance():
+                    return self._end()
+                self._note_slice()
+            left_s = limits.time_s - (time.perf_counter() - started_s)
+            async with asyncio.timeout(left_s) as deadline:
+                if not await self._drive(answer, limits.cpu_s, is_newcomer=is_late):
                     return False
         except TimeoutError:
             self.drop()
@@ -275,27 +281,34 @@ class Fiber:
         finally:
             engine.current = None
 
-    async def _drive(self, answer: Answer, cpu_s: float) -> bool:
-        spent_s, slice_from_s = 0.0, time.perf_counter()
+    def _note_slice(self) -> None:
+        """Note what the guest left its fiber for: its slice may be used up."""
+        if self.asked is None:
+            self.engine.slices.note_spent()
+
+    async def _drive(self, answer: Answer, cpu_s: float, *, is_newcomer: bool) -> bool:
+        slices = self.engine.slices
+        spent_s, slice_from_s = 0.0, time.thread_time()
         while True:
             if self.asked is not None:
                 if not await answer(self.asked):
                     return False
                 self.asked, self.is_answered = None, True
                 self.engine.note_call()
-            if time.perf_counter() - slice_from_s > SLICE_S:
-                await asyncio.sleep(0)
-                slice_from_s = time.perf_counter()
-            started_s = time.thread_time()
+            from_s = time.thread_time()
+            # Time of the thread: what a guest sleeps through is nobody's.
+            if slices.is_spent or from_s - slice_from_s > SLICE_S:
+                slices.note_spent()
+                await slices.wait(is_newcomer=is_newcomer)
+                is_newcomer = False
+                from_s = slice_from_s = time.thread_time()
             is_over = self._advance()
-            spent_s += time.thread_time() - started_s
+            spent_s += time.thread_time() - from_s
             if is_over:
                 return True
             if spent_s > cpu_s:
                 raise OverLimit("cpu", f"the call used more than {cpu_s:g} s of processor time")
-            if self.asked is None:
-                await asyncio.sleep(0)
-                slice_from_s = time.perf_counter()
+            self._note_slice()
 
     def note_asked(self, asked: Asked) -> None:
         """Note what the guest asks: called on the guest's stack."""

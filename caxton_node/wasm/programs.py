@@ -15,6 +15,7 @@ from caxton_node.wasm.fibers import Fiber
 from caxton_node.wasm.program import load_core_program
 from caxton_node.wasm.sandbox import Guest, GuestMaker, Sandbox
 from caxton_node.wasm.shapes import Shape
+from caxton_node.wasm.slices import Slices
 from caxton_node.wasm.stdio_guest import StdioGuest
 from caxton_node.wasm.surroundings import Surroundings
 
@@ -37,13 +38,14 @@ class Programs:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
+        self._slices = Slices()
         self._engines: dict[bool, Engine] = {}
         self._makers: dict[tuple[str, bool], GuestMaker] = {}
 
     def _engine(self, *, is_metered: bool) -> Engine:
         engine = self._engines.get(is_metered)
         if engine is None:
-            engine = self._stack.enter_context(Engine(is_metered=is_metered))
+            engine = self._stack.enter_context(Engine(is_metered=is_metered, slices=self._slices))
             self._engines[is_metered] = engine
         return engine
 
