@@ -23,10 +23,10 @@ from grpc_reflection.v1alpha.reflection import enable_server_reflection
 
 from caxton_node.domain.errors import Conflict
 from caxton_node.grpc_api.shell import Shell
-from caxton_node.security.tls_files import TlsFiles
+from caxton_node.security.tls_files import TlsFiles, TlsMaterial
 from caxton_node.telemetry.spans import Tracing
 
-__all__ = ["STOP_GRACE_S", "Port", "Service", "open_grpc"]
+__all__ = ["STOP_GRACE_S", "Port", "Service", "changes_of", "open_grpc"]
 
 STOP_GRACE_S: Final = 5.0
 """For calls under way when the node stops. The streams of clients are ended at once."""
@@ -159,13 +159,41 @@ def _listen(server: grpc.aio.Server, port: Port) -> tuple[str, int]:
 
 def _credentials(files: TlsFiles, *, is_required: bool) -> grpc.ServerCredentials:
     """Return credentials that follow the files: every handshake takes what is in force by then."""
-
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        material = files.current()
-        return grpc.ssl_server_certificate_configuration(
-            [(material.key, material.certificate)], material.authority
-        )
-
+    material = files.current()
     return grpc.dynamic_ssl_server_credentials(
-        configuration(), configuration, require_client_authentication=is_required
+        _configuration(material),
+        changes_of(files, material),
+        require_client_authentication=is_required,
+    )
+
+
+def changes_of(
+    files: TlsFiles, material: TlsMaterial
+) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+    """Return what tells gRPC of certificates that changed, and nothing while they have not.
+
+    gRPC asks before each handshake and replaces what it has by any answer, without a care for
+    handshakes under way in other threads: to answer each time what is in force ends the process
+    within some thousand handshakes (grpc/grpc#36693). What is left of it is the moment of a change.
+
+    Args:
+        files: The certificates.
+        material: What gRPC has already.
+    """
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        # One call at a time: gRPC holds a lock of the port.
+        nonlocal material
+        found = files.current()
+        if found is material:
+            return None
+        material = found
+        return _configuration(found)
+
+    return changed
+
+
+def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(material.key, material.certificate)], material.authority
     )
