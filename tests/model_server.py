@@ -29,6 +29,8 @@ class ModelServer:
     def __init__(self, *replies: dict[str, Any] | Script) -> None:
         self.replies = list(replies)
         self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        """Of the requests, names in lower case."""
         self.hold: asyncio.Event | None = None
         """Set it to an event to keep answers back until it is set."""
         self.url = ""
@@ -36,6 +38,7 @@ class ModelServer:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append(body)
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
         reply = self.replies[min(len(self.requests), len(self.replies)) - 1]
         if callable(reply):
             reply = reply(body)

@@ -176,7 +176,13 @@ async def call_one_tool(request: Request[NoQuery, ToolCallBody], node: Node) -> 
         node.tools.get(name)
     except Rejected as error:
         raise NotFound("server_not_found", error.detail, hint=error.hint) from None
-    result = await call_tool(node, name, request.body.arguments, timeout_s=CALL_S)
+    result = await call_tool(
+        node,
+        name,
+        request.body.arguments,
+        timeout_s=CALL_S,
+        traceparent=request.trace.traceparent,
+    )
     return ToolAnswer(tool=name, is_error=result.is_error, content=result.content)
 
 

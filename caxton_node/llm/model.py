@@ -71,6 +71,8 @@ class ModelRequest:
     knowledge: tuple[str, ...] = ()
     """What memory recalled for this question, one fact each, best first. It stands in the prompt
     too; this is for a provider that does not understand prompts."""
+    traceparent: str | None = None
+    """What the call belongs to, for the endpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import stamina
 
 from caxton_node.domain.errors import Failed, TimedOut
+from caxton_node.domain.trace_headers import with_trace
 from caxton_node.llm.model import ModelReply, ModelRequest, OnDelta
 from caxton_node.llm.openai_clients import Endpoint, OpenAiClients
 from caxton_node.llm.openai_errors import EndpointFailed, redacted, retry_after_s, status_failed
@@ -137,8 +138,11 @@ class OpenAiModel:
             names=names,
             is_stream=on_delta is not None,
         )
+        headers: dict[str, Any] = dict(with_trace({}, request.traceparent))
         if not self._endpoint.api_key:
-            body["extra_headers"] = {"Authorization": _omit()}
+            headers["Authorization"] = _omit()
+        if headers:
+            body["extra_headers"] = headers
         assembly = ReplyAssembly(names)
         watched = _Watched(on_delta)
         failure: Failed | None = None

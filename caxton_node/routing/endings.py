@@ -159,6 +159,7 @@ class Endings:
         reply: Message | None,
         status: DeliveryStatus = _DELIVERED,
         reason: str | None = None,
+        ended_at: int | None = None,
     ) -> None:
         """See a message to its end, together with the answer to it.
 
@@ -167,6 +168,7 @@ class Endings:
             reply: The answer, if any. It takes the same way as any message.
             status: How it ended.
             reason: For a dead message.
+            ended_at: Milliseconds since 1970, UTC, from who just looked; None for now.
         """
         assert envelope.phase != OVER, "a message ends once"
         envelope.phase = OVER
@@ -182,18 +184,14 @@ class Endings:
             self._publish(f"message.{status}", envelope.message, agent=agent)
         told, is_gathered = None, False
         if envelope.is_tracked:
-            is_gathered = (
-                reply is None
-                and envelope.origin is not None
-                and envelope.after is None
-                and envelope.seq > 0
-            )
+            is_told_alone = reply is None and envelope.after is None and envelope.seq > 0
+            is_gathered = is_told_alone and envelope.origin is not None
             if not is_gathered:
                 told = self._close(envelope, status, reason)
+        now_ms = self._clock_ms() if ended_at is None else ended_at
+        self._time(envelope.message, now_ms)
         settlement = None
         if envelope.seq:
-            now_ms = self._clock_ms()
-            self._time(envelope.message, now_ms)
             settlement = Settlement(
                 envelope.seq,
                 status,

@@ -47,6 +47,11 @@ class TurnContext(Outbox, Protocol):
         """Instant at which the turn is ended, in milliseconds since 1970, UTC."""
         ...
 
+    @property
+    def traceparent(self) -> str | None:
+        """What is being done belongs to this, for the header of that name in calls to others."""
+        ...
+
     def step_outbox(self, step: int) -> Outbox:
         """Return an outbox whose messages carry the step's number, the same every attempt."""
         ...

@@ -49,7 +49,12 @@ def _no_messages(*_: object) -> Denied:
 
 
 async def call_tool(
-    node: Node, name: str, arguments: Mapping[str, Any], *, timeout_s: float
+    node: Node,
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    timeout_s: float,
+    traceparent: str | None = None,
 ) -> ToolResult:
     """Call a tool of a server.
 
@@ -58,6 +63,7 @@ async def call_tool(
         name: `server.tool`.
         arguments: Checked against its schema here.
         timeout_s: For the call.
+        traceparent: What the call belongs to.
 
     Raises:
         Rejected: `tool_not_found`; `invalid_request`, when the arguments do not fit.
@@ -80,5 +86,6 @@ async def call_tool(
         artifacts=await open_artifacts(folder, call_id),
         outbox=_Nobody(),
         timeout_s=timeout_s,
+        traceparent=traceparent,
     )
     return await tool.call(checked.values, context)

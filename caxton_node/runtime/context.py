@@ -136,6 +136,12 @@ class Context(msgspec.Struct, eq=False):
         """Whether this turn may have begun before."""
         return self.attempt > 1 or self._turn.envelope.is_recovered
 
+    @property
+    def traceparent(self) -> str | None:
+        """What is being done belongs to this, for the header of that name in calls to others."""
+        span = self._turn.span
+        return self.message.traceparent if span is None else span.traceparent
+
     def step_outbox(self, step: int) -> Outbox:
         """Return an outbox for one step: its messages carry the step's number."""
         return StepOutbox(self, step)
@@ -308,7 +314,7 @@ class Context(msgspec.Struct, eq=False):
         performative: Performative,
         content: Any,
     ) -> Message:
-        message, span = self.message, self._turn.span
+        message = self.message
         depth = int((message.metadata or {}).get("depth", 0)) + 1
         if depth > DEPTH_MAX:
             raise Failed("loop_detected", f"agents have asked each other {DEPTH_MAX} levels deep")
@@ -323,7 +329,7 @@ class Context(msgspec.Struct, eq=False):
             conversation_id=f"{message.conversation_id}.{number}",
             delivery=message.delivery,
             created_at=self._speech.clock.now_ms(),
-            traceparent=message.traceparent if span is None else span.traceparent,
+            traceparent=self.traceparent,
             metadata={"depth": depth},
         )
 

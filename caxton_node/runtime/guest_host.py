@@ -20,6 +20,7 @@ from yarl import URL
 
 from caxton_node.domain.errors import CaxtonError, Denied, Rejected
 from caxton_node.domain.performatives import Performative
+from caxton_node.domain.trace_headers import with_trace
 from caxton_node.domain.wasm import GrantSettings
 from caxton_node.llm.model import ChatMessage, Model, ModelRequest
 from caxton_node.memory.records import Access, NewFact
@@ -86,6 +87,8 @@ class Caller:
     """What is left of the time."""
     tool_context: Callable[[str], Awaitable[ToolContext]]
     """Makes the context for a tool by its name."""
+    traceparent: str | None = None
+    """What the call belongs to, for whoever the guest asks in turn."""
 
 
 class _Refusal(Exception):
@@ -319,12 +322,13 @@ class GuestHost:
                 return None
             return f'http = ["{method} {url.scheme}://{url.raw_host}:{url.port}"]'
 
+        headers = self._headers(request.get("headers") or {})
         try:
             fetched = await self._parts.fetcher.fetch(
                 FetchRequest(
                     url=text_of(request, "url"),
                     method=method,
-                    headers=self._headers(request.get("headers") or {}),
+                    headers=with_trace(headers, caller.traceparent),
                     body=_body(request),
                     permits=permits,
                     timeout_s=max(0.001, timeout_s),
@@ -338,11 +342,8 @@ class GuestHost:
             raise AssertionError("a denial raises") from None
         except FetchFailed as error:
             raise _Refusal("failed", str(error)) from None
-        answer: dict[str, Any] = {
-            "status": fetched.status,
-            "url": self.redact(str(fetched.url)),
-            "media_type": fetched.media_type,
-        }
+        answer: dict[str, Any] = {"status": fetched.status, "media_type": fetched.media_type}
+        answer["url"] = self.redact(str(fetched.url))
         try:
             answer["body"] = self.redact(fetched.body.decode())
         except UnicodeDecodeError:
@@ -406,8 +407,7 @@ class GuestHost:
         if wanted and "*" not in self.grants.model and wanted not in self.grants.model:
             self._deny(caller, "model.complete", f'model = ["{wanted[:100]}"]')
         name = wanted or next((one for one in self.grants.model if one != "*"), "")
-        now_s = self._parts.clock.now_ms() / 1000 / 60
-        if not self._tokens.take(1, now_s):
+        if not self._tokens.take(1, self._parts.clock.now_ms() / 60_000):
             raise _Refusal("rate_limited", "its tokens of this minute are spent")
         prompt = request.get("prompt")
         reply = await self._model(name).complete(
@@ -418,6 +418,7 @@ class GuestHost:
                 max_tokens=request.get("max_tokens"),
                 timeout_s=max(0.001, min(60.0, caller.left_s())),
                 question=prompt if isinstance(prompt, str) else "",
+                traceparent=caller.traceparent,
             )
         )
         self._tokens.charge(reply.usage.total_tokens)

@@ -39,6 +39,7 @@ def agent_tool_context(
             artifacts=await open_artifacts(folder, message.conversation_id),
             outbox=context.step_outbox(number),
             timeout_s=max(0.0, (context.deadline_ms - clock_ms()) / 1000),
+            traceparent=context.traceparent,
         )
 
     return make

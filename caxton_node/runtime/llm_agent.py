@@ -6,7 +6,7 @@ taken again after a crash repeats no model call and no effect.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -342,7 +342,8 @@ class _Run:
         with self._context.span(f"chat {name}", Kind.CLIENT, facts) as span:
             began_at = clock.now_ms()
             try:
-                reply = await self._agent.model.complete(request, self._on_delta)
+                traced = replace(request, traceparent=self._context.traceparent)
+                reply = await self._agent.model.complete(traced, self._on_delta)
             finally:
                 self._parts.counts.model_s.observe((clock.now_ms() - began_at) / 1000)
             span.set("gen_ai.response.model", reply.model)
@@ -475,6 +476,7 @@ class _Run:
             artifacts=self._artifacts,
             outbox=self._context.step_outbox(number),
             timeout_s=max(0.0, left_ms / 1000),
+            traceparent=self._context.traceparent,
         )
 
     async def _log_turn(self, level: str, text: str) -> None:

@@ -198,8 +198,13 @@ class Sending:
     def _hand_in(self, draft: Draft) -> tuple[Sent, asyncio.Future[None]]:
         """Submit a message; the future tells when it is on disk, or why it is not."""
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        message, span = begin_send(self._node.tracing, draft.message)
 
         def on_accepted(error: CaxtonError | None) -> None:
+            if span:
+                if error is not None:
+                    span.fail(error)
+                span.end()
             if accepted.done():
                 return
             if error is None:
@@ -207,10 +212,14 @@ class Sending:
             else:
                 accepted.set_exception(error)
 
-        message = draft.message
-        inbox = self._node.pipeline.submit(
-            message, on_accepted, is_doubtful=draft.is_id_chosen
-        ).inbox
+        try:
+            inbox = self._node.pipeline.submit(
+                message, on_accepted, is_doubtful=draft.is_id_chosen
+            ).inbox
+        except CaxtonError as error:
+            span.fail(error)
+            span.end()
+            raise
         receivers = () if inbox is None else (inbox.agent,)
         return Sent(message, DeliveryStatus.ACCEPTED, receivers), accepted
 

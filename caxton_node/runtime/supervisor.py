@@ -230,7 +230,7 @@ class Supervisor:
                 reply = msgspec.structs.replace(reply, traceparent=turn.span.traceparent)
             seat.counts.finished += 1
             self._counts.turns_finished += 1
-            self._pipeline.finish(envelope, reply)
+            self._pipeline.finish(envelope, reply, ended_at=ended_ms)
         elif isinstance(error, CaxtonError):
             self._fail(seat, envelope, error)
             return

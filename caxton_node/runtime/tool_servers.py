@@ -17,6 +17,7 @@ import msgspec
 from caxton_node.agentfile.server_manifest import parse_server_manifest
 from caxton_node.domain.errors import CaxtonError, Conflict, Failed, NotFound, Rejected
 from caxton_node.domain.tool import ToolResult, ToolSpec
+from caxton_node.domain.trace_headers import with_trace_meta
 from caxton_node.domain.wasm import NO_GRANTS, ToolServerSpec
 from caxton_node.llm.model import Model
 from caxton_node.routing.clock import Clock
@@ -39,6 +40,7 @@ from caxton_node.wasm.errors import (
 from caxton_node.wasm.grants import added_rights
 from caxton_node.wasm.operations import error_answer
 from caxton_node.wasm.quarantine import Quarantine
+from caxton_node.wasm.shapes import Shape
 
 __all__ = ["DeployedServer", "ServerTool", "ToolServers"]
 
@@ -74,6 +76,7 @@ class DeployedServer:
     deployed_at: int
     box: Box
     host: GuestHost
+    shape: Shape
     tools: tuple[ToolSpec, ...] = ()
     calls: int = 0
     failures: int = 0
@@ -109,7 +112,10 @@ class DeployedServer:
                 f"the server {self.spec.name!r} is in quarantine: it was stopped too often",
                 hint="Deploy it again when it is mended.",
             )
-        data = msgspec.json.encode({"name": name, "arguments": arguments})
+        params: dict[str, Any] = {"name": name, "arguments": arguments}
+        if self.shape is Shape.STDIO_SERVER:
+            params = with_trace_meta(params, context.traceparent)
+        data = msgspec.json.encode(params)
         answer = functools.partial(self.host.answer, _caller(context))
         self.calls += 1
         started_s = time.perf_counter()
@@ -146,6 +152,7 @@ def _caller(context: ToolContext) -> Caller:
         folder=None,
         left_s=lambda: context.timeout_s,
         tool_context=server_tool_context(context),
+        traceparent=context.traceparent,
     )
 
 
@@ -335,7 +342,7 @@ class ToolServers:
             on_snapshot=_forget,
         )
         box = self._guests.open(plan, spec.wasm.isolation)
-        return DeployedServer(spec, number, deployed_at, box, host)
+        return DeployedServer(spec, number, deployed_at, box, host, admitted.shape)
 
     async def _listed(self, server: DeployedServer) -> msgspec.Raw:
         """Start a server and have it list its tools; return the list as it gave it."""

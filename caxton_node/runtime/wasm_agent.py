@@ -143,6 +143,7 @@ class WasmAgent:
             tool_context=agent_tool_context(
                 self.spec, message, context, self._parts.folder, clock_ms
             ),
+            traceparent=context.traceparent,
         )
 
     def _note_violation(self, error: OverLimit) -> None:

@@ -51,8 +51,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "caxton_message_duration_seconds",
         "histogram",
-        "Time from the acceptance of a journaled message on this node to its end, to the "
-        "millisecond, wherever its turn was taken.",
+        "Time from the acceptance of a message on this node to its end, to the millisecond, "
+        "wherever its turn was taken. One sent at most once to another node ends when it is "
+        "handed over.",
     ),
     Metric(
         "caxton_turn_duration_seconds",

@@ -91,6 +91,8 @@ class ToolContext:
     outbox: Outbox
     timeout_s: float
     """What is left of the turn's time; a tool's own limits apply below it."""
+    traceparent: str | None = None
+    """What the call belongs to, for whoever the tool asks in turn."""
 
 
 class Tool(Protocol):

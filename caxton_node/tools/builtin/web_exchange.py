@@ -7,6 +7,7 @@ from typing import Any, Final
 from caxton_node.domain.errors import Place, Rejected
 from caxton_node.domain.quantities import parse_duration_s, parse_size_bytes
 from caxton_node.domain.tool import Artifact, ToolResult
+from caxton_node.domain.trace_headers import with_trace
 from caxton_node.tools.fetch import Fetched, Fetcher, FetchFailed, FetchRequest
 from caxton_node.tools.media import (
     INLINE_BYTES_MAX,
@@ -136,7 +137,7 @@ def _request(
     return FetchRequest(
         url=url,
         method=method,
-        headers=_headers(headers),
+        headers=with_trace(_headers(headers), context.traceparent),
         body=body,
         narrowed_to=(
             _patterns("permissions.network_hosts", context.permissions.network_hosts),
