@@ -25,6 +25,7 @@ from caxton_node.forwarding.fleet_parts import FleetParts
 from caxton_node.forwarding.guest_files import GuestFiles
 from caxton_node.forwarding.handover import Handover
 from caxton_node.forwarding.links import Links, Self
+from caxton_node.forwarding.majority import Majority
 from caxton_node.forwarding.membership_feed import MembershipFeed, epoch_of, grpc_of
 from caxton_node.forwarding.node_table import NodeTable
 from caxton_node.forwarding.peer_calls import PeerCalls, serve_peer_calls
@@ -34,6 +35,7 @@ from caxton_node.forwarding.registry_elsewhere import RegistryElsewhere
 from caxton_node.forwarding.registry_feed import RegistryFeed
 from caxton_node.forwarding.remembered import DELETED, JOURNAL, REMOVED, Remembered
 from caxton_node.forwarding.retirement import Retirement
+from caxton_node.forwarding.takeovers import Takeovers
 from caxton_node.node_renewal import EPOCH, Renewal
 from caxton_node.ring import PEERS_FILE, ClusterRing
 from caxton_node.routing.in_flight import InFlight
@@ -225,6 +227,7 @@ async def open_cluster(
         tasks.create_task(_relay(ring.cluster, members, feed), name="cluster-members"),
         tasks.create_task(fleet.pulse(), name="cluster-pulse"),
         tasks.create_task(parts.placing.run(), name="cluster-placing"),
+        tasks.create_task(parts.takeovers.run(), name="cluster-takeovers"),
         tasks.create_task(parts.placing.keep_definitions(), name="cluster-definitions"),
     ]
     try:
@@ -256,6 +259,7 @@ class _Parts:
     feed: RegistryFeed
     definitions: DefinitionKeeper
     placing: Placing
+    takeovers: Takeovers
     fleet: NodeFleet
 
 
@@ -279,21 +283,20 @@ async def _build(
     files_of_guests = GuestFiles(node.guests, calls, links.peers)
     node.guests.find_module = files_of_guests.find
     definitions = DefinitionKeeper(node.store, calls, files_of_guests.fetch_with)
+    partition = await _partition(settings, node.store, now)
+    majority = Majority(links, lambda: partition.view)
+    takeovers = Takeovers(own, majority, node.metadata.store, nodes, node.events)
     placing = Placing(
         own,
         nodes.views,
         feed.whereabouts,
         deployments=node.deployments,
         definitions=definitions,
-        handover=Handover(
-            reroute=node.pipeline.place_again,
-            dismiss=node.supervisor.dismiss,
-            left=links.order.left,
-        ),
+        handover=_handover(node, links),
         events=node.events,
         retirement=retirement,
+        takeovers=takeovers,
     )
-    partition = await _partition(settings, node.store, now)
     fleet = NodeFleet(
         FleetParts(
             own=own,
@@ -305,6 +308,8 @@ async def _build(
             links=links,
             partition=partition,
             placing=placing,
+            majority=majority,
+            takeovers=takeovers,
             roster=node.roster,
             deployments=node.deployments,
             clock=node.clock,
@@ -317,7 +322,16 @@ async def _build(
     node.pipeline.elsewhere = RegistryElsewhere(
         own, feed, links, sees_all=lambda: fleet.sees_all, is_struck_off=nodes.is_struck_off
     )
-    return _Parts(peers, links, feed, definitions, placing, fleet)
+    node.metadata.store.on_change(lambda _: fleet.store_changed())
+    return _Parts(peers, links, feed, definitions, placing, takeovers, fleet)
+
+
+def _handover(node: Node, links: Links) -> Handover:
+    return Handover(
+        reroute=node.pipeline.place_again,
+        dismiss=node.supervisor.dismiss,
+        left=links.order.left,
+    )
 
 
 async def _partition(settings: Settings, store: Store, now: float) -> Partition:

@@ -17,12 +17,14 @@ from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState
 from caxton_node.domain.placement import ANYWHERE, PlacementRule, read_placement
 from caxton_node.forwarding.remote_agent import MAILBOX_DEFAULT
 from caxton_node.runtime.claim import Claim
+from caxton_node.runtime.fleet import FleetAgent
 from caxton_node.runtime.placement import Copy
 
 __all__ = [
     "author_version",
     "copy_of",
     "distance_of",
+    "fleet_agent",
     "kind_of",
     "mailbox_of",
     "number_of",
@@ -171,3 +173,22 @@ def state_of(record: AgentRecord) -> AgentState:
         return AgentState(record.state)
     except ValueError:
         return AgentState.STOPPED
+
+
+def fleet_agent(listing: Listing, copy: Copy) -> FleetAgent:
+    """Return what the edges show of an agent on a node."""
+    record = listing.record
+    return FleetAgent(
+        name=listing.agent,
+        node=copy.node,
+        state=state_of(record),
+        version=author_version(record),
+        number=number_of(record),
+        kind=kind_of(record),
+        capabilities=record.capabilities,
+        description=record.description,
+        replicas=copy.replicas,
+        placement=str(copy.rule),
+        epoch=copy.epoch,
+        load=record.load,
+    )

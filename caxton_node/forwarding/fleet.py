@@ -14,14 +14,7 @@ from caxton_cluster.errors import MalformedPacket
 from caxton_cluster.partition import PartitionMode
 from caxton_cluster.registry import load_bucket
 from caxton_node.domain.errors import Conflict, NotFound, Unavailable
-from caxton_node.forwarding.agent_records import (
-    author_version,
-    distance_of,
-    kind_of,
-    number_of,
-    record_of,
-    state_of,
-)
+from caxton_node.forwarding.agent_records import distance_of, fleet_agent, record_of
 from caxton_node.forwarding.fleet_parts import FleetParts
 from caxton_node.forwarding.modes import IN_MODE, no_majority
 from caxton_node.forwarding.notices import (
@@ -50,6 +43,9 @@ WISH_AGENTS_MAX: Final = 500
 
 FORM_S: Final = 5.0
 """How long a deployment waits on a node that has just started for the others to be found."""
+
+CHANGE_ANSWER_S: Final = 3.0
+"""How long the answers of a majority are waited for before agents are changed."""
 
 _log = logging.getLogger("caxton.fleet")
 
@@ -104,8 +100,6 @@ class NodeFleet:
 
     def member_suspect(self, node: str) -> None:
         """Note that a node may be gone."""
-        self._nodes.suspect(node)
-        self._judge()
         self._feed.member_suspect(node)
 
     def member_down(self, node: str, *, has_left: bool) -> None:
@@ -167,6 +161,7 @@ class NodeFleet:
             refused=tuple(bytes.fromhex(digest) for digest in self._refused),
             mode=self._mode.value,
             agent_count=len(self._parts.roster),
+            store=self._parts.takeovers.connection.value,
         )
 
     def _tell(self) -> None:
@@ -175,6 +170,11 @@ class NodeFleet:
         if self._nodes.heard(self._own, notice):
             self._placing.look_at(None)
         self._links.broadcast_registry(pack_said(notice))
+
+    def store_changed(self) -> None:
+        """Take note that etcd was lost or found: the others are to know who has it."""
+        self._parts.takeovers.look()
+        self._tell()
 
     def renew(self, epoch: int) -> None:
         """Tell of ourselves in a later life: placement elsewhere takes it for that alone."""
@@ -196,6 +196,7 @@ class NodeFleet:
         told_at = self._loop.time()
         while True:
             await asyncio.sleep(PULSE_S)
+            self._parts.takeovers.look()
             loads = [(seat.agent, seat.load) for seat in self._parts.roster]
             self._feed.report_loads(loads)
             load = load_bucket(sum(count for _, count in loads), self._load)
@@ -245,13 +246,8 @@ class NodeFleet:
         )
 
     def _judge(self) -> None:
-        """Decide whether agents of others may be taken over now.
-
-        Who is being cut off sees the others die one after the other, and is with the majority until
-        the last but one. The rest are suspected by then: only those that are not make a majority.
-        """
-        is_sure = 2 * self._nodes.sure_count > self._parts.partition.view.expected_count
-        may_take = self.sees_all and is_sure
+        """Decide whether agents of others may be taken over, if a majority answers as well."""
+        may_take = self.sees_all
         if may_take and not self._placing.may_take:
             self._placing.look_at(None)
         self._placing.may_take = may_take
@@ -303,6 +299,16 @@ class NodeFleet:
         view = self._parts.partition.view
         if not view.is_writable:
             raise no_majority(view)
+
+    async def confirm_writable(self) -> None:
+        """Let a change of what agents are pass, once a majority has answered.
+
+        Raises:
+            Unavailable: `no_majority`: this node is cut off from those who decide, or just being
+                cut off.
+        """
+        self.check_writable()
+        await self._parts.majority.confirm(CHANGE_ANSWER_S)
 
     def highest_claim(self, agent: str) -> tuple[int, int]:
         """Return the highest (revision, epoch) that any node claims or claimed; (0, 0) if none."""
@@ -387,10 +393,11 @@ class NodeFleet:
         """Return what live nodes tell of agents: by name in the order given, then by node."""
         whereabouts = self._feed.whereabouts
         return [
-            self._agent(agent, copy)
+            fleet_agent(listing, copy)
             for agent in names
             for copy in whereabouts.copies(agent)
             if whereabouts.is_live(copy.node)
+            and (listing := whereabouts.listing(agent, copy.node)) is not None
         ]
 
     def capabilities(self) -> Mapping[str, Sequence[str]]:
@@ -409,25 +416,6 @@ class NodeFleet:
         ]
         found.sort(key=lambda one: (one[1], one[0].name, one[0].node))
         return found
-
-    def _agent(self, agent: str, copy: Copy) -> FleetAgent:
-        listing = self._feed.whereabouts.listing(agent, copy.node)
-        assert listing is not None, "a copy is worked out of a listing"
-        record = listing.record
-        return FleetAgent(
-            name=agent,
-            node=copy.node,
-            state=state_of(record),
-            version=author_version(record),
-            number=number_of(record),
-            kind=kind_of(record),
-            capabilities=record.capabilities,
-            description=record.description,
-            replicas=copy.replicas,
-            placement=str(copy.rule),
-            epoch=copy.epoch,
-            load=record.load,
-        )
 
     def holders(self, agent: str) -> Sequence[str]:
         """Return the live nodes that run an agent, the one to ask first: this one, or the first."""

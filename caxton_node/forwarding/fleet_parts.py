@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from caxton_cluster.partition import Partition
+from caxton_node.forwarding.majority import Majority
 from caxton_node.forwarding.node_table import NodeTable
 from caxton_node.forwarding.placing import Placing
 from caxton_node.forwarding.registry_feed import RegistryFeed, RegistryLinks
+from caxton_node.forwarding.takeovers import Takeovers
 from caxton_node.routing.clock import Clock
 from caxton_node.runtime.deployments import Deployments
 from caxton_node.runtime.roster import Roster
@@ -58,6 +60,8 @@ class FleetParts:
     links: FleetLinks
     partition: Partition
     placing: Placing
+    majority: Majority
+    takeovers: Takeovers
     roster: Roster
     deployments: Deployments
     clock: Clock

@@ -6,6 +6,7 @@ to write. Either ends with the stream. What is to be sent meanwhile waits in the
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -35,6 +36,9 @@ GREETING_TIMEOUT_S: Final = 5.0
 PING_S: Final = 1.0
 SILENCE_S: Final = 6.0
 """Without a frame for so long the other side is taken for gone, and the stream is ended."""
+
+PINGS_MAX: Final = 64
+"""Pings whose echo is waited for. Beyond it the oldest is not; a later echo says more."""
 
 REGISTRY_BYTES_MAX: Final = 4_000_000
 """What waits to be said of the registry. Beyond it the oldest is dropped: digests repair it."""
@@ -89,6 +93,10 @@ class LinkEvents(Protocol):
 
     def registry(self, node: str, payload: bytes) -> None:
         """The other side says something of the registry."""
+        ...
+
+    def echoed(self) -> None:
+        """The other side has answered a ping."""
         ...
 
     @property
@@ -151,8 +159,12 @@ class Link:
         self._read_at_s = 0.0
         self._ack_sent = 0
         self._credit_sent = 0
+        self.echoed_at_s = -math.inf
+        """When the latest ping that the other side answered was asked for, on the loop's clock: so
+        late it was surely there. Survives the stream."""
         self._ping = 0
-        self._ping_at_s = 0.0
+        self._pings: deque[tuple[int, float]] = deque(maxlen=PINGS_MAX)
+        """Number and time of those without an echo."""
         self._pong = 0
         self._serving: asyncio.Task[Any] | None = None
 
@@ -201,6 +213,13 @@ class Link:
             self._registry_bytes -= len(self._registry.popleft())
         self.poke(0)
         return True
+
+    def ping(self) -> None:
+        """Have the other side answer at once, if the link is up: `echoed_at_s` tells when."""
+        if self.is_up:
+            self._ping += 1
+            self._pings.append((self._ping, asyncio.get_running_loop().time()))
+            self._wake.set()
 
     def let_go(self) -> list[Parcel]:
         """Forget the other node's life, and return all messages without an outcome, in order."""
@@ -259,7 +278,8 @@ class Link:
             self._events.left_over(self, left)
         self._events.met(self)
         self._events.changed(self)
-        self.poke(0)
+        # Whoever waits for a majority need not ask again when a link comes up.
+        self.ping()
 
     def _go_down(self) -> None:
         if self.is_up:
@@ -267,6 +287,7 @@ class Link:
             self.break_count += 1
             self._registry.clear()
             self._registry_bytes = 0
+            self._pings.clear()
             self._wake.clear()
             self._is_poked = False
             if self._timer is not None:
@@ -302,9 +323,7 @@ class Link:
             await asyncio.sleep(PING_S)
             if loop.time() - self._read_at_s > SILENCE_S:
                 raise LinkBroken(f"{self.node} has been silent for {SILENCE_S:g} s")
-            self._ping += 1
-            self._ping_at_s = loop.time()
-            self._wake.set()
+            self.ping()
 
     # Writing.
 
@@ -390,8 +409,15 @@ class Link:
         if frame.ping:
             self._pong = frame.ping
             self.poke(0)
-        if frame.pong and frame.pong == self._ping:
-            self.round_trip_s = self._read_at_s - self._ping_at_s
+        if frame.pong:
+            self._note_echo(frame.pong)
+
+    def _note_echo(self, number: int) -> None:
+        """Take in the answer to a ping, which is one to all before it."""
+        while self._pings and self._pings[0][0] <= number:
+            _, self.echoed_at_s = self._pings.popleft()
+            self.round_trip_s = self._read_at_s - self.echoed_at_s
+        self._events.echoed()
 
     async def _take(self, frame: LinkFrame) -> None:
         """Hand in what must arrive, once."""

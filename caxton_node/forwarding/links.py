@@ -95,6 +95,8 @@ class Links:
         """Told of what another node says of the registry. Whoever keeps it sets this."""
         self.on_link: OnLink = _nobody_looks
         """Told of a link that came up or went down."""
+        self.on_echo: Callable[[], None] = _nobody_asked
+        """Told when a node has answered a ping."""
         self.on_met: OnMet = _nobody_notes
         """Told of a node that was met, and which journal it has."""
 
@@ -152,6 +154,15 @@ class Links:
         """Return how long the last frame to a node and its echo took; None when never."""
         link = self._links.get(node)
         return None if link is None else link.round_trip_s
+
+    def ping_all(self) -> None:
+        """Have every linked node answer at once; `on_echo` is told."""
+        for link in self._links.values():
+            link.ping()
+
+    def echoed_at_s(self) -> Sequence[float]:
+        """Return, for each other node, when this one asked what that one answered last."""
+        return [link.echoed_at_s for link in self._links.values()]
 
     def waiting_count(self, node: str) -> int:
         """Return how many messages wait to be sent to a node."""
@@ -401,6 +412,10 @@ class Links:
         """See `LinkEvents`."""
         self.on_registry(node, payload)
 
+    def echoed(self) -> None:
+        """See `LinkEvents`."""
+        self.on_echo()
+
 
 async def _greeting(stream: Answered) -> Hello | None:
     try:
@@ -413,6 +428,10 @@ async def _greeting(stream: Answered) -> Hello | None:
 
 def _nobody_hears(_node: str, _payload: bytes) -> None:
     """Stand in until somebody keeps the registry."""
+
+
+def _nobody_asked() -> None:
+    """Stand in until somebody asks who is there."""
 
 
 def _nobody_notes(_node: str, _journal: int) -> None:

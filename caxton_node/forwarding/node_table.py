@@ -26,7 +26,6 @@ class NodeTable:
     def __init__(self, own: str, struck_off: Iterable[str] = ()) -> None:
         self._own = own
         self._alive: dict[str, int] = {}
-        self._suspected: set[str] = set()
         self._gone: set[str] = set()
         self._struck_off = set(struck_off)
         self.on_struck_off: Callable[[str, bool], None] = lambda _node, _is_so: None
@@ -39,11 +38,6 @@ class NodeTable:
     def alive_count(self) -> int:
         """How many nodes are alive or at most suspected, this one included."""
         return len(self._alive) + 1
-
-    @property
-    def sure_count(self) -> int:
-        """How many nodes are alive and not suspected, this one included."""
-        return self.alive_count - len(self._suspected)
 
     @property
     def views(self) -> Mapping[str, NodeView]:
@@ -82,9 +76,13 @@ class NodeTable:
         view = self._views.get(node)
         return None if view is None or view.is_silent else self._notices.get(node)
 
+    def stores(self) -> Sequence[str]:
+        """Return how etcd does, as each of the other live nodes says that has told of itself."""
+        notices = (self.notice(node) for node in sorted(self._alive))
+        return [notice.store for notice in notices if notice is not None]
+
     def up(self, node: str, epoch: int) -> bool:
         """Note that a node is alive; return whether that is news."""
-        self._suspected.discard(node)
         if self._alive.get(node) == epoch:
             return False
         self._alive[node] = epoch
@@ -95,14 +93,8 @@ class NodeTable:
         self._refresh(node)
         return True
 
-    def suspect(self, node: str) -> None:
-        """Note that a node may be gone. `up` ends it, and `down`."""
-        if node in self._alive:
-            self._suspected.add(node)
-
     def down(self, node: str, *, is_expected_back: bool) -> bool:
         """Note that a node died, or left; return whether it was alive."""
-        self._suspected.discard(node)
         if self._alive.pop(node, None) is None:
             return False
         if is_expected_back:

@@ -55,6 +55,8 @@ class Notice(msgspec.Struct, frozen=True, array_like=True, tag=1):
     mode: _Text = ""
     """On which side of a partition it believes to be."""
     agent_count: _Count = 0
+    store: _Text = ""
+    """How etcd does, as it finds: `off`, `connected` or `degraded`; empty from earlier versions."""
 
 
 class Wish(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -18,6 +18,7 @@ from caxton_node.forwarding.agent_records import number_of, state_of
 from caxton_node.forwarding.definitions import DefinitionKeeper
 from caxton_node.forwarding.handover import Handover
 from caxton_node.forwarding.retirement import Retirement
+from caxton_node.forwarding.takeovers import Takeovers
 from caxton_node.forwarding.whereabouts import Whereabouts
 from caxton_node.runtime.claim import Claim
 from caxton_node.runtime.deployments import Deployments
@@ -83,9 +84,10 @@ class Placing:
         handover: Takes the seats that are left.
         events: Tells those who watch.
         retirement: The agents that were deleted.
+        takeovers: Gives the right to take an agent over.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that placement acts on
         self,
         own: str,
         nodes: Mapping[str, NodeView],
@@ -96,6 +98,7 @@ class Placing:
         handover: Handover,
         events: Events,
         retirement: Retirement,
+        takeovers: Takeovers,
     ) -> None:
         self._own = own
         self._nodes = nodes
@@ -104,6 +107,7 @@ class Placing:
         self._definitions = definitions
         self._handover = handover
         self._events = events
+        self._takeovers = takeovers
         self._loop = asyncio.get_running_loop()
         self._wanted: dict[str, None] = {}
         """Agents to look at, in order."""
@@ -122,7 +126,8 @@ class Placing:
         self.retirement = retirement
         """The agents that were deleted."""
         self.may_take = False
-        """Whether agents of others may be taken over: with the majority only."""
+        """Whether agents of others may be taken over: with the majority only, as membership sees
+        it. Before it is done, a majority must answer, too."""
         self.taken_count = 0
         self.left_count = 0
         self.on_looked: Callable[[], None] = lambda: None
@@ -223,20 +228,18 @@ class Placing:
     def _wished_start(self, agent: str, copies: list[Copy]) -> Start | None:
         if agent not in self._wished:
             return None
-        del self._wished[agent]
         like = leader(copies)
         is_here = any(copy.node == self._own for copy in copies)
         if is_here or not self.may_take or not fits(self._nodes[self._own], like):
+            del self._wished[agent]
             return None
         return Start(like, max(copy.epoch for copy in copies) + 1)
 
     async def _act(self, agent: str, action: Action | Retire) -> None:
         try:
             match action:
-                case Start(like, epoch):
-                    await self._take_over(like, epoch)
-                case Follow(like):
-                    await self._take_over(like, like.epoch)
+                case Start() | Follow():
+                    await self._take_over(action)
                 case GiveUp(_, successor):
                     await self._leave(agent, successor)
                 case Retire():
@@ -259,11 +262,15 @@ class Placing:
         else:
             self._failures.pop(agent, None)
         finally:
+            if isinstance(action, Start):
+                # It is asked for once: whoever wished may wish again.
+                self._wished.pop(agent, None)
             self._acting.discard(agent)
             self.look_at((agent,))
 
-    async def _take_over(self, like: Copy, epoch: int) -> None:
-        agent = like.agent
+    async def _take_over(self, action: Start | Follow) -> None:
+        like = action.like
+        agent, epoch = like.agent, like.epoch
         listing = self._whereabouts.listing(agent, like.node)
         if listing is None:
             return
@@ -278,6 +285,10 @@ class Placing:
         if self._whereabouts.listing(agent, like.node) is not listing:
             # It changed meanwhile: look again.
             return
+        if isinstance(action, Start):
+            epoch = await self._takeovers.permit(like, action.epoch)
+            if self._action(agent) != action:
+                return
         claim = Claim(
             revision=like.revision,
             epoch=epoch,

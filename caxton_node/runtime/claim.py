@@ -42,6 +42,14 @@ class Fellows(Protocol):
         """
         ...
 
+    async def confirm_writable(self) -> None:
+        """Let a change of what agents are pass, once those who decide have answered.
+
+        Raises:
+            Unavailable: `no_majority`: this node is cut off from them, or just being cut off.
+        """
+        ...
+
     def highest_claim(self, agent: str) -> tuple[int, int]:
         """Return the highest (revision, epoch) that any node claims or claimed; (0, 0) if none."""
         ...
@@ -59,6 +67,9 @@ class Alone:
     """The `Fellows` of a node in no ring."""
 
     def check_writable(self) -> None:
+        """Nobody can object."""
+
+    async def confirm_writable(self) -> None:
         """Nobody can object."""
 
     def highest_claim(self, agent: str) -> tuple[int, int]:  # noqa: ARG002 - the Protocol's

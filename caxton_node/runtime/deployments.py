@@ -149,7 +149,7 @@ class Deployments:
                 f"the definition is of {spec.name!r}, not of {must_be!r}",
                 hint="An agent keeps its name; deploy a new agent under the new one.",
             )
-        self.fellows.check_writable()
+        await self.fellows.confirm_writable()
         async with self._changing:
             seat = self._roster.find(spec.name)
             versions = await self._store.agent_versions(spec.name)
@@ -296,7 +296,7 @@ class Deployments:
             NotFound: `agent_not_found`, `version_not_found`.
             Unavailable: `no_majority`.
         """
-        self.fellows.check_writable()
+        await self.fellows.confirm_writable()
         async with self._changing:
             seat = self._roster.seat(name)
             current = seat.tenant.number
@@ -451,7 +451,7 @@ class Deployments:
             NotFound: `agent_not_found`.
             Unavailable: `no_majority`.
         """
-        self.fellows.check_writable()
+        await self.fellows.confirm_writable()
         async with self._changing:
             seat = self._roster.seat(name)
             digest = self.claim(name).digest
@@ -471,7 +471,7 @@ class Deployments:
             Conflict: `state_conflict`, when messages wait or turns run and it is not forced.
             Unavailable: `no_majority`.
         """
-        self.fellows.check_writable()
+        await self.fellows.confirm_writable()
         async with self._changing:
             seat = self._roster.seat(name)
             if seat.load and not is_forced:

@@ -63,17 +63,7 @@ async def status(host, name):
 SPLITS = [
     pytest.param(3, ([1, 2], [3]), ("majority", "isolated"), id="2+1"),
     pytest.param(3, ([1], [2], [3]), ("isolated",) * 3, id="1+1+1"),
-    pytest.param(
-        5,
-        ([1, 2, 3], [4, 5]),
-        ("majority", "minority"),
-        id="3+2",
-        marks=pytest.mark.xfail(
-            strict=False,
-            reason="one of the two may take an agent over before it knows that it is cut off: "
-            "see docs/explanation/failover.md",
-        ),
-    ),
+    pytest.param(5, ([1, 2, 3], [4, 5]), ("majority", "minority"), id="3+2"),
 ]
 
 

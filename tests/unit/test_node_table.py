@@ -105,20 +105,20 @@ def test_more_than_anybody_says_is_refused():
         unpack_said(pack_said(notice(load=8)))
 
 
-def test_a_suspected_node_is_alive_and_not_sure():
+def test_how_etcd_does_is_known_of_live_nodes_that_have_told():
     table = NodeTable("a")
     table.up("b", 1)
     table.up("c", 1)
-    table.suspect("b")
-    assert (table.alive_count, table.sure_count) == (3, 2)
-    table.up("b", 1)
-    assert table.sure_count == 3
-    table.suspect("b")
+    table.heard("b", notice(store="connected"))
+    table.heard("gone", notice(store="connected"))
+    assert table.stores() == ["connected"]
     table.down("b", is_expected_back=True)
-    assert (table.alive_count, table.sure_count) == (2, 2)
+    assert table.stores() == []
 
 
-def test_who_is_not_alive_cannot_be_suspected():
-    table = NodeTable("a")
-    table.suspect("b")
-    assert table.sure_count == 1
+def test_a_notice_of_an_earlier_version_says_nothing_of_etcd():
+    said = pack_said(notice(mode="majority"))
+    assert said.endswith(b"\xa0"), "the text that came last, empty"
+    earlier = said[:1] + bytes([said[1] - 1]) + said[2:-1]
+    read = unpack_said(earlier)
+    assert (read.mode, read.store) == ("majority", "")
