@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvloop
 
 from caxton_node.memory.backend import Search
 from caxton_node.memory.embedding.embedder import Embedder
@@ -402,10 +403,10 @@ def main() -> None:
     given = parser.parse_args()
     if given.folder is not None:
         given.folder.mkdir(parents=True, exist_ok=True)
-        write(asyncio.run(measure(given, given.folder)))
+        write(uvloop.run(measure(given, given.folder)))
         return
     with tempfile.TemporaryDirectory(prefix="caxton-bench-") as folder:
-        write(asyncio.run(measure(given, Path(folder))))
+        write(uvloop.run(measure(given, Path(folder))))
 
 
 def write(rows: dict[str, Any]) -> None:

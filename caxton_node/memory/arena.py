@@ -1,9 +1,10 @@
-"""All current vectors in memory, in eight bits, one shelf a scope, scanned without an index.
+"""All current vectors in memory, in two times eight bits, one shelf a scope, without an index.
 
 A scan costs nothing to filter by scope and deletes without a trace. Of a large shelf one bit a
 dimension tells first what is worth a look (`sketch`): a hundred thousand vectors take less than a
-millisecond. What comes out are candidates; whoever asked rescores them with the full vectors from
-the database, where scope and validity are checked again.
+millisecond. The first eight bits of a number choose candidates; with the second eight their
+cosines are right to five decimals, so that nobody has to fetch the full vectors from the database.
+Whoever shows a row checks its scope and validity there.
 
 The writer's thread changes it, readers' threads search it, without a lock: rows are only ever
 added behind the count that a reader has seen, or blanked; a shelf that is repacked gets new
@@ -30,6 +31,9 @@ _ROWS_AT_ONCE: Final = 65_536
 SKETCHED_FROM: Final = 16_384
 """Rows of a shelf from which on a sketch is worth its memory."""
 
+FINE_STEPS: Final = 254
+"""Of a step of the first eight bits: the rest of a number, half a step at most, in eight more."""
+
 REDRAWN_AFTER: Final = 4
 """A sketch's center is the mean of so large a part of the vectors at least: a quarter."""
 
@@ -54,6 +58,7 @@ class Shelf:
         "_codes",
         "_count",
         "_dead_count",
+        "_fine",
         "_ids",
         "_places",
         "_scales",
@@ -63,6 +68,7 @@ class Shelf:
 
     def __init__(self, dimensions: int, capacity: int = _CAPACITY_MIN) -> None:
         self._codes = np.zeros((capacity, dimensions), np.int8)
+        self._fine = np.zeros((capacity, dimensions), np.int8)
         self._scales = np.zeros(capacity, np.float32)
         self._ids = np.full(capacity, -1, np.int64)
         self._count = 0
@@ -78,7 +84,8 @@ class Shelf:
     def size_bytes(self) -> int:
         """What it takes in memory, apart from the table of places."""
         sketch_bytes = 0 if self._sketch is None else self._sketch.size_bytes
-        return self._codes.nbytes + self._scales.nbytes + self._ids.nbytes + sketch_bytes
+        code_bytes = self._codes.nbytes + self._fine.nbytes
+        return code_bytes + self._scales.nbytes + self._ids.nbytes + sketch_bytes
 
     def add(self, ids: Sequence[int], vectors: Floats) -> None:
         """Add vectors; one under an id that is here replaces it."""
@@ -88,7 +95,10 @@ class Shelf:
         start, end = self._count, self._count + len(ids)
         scales = np.abs(vectors).max(axis=1) / 127.0
         scales[scales == 0] = 1.0
-        self._codes[start:end] = np.rint(vectors / scales[:, None]).astype(np.int8)
+        numbers = vectors / scales[:, None]
+        codes = np.rint(numbers)
+        self._codes[start:end] = codes
+        self._fine[start:end] = np.rint((numbers - codes) * FINE_STEPS)
         self._scales[start:end] = scales
         self._ids[start:end] = ids
         self._places.update(zip(ids, range(start, end), strict=True))
@@ -107,6 +117,7 @@ class Shelf:
             if place is not None:
                 self._ids[place] = -1
                 self._codes[place] = 0
+                self._fine[place] = 0
                 self._scales[place] = 0.0
                 self._dead_count += 1
         if self._dead_count > max(_CAPACITY_MIN, self._count * _DEAD_SHARE_MAX):
@@ -114,23 +125,25 @@ class Shelf:
             self._publish()
 
     def search(self, query: Query, limit: int) -> tuple[Any, Any]:
-        """Return the ids and raw scores of the best, in no order."""
-        all_codes, scales, ids, count, sketch = self._view
-        chosen = None if sketch is None else sketch.nearest(query.vector, count, limit)
-        if chosen is None:
-            all_codes, scales, ids = all_codes[:count], scales[:count], ids[:count]
-        else:
-            all_codes, scales, ids = all_codes.take(chosen, axis=0), scales[chosen], ids[chosen]
-        scores = np.empty(len(ids), np.float32)
-        for start in range(0, len(ids), _ROWS_AT_ONCE):
-            end = min(start + _ROWS_AT_ONCE, len(ids))
-            part = numkong.cdist(query.codes, all_codes[start:end], "dot", out_dtype="float32")
+        """Return the ids of the best and their cosines, in no order."""
+        codes, fine, scales, ids, count, sketch = self._view
+        places = None if sketch is None else sketch.nearest(query.vector, count, limit)
+        looked_at = codes[:count] if places is None else codes.take(places, axis=0)
+        scores = np.empty(len(looked_at), np.float32)
+        for start in range(0, len(scores), _ROWS_AT_ONCE):
+            end = min(start + _ROWS_AT_ONCE, len(scores))
+            part = numkong.cdist(query.codes, looked_at[start:end], "dot", out_dtype="float32")
             scores[start:end] = np.asarray(part).ravel()
-        scores *= scales
+        scores *= scales[:count] if places is None else scales[places]
         best = _largest(scores, limit)
+        if places is not None:
+            best = places[best]
         found = ids[best]
-        is_there = found >= 0
-        return found[is_there], scores[best][is_there]
+        if len(found) and found.min() < 0:
+            best, found = best[found >= 0], found[found >= 0]
+        numbers = fine[best] * np.float32(1 / FINE_STEPS)
+        numbers += codes[best]
+        return found, (numbers @ query.vector) * scales[best]
 
     def _sketched(self) -> Sketch:
         """Return a sketch of what is there, with its mean as the center."""
@@ -147,18 +160,21 @@ class Shelf:
 
     def _publish(self) -> None:
         """Let readers see what there is: one assignment, so that they see all of it or none."""
-        self._view = (self._codes, self._scales, self._ids, self._count, self._sketch)
+        self._view = (
+            self._codes, self._fine, self._scales, self._ids, self._count, self._sketch,
+        )  # fmt: skip
 
     def _repack(self, capacity: int) -> None:
         capacity = max(_CAPACITY_MIN, capacity)
         alive = np.flatnonzero(self._ids[: self._count] >= 0)
         codes = np.zeros((capacity, self._codes.shape[1]), np.int8)
+        fine = np.zeros_like(codes)
         scales = np.zeros(capacity, np.float32)
         ids = np.full(capacity, -1, np.int64)
         count = len(alive)
-        codes[:count], scales[:count] = self._codes[alive], self._scales[alive]
-        ids[:count] = self._ids[alive]
-        self._codes, self._scales, self._ids = codes, scales, ids
+        codes[:count], fine[:count] = self._codes[alive], self._fine[alive]
+        scales[:count], ids[:count] = self._scales[alive], self._ids[alive]
+        self._codes, self._fine, self._scales, self._ids = codes, fine, scales, ids
         self._count, self._dead_count = count, 0
         self._places = {int(one): place for place, one in enumerate(ids[:count])}
         if self._sketch is not None:
@@ -215,21 +231,21 @@ class VectorArena:
         """Forget all of a scope."""
         self._shelves.pop(scope, None)
 
-    def search(self, vector: bytes, scopes: Iterable[int], limit: int) -> list[int]:
-        """Return candidates from these scopes and no others, best first."""
+    def search(self, vector: bytes, scopes: Iterable[int], limit: int) -> list[tuple[int, float]]:
+        """Return the nearest of these scopes and no others with their cosines, best first."""
         query = Query(vector)
-        ids, scores = [], []
+        parts = []
         for scope in scopes:
             shelf = self._shelves.get(scope)
             if shelf is not None and len(shelf):
-                found, raw = shelf.search(query, limit)
-                ids.append(found)
-                scores.append(raw)
-        if not ids:
+                parts.append(shelf.search(query, limit))
+        if not parts:
             return []
-        every, raw = np.concatenate(ids), np.concatenate(scores)
-        order = np.argsort(-raw, kind="stable")[:limit]
-        return [int(one) for one in every[order]]
+        ids, cosines = (
+            parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        )
+        order = np.lexsort((ids, -cosines))[:limit]
+        return list(zip(ids[order].tolist(), cosines[order].tolist(), strict=True))
 
 
 def _largest(scores: Floats, limit: int) -> npt.NDArray[np.int64]:

@@ -20,6 +20,7 @@ __all__ = [
     "Filters",
     "TermCounts",
     "all_observations",
+    "allowed",
     "by_keywords",
     "newest_about",
     "observation_of",
@@ -71,6 +72,11 @@ class Filters:
     def needs_history(self) -> bool:
         """Whether observations may be wanted that are not current."""
         return self.is_historic or self.at is not None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all that is true now is wanted, whatever it is about."""
+        return self == NO_FILTERS
 
     @property
     def needs_entity(self) -> bool:
@@ -191,17 +197,17 @@ def by_keywords(
         ranked = connection.execute(
             _RANKED, {"match": match, "most": most, "limit": wanted}
         ).fetchall()
-        allowed = _allowed(
+        kept = allowed(
             connection, [row for row, _ in ranked], scopes=scopes, filters=filters, now=now
         )
-        found = [(int(row), -float(score)) for row, score in ranked if row in allowed]
+        found = [(int(row), -float(score)) for row, score in ranked if row in kept]
         if len(found) * 2 >= min(limit, wanted) or len(ranked) < wanted:
             return found[:limit]
         wanted *= WIDENING
         most = max(most, wanted)
 
 
-def _allowed(
+def allowed(
     connection: sqlite3.Connection,
     ids: Sequence[int],
     *,

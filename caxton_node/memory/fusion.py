@@ -11,11 +11,9 @@ for the method; the weights are our own measurements, in docs/explanation/memory
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 from caxton_node.memory.records import Hit, Observation, Reasons
 
@@ -61,57 +59,39 @@ class Proposals:
     """With the name of the entity that leads there."""
 
 
-def fuse(proposals: Proposals, weights: FusionWeights) -> dict[int, tuple[float, Reasons]]:
+def fuse(proposals: Proposals, weights: FusionWeights) -> dict[int, float]:
     """Return what was proposed with a score from 0 to 1, before age and strength count.
 
     A BM25 counts relative to the best one; a cosine relative to the best and the worst proposed,
     because cosines of unrelated texts are not 0; a neighbour by its place.
     """
     total = weights.similarity + weights.keywords + weights.graph
-    scores: dict[int, float] = {}
-
-    def add(one: int, score: float) -> None:
-        scores[one] = scores.get(one, 0.0) + score / total
-
     near, words, linked = proposals.similarity, proposals.keywords, proposals.graph
+    scores: dict[int, float] = {}
     if near:
-        highest, lowest = near[0][1], near[-1][1]
+        share, highest, lowest = weights.similarity / total, near[0][1], near[-1][1]
         span = highest - lowest
-        for one, cosine in near:
-            add(one, weights.similarity * ((cosine - lowest) / span if span > 0 else 1.0))
+        scores = {
+            one: share * ((cosine - lowest) / span if span > 0 else 1.0) for one, cosine in near
+        }
     if words:
-        best = words[0][1]
+        share, best = weights.keywords / total, words[0][1]
         for one, bm25 in words:
-            add(one, weights.keywords * (bm25 / best if best > 0 else 1.0))
+            scores[one] = scores.get(one, 0.0) + share * (bm25 / best if best > 0 else 1.0)
     for place, (one, _) in enumerate(linked):
-        add(one, weights.graph * (1.0 - place / len(linked)))
-    near_of = {one: (rank, cosine) for rank, (one, cosine) in enumerate(near, start=1)}
-    words_of = {one: (rank, bm25) for rank, (one, bm25) in enumerate(words, start=1)}
-    via = dict(linked)
-    found: dict[int, tuple[float, Reasons]] = {}
-    for one, score in scores.items():
-        similarity_rank, cosine_of = near_of.get(one, (None, None))
-        keyword_rank, bm25_of = words_of.get(one, (None, None))
-        reasons = Reasons(
-            similarity=None if cosine_of is None else min(1.0, max(0.0, cosine_of)),
-            similarity_rank=similarity_rank,
-            keyword_score=bm25_of,
-            keyword_rank=keyword_rank,
-            graph_via=via.get(one),
-        )
-        found[one] = (score, reasons)
-    return found
+        share = weights.graph / total
+        scores[one] = scores.get(one, 0.0) + share * (1.0 - place / len(linked))
+    return scores
 
 
-def contenders(
-    fused: Mapping[int, tuple[float, Reasons]], weights: FusionWeights, count: int
-) -> list[int]:
+def contenders(fused: Mapping[int, float], weights: FusionWeights, count: int) -> list[int]:
     """Return what may be among the best `count` once age and strength count, best first."""
-    order = sorted(fused, key=lambda one: (-fused[one][0], one))
-    if len(order) <= count:
-        return order
-    least = fused[order[count - 1]][0] * (1.0 - weights.recency - weights.strength)
-    return [one for place, one in enumerate(order) if place < count or fused[one][0] >= least]
+    order = sorted((-score, one) for one, score in fused.items())
+    if len(order) > count:
+        # The last of them must not be overtaken by one that is left out.
+        least = order[count - 1][0] * (1.0 - weights.recency - weights.strength)
+        order = [found for n, found in enumerate(order) if n < count or found[0] <= least]
+    return [one for _, one in order]
 
 
 def effective_strength(observation: Observation, now: int) -> float:
@@ -127,22 +107,52 @@ def recency(used_at: int, now: int) -> float:
 
 
 def ranked(
-    fused: Mapping[int, tuple[float, Reasons]],
+    fused: Mapping[int, float],
     observations: Sequence[Observation],
     *,
+    proposals: Proposals,
     weights: FusionWeights,
     now: int,
     limit: int,
 ) -> list[Hit]:
     """Return the best observations with their final scores and all reasons."""
-    hits = []
+    scored = []
     for one in observations:
-        score, reasons = fused[one.id]
-        age = 1.0 if one.is_pinned else recency(one.used_at, now)
-        strength = 1.0 if one.is_pinned else one.strength * one.confidence
-        score *= 1.0 - weights.recency * (1.0 - age) - weights.strength * (1.0 - strength)
-        hits.append(
-            Hit(one, score, msgspec.structs.replace(reasons, recency=age, strength=strength))
+        age, strength = _merits(one, now)
+        share = 1.0 - weights.recency * (1.0 - age) - weights.strength * (1.0 - strength)
+        # Ids differ, so that what comes after them is never compared.
+        scored.append((-fused[one.id] * share, -one.created_at, one.id, one, age, strength))
+    best = sorted(scored)[:limit]
+    shown = {found[2] for found in best}
+    near, words = _places(proposals.similarity, shown), _places(proposals.keywords, shown)
+    via = dict(proposals.graph)
+    hits = []
+    for below, _, _, one, age, strength in best:
+        similarity_rank, cosine = near.get(one.id, (None, None))
+        keyword_rank, bm25 = words.get(one.id, (None, None))
+        reasons = Reasons(
+            similarity=None if cosine is None else min(1.0, max(0.0, cosine)),
+            similarity_rank=similarity_rank,
+            keyword_score=bm25,
+            keyword_rank=keyword_rank,
+            graph_via=via.get(one.id),
+            recency=age,
+            strength=strength,
         )
-    hits.sort(key=lambda hit: (-hit.score, -hit.observation.created_at, hit.observation.id))
-    return hits[:limit]
+        hits.append(Hit(one, -below, reasons))
+    return hits
+
+
+def _merits(observation: Observation, now: int) -> tuple[float, float]:
+    """Return what age and strength say of an observation; both are 1 where it is pinned."""
+    if observation.is_pinned:
+        return 1.0, 1.0
+    return recency(observation.used_at, now), observation.strength * observation.confidence
+
+
+def _places(
+    proposed: Sequence[tuple[int, float]], shown: Container[int]
+) -> dict[int, tuple[int, float]]:
+    """Return the rank and the score of those proposals that are shown."""
+    places = enumerate(proposed, start=1)
+    return {one: (rank, score) for rank, (one, score) in places if one in shown}

@@ -51,8 +51,8 @@ class Arena(Protocol):
         """Forget all of a scope."""
         ...
 
-    def search(self, vector: bytes, scopes: Sequence[int], limit: int) -> list[int]:
-        """Return candidates from these scopes and no others, best first."""
+    def search(self, vector: bytes, scopes: Sequence[int], limit: int) -> list[tuple[int, float]]:
+        """Return the nearest of these scopes and no others with their cosines, best first."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The nearest vectors: candidates from the arena, exact cosines from the rows.
+"""The nearest vectors: from the arena, or from the rows where it does not hold them.
 
 Imported when there is a vector to compare; for readers' threads.
 """
@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 
 from caxton_node.memory.backend import Search
-from caxton_node.memory.finding import WIDENING, Filters
+from caxton_node.memory.finding import WIDENING, Filters, allowed
 from caxton_node.memory.keeper import ArenaKeeper
 
-__all__ = ["exact_scan", "nearest", "rescored"]
+__all__ = ["exact_scan", "nearest"]
 
 _ROWS_AT_ONCE: Final = 4_096
 
@@ -27,11 +27,22 @@ def nearest(
     scopes: Sequence[int],
     limit: int,
     now: int,
+    is_checked: bool,
 ) -> list[tuple[int, float]]:
-    """Return the nearest wanted observations with their cosines; exact.
+    """Return the nearest wanted observations with their cosines.
 
-    The arena's candidates are filtered after the scan. Where the filter leaves too few, more
-    are taken, until there are enough or all were looked at.
+    Where they are to be checked, the arena's candidates are filtered after the scan; where the
+    filter leaves too few, more are taken, until there are enough or all were looked at.
+
+    Args:
+        connection: To read with.
+        search: With the vector and the filters.
+        keeper: Has the arena.
+        scopes: Rows of the scopes that may be seen.
+        limit: How many.
+        now: For what is true at present.
+        is_checked: Leave out what the rows say is not wanted. Otherwise that is to be done by
+            whoever fetches them; they are of these scopes in any case.
     """
     vector, model = search.vector, keeper.model
     if vector is None or model is None or not scopes:
@@ -45,35 +56,14 @@ def nearest(
     wanted = limit
     while True:
         candidates = arena.search(vector, scopes, wanted)
-        found = rescored(
-            connection, vector, candidates, model=model, scopes=scopes, filters=search.filters,
-            now=now,
-        )  # fmt: skip
+        if not is_checked:
+            return candidates
+        ids = [one for one, _ in candidates]
+        kept = allowed(connection, ids, scopes=scopes, filters=search.filters, now=now)
+        found = [one for one in candidates if one[0] in kept]
         if len(found) * 2 >= min(limit, wanted) or len(candidates) < wanted:
             return found[:limit]
         wanted *= WIDENING
-
-
-def rescored(
-    connection: sqlite3.Connection,
-    vector: bytes,
-    candidates: Sequence[int],
-    *,
-    model: int,
-    scopes: Sequence[int],
-    filters: Filters,
-    now: int,
-) -> list[tuple[int, float]]:
-    """Return those candidates that are wanted with their exact cosines, best first."""
-    entities = "JOIN entities e ON e.id = o.entity" if filters.needs_entity else ""
-    rows = connection.execute(
-        "SELECT v.observation, v.data FROM json_each(:ids) AS wanted "  # noqa: S608 - constants of this package
-        "JOIN vectors v ON v.observation = wanted.value AND v.model = :model "
-        f"JOIN observations o ON o.id = v.observation {entities} WHERE {filters.condition()}",
-        filters.parameters(now)
-        | {"ids": _json(candidates), "model": model, "scopes": _json(scopes)},
-    ).fetchall()
-    return _by_cosine(vector, rows)
 
 
 def exact_scan(

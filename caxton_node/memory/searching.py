@@ -2,7 +2,8 @@
 
 import importlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from heapq import nsmallest
 from typing import Final
 
@@ -17,7 +18,7 @@ from caxton_node.memory.finding import (
 from caxton_node.memory.fusion import Proposals, contenders, fuse, ranked
 from caxton_node.memory.graph import neighbours
 from caxton_node.memory.keeper import ArenaKeeper
-from caxton_node.memory.records import Hit, Reasons, Scope
+from caxton_node.memory.records import Hit, Scope
 
 __all__ = ["CANDIDATES_MIN", "search_rows"]
 
@@ -45,38 +46,66 @@ def search_rows(
     scopes: dict[int, Scope],
     now: int,
 ) -> list[Hit]:
-    """Return what fits best."""
-    rows = list(scopes)
-    limit = max(CANDIDATES_MIN, search.limit)
-    near: list[tuple[int, float]] = []
+    """Return what fits best.
+
+    Where anything that is true now is wanted, what the arena proposes is taken as it is, and the
+    rows are asked when they are fetched. What has expired or is not true yet makes it be done
+    again, every candidate checked.
+    """
+    words = search.words
+    if words is None:
+        words = by_keywords(
+            connection, search.question, scopes=list(scopes), filters=search.filters,
+            counts=counts, limit=max(CANDIDATES_MIN, search.limit), now=now,
+        )  # fmt: skip
+    for is_checked in (False, True) if search.filters.is_plain else (True,):
+        proposals, fused = _proposed(
+            connection, search, words, keeper=keeper, scopes=scopes, now=now, is_checked=is_checked
+        )
+        spare = SPARE if is_checked else 0
+        best = contenders(fused, search.weights, search.limit + spare)
+        found = observations(
+            connection, scopes=scopes, filters=search.filters, now=now, ids=best, limit=len(best)
+        )
+        if len(found) == len(best):
+            break
+    return ranked(
+        fused, found, proposals=proposals, weights=search.weights, now=now, limit=search.limit
+    )
+
+
+def _proposed(
+    connection: sqlite3.Connection,
+    search: Search,
+    words: Words,
+    *,
+    keeper: ArenaKeeper,
+    scopes: dict[int, Scope],
+    now: int,
+    is_checked: bool,
+) -> tuple[Proposals, dict[int, float]]:
+    """Return what each way proposes, and their scores together."""
+    near: Sequence[tuple[int, float]] = ()
     if search.vector is not None and keeper.model is not None:
-        found = importlib.import_module(_NEARNESS).nearest(
-            connection, search, keeper=keeper, scopes=rows, limit=limit, now=now
-        )
-        near = [one for one in found if one[1] >= search.similarity_min]
-    words: Words = (
-        by_keywords(
-            connection, search.question, scopes=rows, filters=search.filters, counts=counts,
-            limit=limit, now=now,
-        )
-        if search.words is None
-        else search.words
-    )  # fmt: skip
-    fused = fuse(Proposals(similarity=near, keywords=words), search.weights)
+        near = importlib.import_module(_NEARNESS).nearest(
+            connection, search, keeper=keeper, scopes=list(scopes),
+            limit=max(CANDIDATES_MIN, search.limit), now=now, is_checked=is_checked,
+        )  # fmt: skip
+        if search.similarity_min > -1.0:
+            near = [one for one in near if one[1] >= search.similarity_min]
+    proposals = Proposals(similarity=near, keywords=words)
+    fused = fuse(proposals, search.weights)
     if search.has_graph and fused and not search.filters.needs_history:
         linked = _linked(connection, fused, search, scopes, now)
         if linked:
-            fused = fuse(Proposals(similarity=near, keywords=words, graph=linked), search.weights)
-    best = contenders(fused, search.weights, search.limit + SPARE)
-    found = observations(
-        connection, scopes=scopes, filters=search.filters, now=now, ids=best, limit=len(best)
-    )
-    return ranked(fused, found, weights=search.weights, now=now, limit=search.limit)
+            proposals = replace(proposals, graph=linked)
+            fused = fuse(proposals, search.weights)
+    return proposals, fused
 
 
 def _linked(
     connection: sqlite3.Connection,
-    fused: Mapping[int, tuple[float, Reasons]],
+    fused: Mapping[int, float],
     search: Search,
     scopes: dict[int, Scope],
     now: int,
@@ -102,5 +131,5 @@ def _linked(
     return [(one, names[via[entity]]) for one, entity in known]
 
 
-def _best(fused: Mapping[int, tuple[float, Reasons]], count: int) -> list[int]:
-    return nsmallest(count, fused, key=lambda one: (-fused[one][0], one))
+def _best(fused: Mapping[int, float], count: int) -> list[int]:
+    return nsmallest(count, fused, key=lambda one: (-fused[one], one))

@@ -50,6 +50,9 @@ __all__ = ["SqliteMemory"]
 ENTITY_OBSERVATIONS_MAX: Final = 1_000
 """Observations that one entity shows."""
 
+SCOPES_KEPT_MAX: Final = 10_000
+"""Of which the row is remembered."""
+
 T = TypeVar("T")
 
 ScopeRows = dict[int, Scope]
@@ -71,6 +74,8 @@ class SqliteMemory:
         self._counts = TermCounts()
         self._writer: MemoryWriter | None = None
         self._is_suspect = False
+        self._rows: dict[Scope, int] = {}
+        """Of scopes that were read: they stay what they are while the file is open."""
 
     @property
     def trouble(self) -> str | None:
@@ -93,6 +98,7 @@ class SqliteMemory:
             Rejected: `invalid_settings`: the file was written by a newer version.
             Unavailable: `storage_unavailable`: it cannot be opened, or it is damaged.
         """
+        self._rows = {}
         # In a thread, because checking a large file takes a second.
         connection = await asyncio.to_thread(self._file.open)
         self._writer = MemoryWriter(connection, self._keeper.mark_stale)
@@ -248,10 +254,18 @@ class SqliteMemory:
 
     async def _read(self, access: Access, do: Callable[[sqlite3.Connection, ScopeRows], T]) -> T:
         scopes = sorted(access.reads)
+
+        def read(connection: sqlite3.Connection) -> T:
+            rows = self._rows
+            if all(scope in rows for scope in scopes):
+                return do(connection, {rows[scope]: scope for scope in scopes})
+            found = finding.scope_rows(connection, scopes)
+            rows = {} if len(rows) > SCOPES_KEPT_MAX else rows
+            self._rows = rows | {scope: row for row, scope in found.items()}
+            return do(connection, found)
+
         try:
-            return await self._readers.read(
-                lambda connection: do(connection, finding.scope_rows(connection, scopes))
-            )
+            return await self._readers.read(read)
         except Unavailable:
             # It may be the word index alone, which can be built again.
             self._is_suspect = True

@@ -40,7 +40,9 @@ def test_it_holds_exactly_what_was_put_in_and_not_taken_out(steps, scopes):
                 model = {key: vector for key, vector in model.items() if key[0] != scope}
     assert len(arena) == len(model)
     found = arena.search(unit(5).tobytes(), sorted(scopes), 10_000)
-    assert sorted(found) == sorted(one for scope, one in model if scope in scopes)
+    wanted = [(one, float(v @ unit(5))) for (scope, one), v in model.items() if scope in scopes]
+    assert sorted(one for one, _ in found) == sorted(one for one, _ in wanted)
+    assert np.allclose(sorted(c for _, c in found), sorted(c for _, c in wanted), atol=2e-5)
 
 
 def test_a_hundred_rounds_of_change_do_not_make_it_grow():
@@ -58,7 +60,8 @@ def test_the_same_id_again_replaces_its_vector():
     for seed in (1, 2):
         arena.add_rows([(1, 7, unit(seed).tobytes())])
     assert len(arena) == 1
-    assert arena.search(unit(2).tobytes(), [1], 5) == [7]
+    ((found, cosine),) = arena.search(unit(2).tobytes(), [1], 5)
+    assert (found, round(cosine, 4)) == (7, 1.0)
 
 
 @given(st.integers(1, 5_000), st.integers(1, 80), st.integers(0, 9))
@@ -93,7 +96,8 @@ def missed(arena: VectorArena, vectors: np.ndarray, alive: np.ndarray) -> float:
     lost = 0
     for query in clusters(50, seed=9):
         order = alive[np.argsort(-(vectors[alive] @ query))[:10]]
-        lost += len(set(order.tolist()) - set(arena.search(query.tobytes(), [1], 64)))
+        found = {one for one, _ in arena.search(query.tobytes(), [1], 64)}
+        lost += len(set(order.tolist()) - found)
     return lost / 500
 
 
@@ -112,4 +116,4 @@ def test_a_sketch_follows_what_is_removed_and_packed_anew(monkeypatch):
     arena.remove(1, range(0, 20_000, 2))
     alive = np.arange(1, 20_000, 2)
     assert missed(arena, vectors, alive) <= 0.02
-    assert not {one % 2 for one in arena.search(vectors[0].tobytes(), [1], 64)} - {1}
+    assert {one % 2 for one, _ in arena.search(vectors[0].tobytes(), [1], 64)} == {1}

@@ -73,7 +73,8 @@ async def look(memory, scopes, home) -> None:
     access = Access(frozenset(scopes), frozenset())
     rows = await memory._readers.read(lambda one: scope_rows(one, sorted(scopes)))
     vector = MODEL.encode(["red green"])[0].tobytes()
-    assert {home[one] for one in memory._keeper.current.search(vector, list(rows), 99)} <= set(rows)
+    near = memory._keeper.current.search(vector, list(rows), 99)
+    assert {home[one] for one, _ in near} <= set(rows)
     search = Search(question="red green s1qred s2q cafe x y", vector=vector, limit=99)
     hits = await memory.search(access, search, now=NOW)
     assert {one.observation.scope for one in hits} <= scopes

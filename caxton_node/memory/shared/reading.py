@@ -1,12 +1,13 @@
 """One search, and one walk, in an engine."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from caxton_node.domain.errors import NotFound
 from caxton_node.memory.backend import Search
 from caxton_node.memory.fusion import Proposals, fuse, ranked
 from caxton_node.memory.graph import GraphView, Walk
-from caxton_node.memory.records import Access, Hit, Reasons
+from caxton_node.memory.records import Access, Hit
 from caxton_node.memory.searching import (
     CANDIDATES_MIN,
     GRAPH_FAN_OUT,
@@ -52,23 +53,26 @@ async def search(shelf: Shelf, access: Access, question: Search, now: int) -> li
     words = question.words
     if words is None:
         words = await shelf.by_words(terms_of(question.question), where, limit=limit)
-    fused = fuse(Proposals(similarity=near, keywords=words), question.weights)
+    proposals = Proposals(similarity=near, keywords=words)
+    fused = fuse(proposals, question.weights)
     if question.has_graph and fused and not question.filters.needs_history:
         linked = await _linked(shelf, access, fused, where)
-        fused = fuse(Proposals(similarity=near, keywords=words, graph=linked), question.weights)
+        proposals = replace(proposals, graph=linked)
+        fused = fuse(proposals, question.weights)
     best = _best(fused, 2 * question.limit + 10)
     facts = await _facts(shelf, where, best)
     return ranked(
         fused,
         [as_observation(item) for item in facts],
+        proposals=proposals,
         weights=question.weights,
         now=now,
         limit=question.limit,
     )
 
 
-def _best(fused: Mapping[int, tuple[float, Reasons]], count: int) -> list[int]:
-    return sorted(fused, key=lambda one: (-fused[one][0], one))[:count]
+def _best(fused: Mapping[int, float], count: int) -> list[int]:
+    return sorted(fused, key=lambda one: (-fused[one], one))[:count]
 
 
 async def _facts(shelf: Shelf, where: Where, ids: Sequence[int]) -> list[Item]:
@@ -78,7 +82,7 @@ async def _facts(shelf: Shelf, where: Where, ids: Sequence[int]) -> list[Item]:
 
 
 async def _linked(
-    shelf: Shelf, access: Access, fused: Mapping[int, tuple[float, Reasons]], where: Where
+    shelf: Shelf, access: Access, fused: Mapping[int, float], where: Where
 ) -> list[tuple[int, str]]:
     """Return what is known of the neighbours of the best finds."""
     seeds = await _facts(shelf, where, _best(fused, GRAPH_SEEDS))
