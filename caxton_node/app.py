@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random, SystemRandom
 from typing import Final
@@ -18,15 +18,13 @@ from typing import Final
 from caxton import __version__
 from caxton_node.config import LoadedSettings, Settings
 from caxton_node.config.live import LiveSettings
-from caxton_node.domain.agent import AgentKind, AgentSpec, AgentState, LlmSettings
+from caxton_node.domain.agent import AgentState
 from caxton_node.domain.delivery import DeliveryMode
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.domain.ids import boot_token, id_factory
-from caxton_node.llm.choose import ModelDefaults, choose_model
-from caxton_node.llm.model import Model
 from caxton_node.llm.openai_clients import OpenAiClients
-from caxton_node.llm.prices import Price, PriceTable
 from caxton_node.metadata import NodeMetadata, open_metadata
+from caxton_node.node_agents import build_agent, tool_servers
 from caxton_node.node_cluster import join_cluster, next_epoch
 from caxton_node.node_guests import NodeGuests, open_guests
 from caxton_node.node_memory import NodeMemory, open_memory
@@ -38,20 +36,17 @@ from caxton_node.routing.pipeline import Pipeline
 from caxton_node.routing.recovery import had_effect
 from caxton_node.routing.redelivery import RetrySettings, after_failure
 from caxton_node.routing.waiting import Answers
-from caxton_node.runtime.agent import Agent
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.deployments import Deployments
 from caxton_node.runtime.guest_building import GuestBuilder
 from caxton_node.runtime.guest_host import HostParts
-from caxton_node.runtime.llm_agent import LlmAgent, LlmParts
+from caxton_node.runtime.llm_agent import LlmParts
 from caxton_node.runtime.node import Node
-from caxton_node.runtime.python_agent import PythonAgent, load_handler
+from caxton_node.runtime.past import Pasts
 from caxton_node.runtime.roster import Roster
-from caxton_node.runtime.spending import Spending
 from caxton_node.runtime.supervisor import Supervisor
-from caxton_node.runtime.tool_servers import ToolServers
 from caxton_node.security.tls_files import TlsFiles
-from caxton_node.store.protocol import Store, StoredMessage, UsageTotal
+from caxton_node.store.protocol import Store, StoredMessage
 from caxton_node.store.sqlite import SqliteStore
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
@@ -235,9 +230,11 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
     speech = _speech(live, resources, counts, directory)
     supervisor = Supervisor(tasks=resources.tasks, speech=speech, counts=counts)
     roster = Roster(directory)
+    pasts = Pasts(store)
     parts = LlmParts(
         tools=resources.tools,
         store=store,
+        pasts=pasts,
         clock=clock,
         counts=counts,
         agents_folder=settings.node.data_dir / "agents",
@@ -267,9 +264,10 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
             tools=resources.tools,
         ),
         supervisor=supervisor,
+        pasts=pasts,
         tools=resources.tools,
         guests=resources.guests.guests,
-        tool_servers=_tool_servers(guests, settings, clients),
+        tool_servers=tool_servers(guests, settings, clients),
         events=speech.events,
         counts=counts,
         tracing=resources.tracing,
@@ -357,15 +355,6 @@ def visible_to_agents(environment: Mapping[str, str], patterns: Sequence[str]) -
     }
 
 
-def _model_defaults(settings: Settings) -> ModelDefaults:
-    return ModelDefaults(
-        provider=settings.llm.provider,
-        model=settings.llm.model,
-        base_url=settings.llm.base_url,
-        api_key=settings.llm.secret(),
-    )
-
-
 def _guest_builder(
     resources: _Resources, parts: LlmParts, events: Events, secrets: Mapping[str, str]
 ) -> GuestBuilder:
@@ -385,69 +374,6 @@ def _guest_builder(
         tasks=resources.tasks,
         agents_folder=parts.agents_folder,
     )
-
-
-def _tool_servers(builder: GuestBuilder, settings: Settings, clients: OpenAiClients) -> ToolServers:
-    def choose(name: str) -> Model:
-        wanted = LlmSettings(model=name or None)
-        return choose_model(wanted, defaults=_model_defaults(settings), clients=clients)
-
-    return ToolServers(
-        guests=builder.guests,
-        parts=builder.host,
-        store=builder.store,
-        clock=builder.clock,
-        tasks=builder.tasks,
-        model=choose,
-    )
-
-
-async def build_agent(
-    spec: AgentSpec,
-    *,
-    settings: Settings,
-    clients: OpenAiClients,
-    parts: LlmParts,
-    guests: GuestBuilder,
-) -> Agent:
-    """Build what takes the turns of a definition.
-
-    Raises:
-        CaxtonError: The definition asks for what this node does not have or allow.
-    """
-    match spec.kind:
-        case AgentKind.PYTHON:
-            return PythonAgent(load_handler(spec.handler, settings.python.allow), spec.parameters)
-        case AgentKind.WASM:
-            defaults = _model_defaults(settings)
-
-            def choose(name: str) -> Model:
-                wanted = replace(spec.llm, model=name) if name else spec.llm
-                return choose_model(wanted, defaults=defaults, clients=clients)
-
-            return await guests.build(spec, choose)
-        case AgentKind.LLM:
-            model = choose_model(spec.llm, defaults=_model_defaults(settings), clients=clients)
-            prices = PriceTable(
-                {
-                    name: Price(
-                        input_usd_per_million=price.input_usd_per_million,
-                        output_usd_per_million=price.output_usd_per_million,
-                    )
-                    for name, price in settings.llm.prices.items()
-                }
-            )
-
-            def new_spending(in_conversation: UsageTotal, today: UsageTotal) -> Spending:
-                return Spending(
-                    budget=spec.budget,
-                    prices=prices,
-                    provider=model.provider,
-                    in_conversation=in_conversation,
-                    today=today,
-                )
-
-            return LlmAgent(spec, model=model, parts=parts, new_spending=new_spending)
 
 
 async def _recover(node: Node) -> None:

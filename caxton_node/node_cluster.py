@@ -28,6 +28,7 @@ from caxton_node.forwarding.links import Links, Self
 from caxton_node.forwarding.majority import Majority
 from caxton_node.forwarding.membership_feed import MembershipFeed, epoch_of, grpc_of
 from caxton_node.forwarding.node_table import NodeTable
+from caxton_node.forwarding.pasts import PeerPasts, Stay
 from caxton_node.forwarding.peer_calls import PeerCalls, serve_peer_calls
 from caxton_node.forwarding.peers import PeerDirectory
 from caxton_node.forwarding.placing import Placing
@@ -40,6 +41,7 @@ from caxton_node.node_renewal import EPOCH, Renewal
 from caxton_node.ring import PEERS_FILE, ClusterRing
 from caxton_node.routing.in_flight import InFlight
 from caxton_node.runtime.node import Node
+from caxton_node.runtime.past import Pasts
 from caxton_node.runtime.placement import leader
 from caxton_node.security.tls_files import TlsFiles
 from caxton_node.store.protocol import AgentRecord, Store
@@ -98,6 +100,8 @@ class NodeCluster:
     """Whether there was anybody to look for at the start."""
     read_module: Callable[[str], bytes | None]
     """Returns a WebAssembly file by its digest. Blocking."""
+    pasts: Pasts
+    """What the agents have behind them here."""
 
     async def depart(self) -> None:
         """Leave the ring, once the others have what this node has for them. Drain first."""
@@ -128,7 +132,12 @@ class NodeCluster:
         """Let a gRPC server that is not started yet serve the links of other nodes."""
         self.links.add_to(server)
         serve_peer_calls(
-            server, self.feed.registry, self.store, self.definitions.find, self.read_module
+            server,
+            self.feed.registry,
+            self.store,
+            self.definitions.find,
+            self.read_module,
+            self.pasts,
         )
 
     def channel(self, node: str) -> Any:
@@ -243,6 +252,7 @@ async def open_cluster(
             own=settings.node.name,
             has_peers=has_peers,
             read_module=node.guests.read_module,
+            pasts=node.pasts,
         )
     finally:
         for chore in chores:
@@ -282,6 +292,9 @@ async def _build(
     nodes, retirement = await _remembered(node.store, links, own, tasks)
     files_of_guests = GuestFiles(node.guests, calls, links.peers)
     node.guests.find_module = files_of_guests.find
+    node.pasts.elsewhere = PeerPasts(
+        calls.past, peers=links.peers, stay_of=functools.partial(_stay_of, node)
+    )
     definitions = DefinitionKeeper(node.store, calls, files_of_guests.fetch_with)
     partition = await _partition(settings, node.store, now)
     majority = Majority(links, lambda: partition.view)
@@ -324,6 +337,19 @@ async def _build(
     )
     node.metadata.store.on_change(lambda _: fleet.store_changed())
     return _Parts(peers, links, feed, definitions, placing, takeovers, fleet)
+
+
+def _stay_of(node: Node, agent: str) -> Stay | None:
+    """Return under what stay an agent is here; None of one that was nowhere else."""
+    seat = node.roster.find(agent)
+    if seat is None or not node.deployments.is_here(agent):
+        return None
+    claim = node.deployments.claim(agent)
+    has_replicas = claim.replica_count(seat.spec) > 1
+    # One that was scaled may have been elsewhere at its first epoch.
+    if claim.epoch == 1 and not has_replicas and claim.replicas is None:
+        return None
+    return Stay(claim.epoch, has_replicas)
 
 
 def _handover(node: Node, links: Links) -> Handover:

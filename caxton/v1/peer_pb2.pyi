@@ -605,6 +605,132 @@ class PeerPullRegistryResponse(_message.Message):
 Global___PeerPullRegistryResponse: _TypeAlias = PeerPullRegistryResponse  # noqa: Y015
 
 @_typing.final
+class PeerFetchPastRequest(_message.Message):
+    """Whose past to send."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """Name of the agent."""
+    conversation_id: _builtins.str
+    """Which conversation."""
+    day: _builtins.str
+    """For which day spending is wanted, such as "2026-01-31", UTC."""
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        conversation_id: _builtins.str = ...,
+        day: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "conversation_id", b"conversation_id", "day", b"day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerFetchPastRequest: _TypeAlias = PeerFetchPastRequest  # noqa: Y015
+
+@_typing.final
+class PeerFetchPastResponse(_message.Message):
+    """A part of a past. The first has what was spent; each has some of the messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IN_CONVERSATION_FIELD_NUMBER: _builtins.int
+    TODAY_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def in_conversation(self) -> Global___AgentSpending:
+        """What the agent spent in the conversation on that node; in the first part only."""
+
+    @_builtins.property
+    def today(self) -> Global___AgentSpending:
+        """What it spent on the day on that node; in the first part only."""
+
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___EndedMessage]:
+        """Messages of the conversation that ended there, the latest, in no order."""
+
+    def __init__(
+        self,
+        *,
+        in_conversation: Global___AgentSpending | None = ...,
+        today: Global___AgentSpending | None = ...,
+        messages: _abc.Iterable[Global___EndedMessage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["in_conversation", b"in_conversation", "today", b"today"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_conversation", b"in_conversation", "messages", b"messages", "today", b"today"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerFetchPastResponse: _TypeAlias = PeerFetchPastResponse  # noqa: Y015
+
+@_typing.final
+class AgentSpending(_message.Message):
+    """What an agent spent on calls of models."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    COST_USD_FIELD_NUMBER: _builtins.int
+    input_tokens: _builtins.int
+    """Tokens sent."""
+    output_tokens: _builtins.int
+    """Tokens received."""
+    cost_usd: _builtins.float
+    """US dollars."""
+    def __init__(
+        self,
+        *,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+        cost_usd: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_usd", b"cost_usd", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentSpending: _TypeAlias = AgentSpending  # noqa: Y015
+
+@_typing.final
+class EndedMessage(_message.Message):
+    """A message that came to its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BODY_FIELD_NUMBER: _builtins.int
+    SETTLED_AT_MS_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    body: _builtins.bytes
+    """The packed message, as the journal keeps it."""
+    settled_at_ms: _builtins.int
+    """When it ended, by the node's clock."""
+    seq: _builtins.int
+    """Its number in the node's journal."""
+    def __init__(
+        self,
+        *,
+        body: _builtins.bytes = ...,
+        settled_at_ms: _builtins.int = ...,
+        seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "seq", b"seq", "settled_at_ms", b"settled_at_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndedMessage: _TypeAlias = EndedMessage  # noqa: Y015
+
+@_typing.final
 class PeerCallRequest(_message.Message):
     """What a client asks of another node."""
 

@@ -55,6 +55,11 @@ class PeerStub:
                 request_serializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.SerializeToString,
                 response_deserializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryResponse.FromString,
                 _registered_method=True)
+        self.FetchPast = channel.unary_stream(
+                '/caxton.v1.Peer/FetchPast',
+                request_serializer=caxton_dot_v1_dot_peer__pb2.PeerFetchPastRequest.SerializeToString,
+                response_deserializer=caxton_dot_v1_dot_peer__pb2.PeerFetchPastResponse.FromString,
+                _registered_method=True)
         self.Call = channel.unary_stream(
                 '/caxton.v1.Peer/Call',
                 request_serializer=caxton_dot_v1_dot_peer__pb2.PeerCallRequest.SerializeToString,
@@ -97,6 +102,14 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchPast(self, request, context):
+        """Returns what the node has of an agent's past: how a conversation went, and what was spent.
+        Asked by the node that runs the agent now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Call(self, request, context):
         """Asks on behalf of a client of the caller what belongs to this node, as the client would over
         REST. It is answered here and never handed on. What goes wrong is the status of the call.
@@ -127,6 +140,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.PullRegistry,
                     request_deserializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.FromString,
                     response_serializer=caxton_dot_v1_dot_peer__pb2.PeerPullRegistryResponse.SerializeToString,
+            ),
+            'FetchPast': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchPast,
+                    request_deserializer=caxton_dot_v1_dot_peer__pb2.PeerFetchPastRequest.FromString,
+                    response_serializer=caxton_dot_v1_dot_peer__pb2.PeerFetchPastResponse.SerializeToString,
             ),
             'Call': grpc.unary_stream_rpc_method_handler(
                     servicer.Call,
@@ -243,6 +261,33 @@ class Peer:
             '/caxton.v1.Peer/PullRegistry',
             caxton_dot_v1_dot_peer__pb2.PeerPullRegistryRequest.SerializeToString,
             caxton_dot_v1_dot_peer__pb2.PeerPullRegistryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchPast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/caxton.v1.Peer/FetchPast',
+            caxton_dot_v1_dot_peer__pb2.PeerFetchPastRequest.SerializeToString,
+            caxton_dot_v1_dot_peer__pb2.PeerFetchPastResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,10 @@ class PeerStub:
     """Returns what the caller misses of one owner's records, in order of version. Every part can
     be applied on its own.
     """
+    FetchPast: _grpc.UnaryStreamMultiCallable[_peer_pb2.PeerFetchPastRequest, _peer_pb2.PeerFetchPastResponse]
+    """Returns what the node has of an agent's past: how a conversation went, and what was spent.
+    Asked by the node that runs the agent now.
+    """
     Call: _grpc.UnaryStreamMultiCallable[_peer_pb2.PeerCallRequest, _peer_pb2.PeerCallResponse]
     """Asks on behalf of a client of the caller what belongs to this node, as the client would over
     REST. It is answered here and never handed on. What goes wrong is the status of the call.
@@ -83,6 +87,10 @@ class PeerAsyncStub(PeerStub):
     PullRegistry: _aio.UnaryStreamMultiCallable[_peer_pb2.PeerPullRegistryRequest, _peer_pb2.PeerPullRegistryResponse]  # type: ignore[assignment]
     """Returns what the caller misses of one owner's records, in order of version. Every part can
     be applied on its own.
+    """
+    FetchPast: _aio.UnaryStreamMultiCallable[_peer_pb2.PeerFetchPastRequest, _peer_pb2.PeerFetchPastResponse]  # type: ignore[assignment]
+    """Returns what the node has of an agent's past: how a conversation went, and what was spent.
+    Asked by the node that runs the agent now.
     """
     Call: _aio.UnaryStreamMultiCallable[_peer_pb2.PeerCallRequest, _peer_pb2.PeerCallResponse]  # type: ignore[assignment]
     """Asks on behalf of a client of the caller what belongs to this node, as the client would over
@@ -128,6 +136,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerPullRegistryResponse], _abc.AsyncIterator[_peer_pb2.PeerPullRegistryResponse]]:
         """Returns what the caller misses of one owner's records, in order of version. Every part can
         be applied on its own.
+        """
+
+    @_abc_1.abstractmethod
+    def FetchPast(
+        self,
+        request: _peer_pb2.PeerFetchPastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerFetchPastResponse], _abc.AsyncIterator[_peer_pb2.PeerFetchPastResponse]]:
+        """Returns what the node has of an agent's past: how a conversation went, and what was spent.
+        Asked by the node that runs the agent now.
         """
 
     @_abc_1.abstractmethod

@@ -53,7 +53,7 @@ def record_of(spec: AgentSpec, claim: Claim, *, state: AgentState, number: int) 
         state: Of the agent.
         number: Of the version, as this node counts.
     """
-    replicas = spec.deployment.replicas if claim.replicas is None else claim.replicas
+    replicas = claim.replica_count(spec)
     placement = spec.deployment.placement if claim.placement is None else claim.placement
     labels = {_NUMBER: str(number), _REPLICAS: str(replicas)} | _cut(_PLACEMENT, placement)
     if spec.limits.mailbox != MAILBOX_DEFAULT:

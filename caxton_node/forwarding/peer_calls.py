@@ -1,4 +1,4 @@
-"""Calls between nodes beside their link: records that were missed, and definitions.
+"""Calls between nodes beside their link: records that were missed, definitions, agents' pasts.
 
 Each is one request and a stream of parts, on the channel that the link has, so that bulk never
 delays a message. Whoever calls bounds the time and the size; whoever serves cuts the parts.
@@ -10,12 +10,15 @@ from hashlib import sha256
 from typing import Any, Final
 
 import grpc
+import msgspec
 
 from caxton.v1 import peer_pb2
 from caxton.v1.agents_pb2 import DefinitionFormat
 from caxton_cluster.errors import MalformedPacket
 from caxton_cluster.registry import Delta, Owner, Registry, decode, encode
 from caxton_node.domain.errors import CaxtonError, Unavailable
+from caxton_node.forwarding.pasts import parts_of, past_of
+from caxton_node.runtime.past import Past, Pasts, merged
 from caxton_node.store.protocol import Definition, Store
 from caxton_node.wasm.binary import SIZE_BYTES_MAX
 
@@ -24,6 +27,9 @@ __all__ = ["DEFINITION_BYTES_MAX", "PeerCalls", "serve_peer_calls"]
 PULL_TIMEOUT_S: Final = 30.0
 FETCH_TIMEOUT_S: Final = 5.0
 KEEP_TIMEOUT_S: Final = 2.0
+PAST_TIMEOUT_S: Final = 1.0
+"""A turn waits for it."""
+
 MODULE_TIMEOUT_S: Final = 30.0
 """For a WebAssembly file: up to 64 MiB."""
 
@@ -32,9 +38,13 @@ DEFINITION_BYTES_MAX: Final = 4_000_000
 
 CHUNK_BYTES: Final = 256 * 1024
 
+PAST_BYTES_MAX: Final = 1_000_000
+"""Of messages that one node tells of a conversation."""
+
 _PULL: Final = "PullRegistry"
 _FETCH: Final = "FetchDefinition"
 _KEEP: Final = "KeepDefinition"
+_PAST: Final = "FetchPast"
 _SERVICE: Final = "caxton.v1.Peer"
 
 _FORMAT_OF: Final = {
@@ -136,6 +146,27 @@ class PeerCalls:
             return
         raise _unreachable(node, "it did not say that it has the definition")
 
+    async def past(self, node: str, agent: str, conversation_id: str, day: str) -> Past:
+        """Return what a node has of an agent's past; see `caxton_node.runtime.past`.
+
+        Raises:
+            Unavailable: `unreachable`, also when what it sends cannot be read.
+        """
+        request = peer_pb2.PeerFetchPastRequest(
+            agent=agent, conversation_id=conversation_id, day=day
+        )
+        read = peer_pb2.PeerFetchPastResponse.FromString
+        parts, size_bytes = [], 0
+        async for part in self._stream(node, _PAST, request, read, PAST_TIMEOUT_S):
+            size_bytes += part.ByteSize()
+            if size_bytes > 2 * PAST_BYTES_MAX:
+                raise _unreachable(node, f"its past has over {2 * PAST_BYTES_MAX:,} bytes")
+            try:
+                parts.append(past_of(part))
+            except msgspec.DecodeError as error:
+                raise _unreachable(node, f"it sent what is no message: {error}") from None
+        return merged(parts)
+
     async def _stream(
         self, node: str, method: str, request: Any, read: Callable[[bytes], Any], timeout_s: float
     ) -> AsyncIterator[Any]:
@@ -173,6 +204,7 @@ def serve_peer_calls(
     store: Store,
     find: Callable[[str, Collection[str]], Awaitable[Definition]],
     read_module: Callable[[str], bytes | None],
+    pasts: Pasts,
 ) -> None:
     """Answer the calls of other nodes, beside their links.
 
@@ -182,6 +214,7 @@ def serve_peer_calls(
         store: Whose definitions are served.
         find: Fetches a definition from one of several nodes and keeps it.
         read_module: Returns a WebAssembly file by its digest. Blocking.
+        pasts: What agents have behind them on this node.
     """
 
     async def pull(request: Any, _: Any) -> AsyncIterator[Any]:
@@ -213,6 +246,13 @@ def serve_peer_calls(
             await context.abort(grpc.StatusCode.UNAVAILABLE, problem.detail)
         yield peer_pb2.PeerKeepDefinitionResponse()
 
+    async def tell_past(request: Any, _: Any) -> AsyncIterator[Any]:
+        for part in parts_of(
+            await pasts.here(request.agent, request.conversation_id, request.day),
+            bytes_max=PAST_BYTES_MAX,
+        ):
+            yield part
+
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(
@@ -222,6 +262,11 @@ def serve_peer_calls(
                         keep,
                         request_deserializer=peer_pb2.PeerKeepDefinitionRequest.FromString,
                         response_serializer=peer_pb2.PeerKeepDefinitionResponse.SerializeToString,
+                    ),
+                    _PAST: grpc.unary_stream_rpc_method_handler(
+                        tell_past,
+                        request_deserializer=peer_pb2.PeerFetchPastRequest.FromString,
+                        response_serializer=peer_pb2.PeerFetchPastResponse.SerializeToString,
                     ),
                     _PULL: grpc.unary_stream_rpc_method_handler(
                         pull,

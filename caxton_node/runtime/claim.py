@@ -7,6 +7,8 @@ alone has nobody to compare with: its claims count up all the same, so that it c
 from dataclasses import dataclass
 from typing import Protocol
 
+from caxton_node.domain.agent import AgentSpec
+
 __all__ = ["Alone", "Claim", "Fellows"]
 
 
@@ -29,6 +31,10 @@ class Claim:
     def rank(self) -> tuple[int, int]:
         """The higher one is right."""
         return (self.revision, self.epoch)
+
+    def replica_count(self, spec: AgentSpec) -> int:
+        """Return how many nodes are to run what is defined so."""
+        return spec.deployment.replicas if self.replicas is None else self.replicas
 
 
 class Fellows(Protocol):

@@ -353,8 +353,7 @@ class Deployments:
         A node that may not change agents changes its own copy, and nobody follows.
         """
         own = self.claim(seat.agent)
-        replicas = seat.spec.deployment.replicas if own.replicas is None else own.replicas
-        if replicas == 1:
+        if own.replica_count(seat.spec) == 1:
             return own
         try:
             self.fellows.check_writable()

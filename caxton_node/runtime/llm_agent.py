@@ -22,6 +22,7 @@ from caxton_node.memory.knowledge import Knowledge
 from caxton_node.memory.service import Memory
 from caxton_node.routing.clock import Clock
 from caxton_node.runtime.agent import Reply, TurnContext
+from caxton_node.runtime.past import Past, Pasts, in_order
 from caxton_node.runtime.prompt import HISTORY_MESSAGES_MAX, build_prompt, text_of
 from caxton_node.runtime.remembering import AgentMemory, decode_knowledge, encode_knowledge
 from caxton_node.runtime.spending import Spending
@@ -45,9 +46,6 @@ from caxton_node.tools.tool import Artifacts, Tool, ToolContext
 
 __all__ = ["LlmAgent", "LlmParts"]
 
-HISTORY_SEARCHED_MAX: Final = 100
-"""Latest messages of a conversation among which those that ended are looked for."""
-
 LOG_TEXT_MAX: Final = 1_000
 SUMMARY_TEXT_MAX: Final = 200
 
@@ -62,6 +60,7 @@ class LlmParts:
 
     tools: ToolRegistry
     store: Store
+    pasts: Pasts
     clock: Clock
     counts: Counts
     agents_folder: Path
@@ -143,12 +142,13 @@ class LlmAgent:
         """What it remembers; None for an agent that remembers nothing."""
         return self._memory
 
-    async def spending(self, conversation_id: str) -> Spending:
+    async def past(self, conversation_id: str) -> Past:
+        """Return what the agent looks back on in a conversation."""
+        return await self._parts.pasts.of(self._spec.name, conversation_id, self.today())
+
+    def spending(self, past: Past) -> Spending:
         """Return what the agent may still spend."""
-        store, name = self._parts.store, self._spec.name
-        in_conversation = await store.usage(agent=name, conversation_id=conversation_id)
-        today = await store.usage(agent=name, day=self.today())
-        return self._new_spending(in_conversation, today)
+        return self._new_spending(past.in_conversation, past.today)
 
     async def account(self, reply: ModelReply, spending: Spending, conversation_id: str) -> None:
         """Write down what a call of the model cost."""
@@ -175,7 +175,7 @@ class LlmAgent:
         """
         if self._model.provider == OFFLINE:
             return None
-        spending = await self.spending(conversation_id)
+        spending = self.spending(await self.past(conversation_id))
         if isinstance(spending.check(request), Summarize | Exhausted):
             return None
         reply = await self._model.complete(request)
@@ -209,8 +209,9 @@ class _Run:
         spec = self._agent.spec
         if self._context.is_resumed:
             await self._recorder.load()
-        self._spending = await self._agent.spending(self._message.conversation_id)
-        history = await self._history()
+        past = await self._agent.past(self._message.conversation_id)
+        self._spending = self._agent.spending(past)
+        history = self._history(past)
         knowledge = await self._recall()
         turn = Turn(
             spec=spec,
@@ -281,25 +282,18 @@ class _Run:
             await memory.note_use(knowledge)
         await self._recorder.finish(number, "learn", "memory", b"%d" % count)
 
-    async def _history(self) -> list[Message]:
-        """Return what came to its end in this conversation before this turn, in that order.
+    def _history(self, past: Past) -> list[Message]:
+        """Return what came to its end in this conversation before this turn.
 
-        Not in the order of acceptance: of two questions that came at once, the second is answered
-        when the first one's answer is there, and the first must not see the second.
+        Without what an earlier attempt answered whose node died before it could say so.
         """
-        store = self._parts.store
-        # The answer of the turn before may still be on its way to the disk.
-        await store.flush()
-        recent = await store.recent_messages(
-            self._message.conversation_id, limit=HISTORY_SEARCHED_MAX
-        )
-        ended = [
-            (one.settled_at, one.seq, one.message)
-            for one in recent
-            if one.settled_at is not None and one.message.id != self._message.id
+        own = self._message
+        before = [
+            one
+            for one in in_order(past.ended)
+            if own.id != one.id and own.answers_go_under != one.in_reply_to
         ]
-        ended.sort(key=lambda one: one[:2])
-        return [message for _, _, message in ended[-HISTORY_MESSAGES_MAX:]]
+        return before[-HISTORY_MESSAGES_MAX:]
 
     def _check_budget(self, request: ModelRequest) -> BudgetDecision:
         decision = self._spending.check(request)

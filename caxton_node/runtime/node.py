@@ -15,6 +15,7 @@ from caxton_node.runtime.deployments import Deployments
 from caxton_node.runtime.fleet import ClusterPlace
 from caxton_node.runtime.guests import Guests
 from caxton_node.runtime.metadata import Metadata
+from caxton_node.runtime.past import Pasts
 from caxton_node.runtime.ring import Ring
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.supervisor import Supervisor
@@ -43,6 +44,8 @@ class Node:
     roster: Roster
     deployments: Deployments
     supervisor: Supervisor
+    pasts: Pasts
+    """What its agents look back on."""
     tools: ToolRegistry
     guests: Guests
     """What runs in sandboxes."""

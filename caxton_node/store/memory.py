@@ -328,19 +328,20 @@ class MemoryStore:
     ) -> None:
         """Add to what an agent spent in a conversation, on a day (`2026-01-31`, UTC)."""
         key = (agent, conversation_id, day)
-        self._usage[key] = _sum([self._usage.get(key, UsageTotal()), usage])
+        self._usage[key] = self._usage.get(key, UsageTotal()) + usage
 
     async def usage(
         self, *, agent: str, conversation_id: str | None = None, day: str | None = None
     ) -> UsageTotal:
         """Return what an agent spent: in a conversation, on a day, or ever."""
-        return _sum(
+        found = (
             spent
             for (who, where, when), spent in self._usage.items()
             if who == agent
             and (conversation_id is None or where == conversation_id)
             and (day is None or when == day)
         )
+        return sum(found, UsageTotal())
 
     async def put_log(self, agent: str, lines: Sequence[LogLine]) -> None:
         """Add to an agent's log, which keeps the last 1,000 lines."""
@@ -423,12 +424,3 @@ def _conversation(conversation_id: str, stored: Sequence[StoredMessage]) -> Conv
         created_at=min(one.accepted_at for one in stored),
         last_activity_at=max(one.accepted_at for one in stored),
     )
-
-
-def _sum(spent: Iterable[UsageTotal]) -> UsageTotal:
-    input_tokens, output_tokens, cost = 0, 0, 0.0
-    for one in spent:
-        input_tokens += one.input_tokens
-        output_tokens += one.output_tokens
-        cost += one.cost
-    return UsageTotal(input_tokens, output_tokens, cost)

@@ -194,6 +194,14 @@ class UsageTotal:
     cost: float = 0.0
     """In US dollars."""
 
+    def __add__(self, other: "UsageTotal") -> "UsageTotal":
+        """Return what was spent in both."""
+        return UsageTotal(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost + other.cost,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:

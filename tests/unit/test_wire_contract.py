@@ -52,7 +52,7 @@ SERVICES = {
     (memory_pb2, "Memory"): "AddEntities AddRelations AddObservations Search OpenNodes Graph "
     "History Forget Export Import Stats",
     (cluster_pb2, "Cluster"): "Members Status Partition Watch Leave Locks",
-    (peer_pb2, "Peer"): "Link FetchDefinition KeepDefinition PullRegistry Call",
+    (peer_pb2, "Peer"): "Link FetchDefinition KeepDefinition PullRegistry FetchPast Call",
 }
 
 
