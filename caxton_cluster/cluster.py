@@ -22,7 +22,13 @@ from typing import Final, Self, assert_never
 
 from caxton_cluster.config import SwimConfig, lan
 from caxton_cluster.driver import Driver
-from caxton_cluster.errors import InvalidSetting, JoinFailed, KeyRejected, NotRunning
+from caxton_cluster.errors import (
+    InvalidSetting,
+    JoinFailed,
+    KeyRejected,
+    MetadataTooLarge,
+    NotRunning,
+)
 from caxton_cluster.key_keeper import KeyKeeper
 from caxton_cluster.overlay import Action, Overlay, Publish, Spread, Tell
 from caxton_cluster.peerfile import read_peers, write_peers
@@ -161,8 +167,10 @@ class Cluster:
         traceback: TracebackType | None,
     ) -> None:
         assert self._sockets is not None, "entered before"
+        assert self._driver is not None, "entered before"
         self._sockets.close()
         self._sockets = None
+        self._driver.close()
         for task in self._running:
             task.cancel()
         for subscription in self._subscriptions:
@@ -203,6 +211,8 @@ class Cluster:
         """Begin another life after a goodbye; whoever heard it sees a newcomer of our name."""
         machine, driver = self._live
         assert self._sockets is not None, "it is live"
+        # Whoever still waits for the end of the earlier life has it now.
+        self._tell_subscribers(LeaveFinished(is_announced=False))
         own = machine.table.own
         self._machine = self._new_machine(self._sockets, own.meta, own.incarnation + 1)
         self._machine.inherit(machine)
@@ -278,7 +288,7 @@ class Cluster:
         """Join the ring of whichever seed answers first.
 
         Tries until one does, with growing waits, resolving names anew each time. After `leave`
-        this is the way back.
+        this is the way back; a `leave` meanwhile ends the attempts.
 
         Args:
             seeds: `host`, `host:port` or `[v6]:port`; names may have several addresses.
@@ -288,7 +298,7 @@ class Cluster:
             The address that answered.
 
         Raises:
-            JoinFailed: None did in time.
+            JoinFailed: None did in time, or we said goodbye meanwhile.
             InvalidSetting: A seed is no host and port, or there is none.
         """
         self._seeds = tuple(parse_seed(text) for text in seeds)
@@ -296,24 +306,25 @@ class Cluster:
             raise InvalidSetting("seeds", "name at least one")
         if self._live[0].has_said_goodbye:
             self._come_back()
+        machine = self._live[0]
         attempts = 0
         reasons: list[str] = []
         wait_s = JOIN_BACKOFF_FIRST_S
         try:
             async with asyncio.timeout(timeout_s):
-                while True:
+                while not machine.has_said_goodbye:
                     attempts += 1
                     reasons.clear()
-                    answered = await self._try_to_join(reasons)
+                    answered = await self._try_to_join(machine, reasons)
                     if answered is not None:
                         return answered
                     await asyncio.sleep(wait_s * (0.5 + self._random.random()))
                     wait_s = min(2 * wait_s, JOIN_BACKOFF_MAX_S)
         except TimeoutError:
             raise JoinFailed(attempts, tuple(reasons)) from None
+        raise JoinFailed(attempts, ("we said goodbye meanwhile",))
 
-    async def _try_to_join(self, reasons: list[str]) -> Address | None:
-        machine, driver = self._live
+    async def _try_to_join(self, machine: Machine, reasons: list[str]) -> Address | None:
         addresses, problems = await resolve(self._seeds)
         reasons += problems
         others = [address for address in addresses if address != machine.table.own.address]
@@ -323,12 +334,15 @@ class Cluster:
             return None
         pending = set(others)
         with self.subscribe() as events:
+            driver = self._live[1]
             machine.join(others, driver.now())
             driver.settle()
             async for event in events:
+                if machine.has_said_goodbye:
+                    return None
                 match event:
                     case SeedAnswered(address) if address in pending:
-                        self._carry_out(self.overlay.joined() if self.overlay else [])
+                        self.carry_out(self.overlay.joined() if self.overlay else [])
                         return address
                     case SeedSilent(address, reason) if address in pending:
                         pending.discard(address)
@@ -350,7 +364,7 @@ class Cluster:
         is_announced = False
         with self.subscribe() as events:
             if self.overlay is not None:
-                self._carry_out(self.overlay.leaving())
+                self.carry_out(self.overlay.leaving())
             machine.leave(driver.now())
             driver.settle()
             async for event in events:
@@ -385,10 +399,11 @@ class Cluster:
         self._live[0].digests.set(digest)
 
     def carry_out(self, actions: Iterable[Action]) -> None:
-        """Do what the overlay asks, such as the result of `SerfOverlay.send_event`."""
-        self._carry_out(actions)
+        """Do what the overlay asks, such as the result of `SerfOverlay.send_event`.
 
-    def _carry_out(self, actions: Iterable[Action]) -> None:
+        Raises:
+            MetadataTooLarge: A message of theirs does not fit a datagram.
+        """
         machine, driver = self._live
         for action in actions:
             match action:
@@ -401,6 +416,15 @@ class Cluster:
                 case _:
                     assert_never(action)
         driver.settle()
+
+    def _react(self, actions: Iterable[Action]) -> None:
+        """Do what the overlay wants done about something that it heard."""
+        for action in actions:
+            try:
+                self.carry_out((action,))
+            except MetadataTooLarge as error:
+                # It came by stream, or from somebody whose datagrams have more room than ours.
+                self._note_problem(f"a message was not passed on: {error}")
 
     # Keys.
 
@@ -466,14 +490,14 @@ class Cluster:
             actions = self.overlay.hear(event)
             if self._keeper is not None and self._keeper.has_news:
                 self._tasks.create_task(self._carry_out_later(actions), name="swim-keys")
-            elif actions:
-                self._carry_out(actions)
+            else:
+                self._react(actions)
 
     async def _carry_out_later(self, actions: list[Action]) -> None:
         # Whoever asked us to change keys is told that we did when a crash cannot undo it.
         await self.keep_keys()
         if self._sockets is not None:
-            self._carry_out(actions)
+            self._react(actions)
 
     def _tell_subscribers(self, event: object) -> None:
         for subscription in self._subscriptions:

@@ -6,7 +6,7 @@ by the same three steps: publish its events, send its datagrams, dial its stream
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 from caxton_cluster.errors import MalformedPacket
@@ -46,6 +46,7 @@ class Driver:
         self._publish = publish
         self._sockets: Sockets | None = None
         self._served_count = 0
+        self._streams: set[asyncio.Task[None]] = set()
         self._clock = asyncio.get_running_loop().time
 
     def attach(self, sockets: Sockets) -> None:
@@ -82,7 +83,18 @@ class Driver:
             if sockets is not None:
                 sockets.send(datagram.payload, datagram.target)
         for exchange in machine.take_exchanges():
-            self._tasks.create_task(self._exchange(exchange), name=f"swim-dial-{exchange.id}")
+            self._own(self._exchange(exchange), f"swim-dial-{exchange.id}")
+
+    def _own(self, stream: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        task = self._tasks.create_task(stream, name=name)
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
+        return task
+
+    def close(self) -> None:
+        """End every stream: a peer that says nothing must not keep us from closing."""
+        for stream in self._streams:
+            stream.cancel()
 
     # Streams that we dial.
 
@@ -124,7 +136,13 @@ class Driver:
             writer.transport.abort()
             return
         self._served_count += 1
-        self._tasks.create_task(self._serve(reader, writer), name="swim-serve")
+        serving = self._own(self._serve(reader, writer), "swim-serve")
+        # Not the task's own: one that is cancelled before its first step ends without a word.
+        serving.add_done_callback(lambda _: self._end(writer))
+
+    def _end(self, writer: asyncio.StreamWriter) -> None:
+        self._served_count -= 1
+        writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -138,9 +156,6 @@ class Driver:
                 await writer.wait_closed()
         except OSError:
             return  # the peer went away or was too slow; it will try again
-        finally:
-            self._served_count -= 1
-            writer.transport.abort()
 
     async def _reply(self, reader: asyncio.StreamReader) -> bytes | None:
         try:

@@ -162,8 +162,9 @@ class Beliefs:
     # What we do of our own accord.
 
     def announce(self, now: float) -> None:
-        """Spread our own row as it is."""
-        self._courier.spread(self._table.own_name, self._own_alive(), now)
+        """Spread our own row as it is, unless we left."""
+        if not self.is_leaving:
+            self._courier.spread(self._table.own_name, self._own_alive(), now)
 
     def update_meta(self, meta: bytes, now: float) -> None:
         """Change our metadata and let everyone know."""
@@ -176,7 +177,12 @@ class Beliefs:
         own = self._table.own
         self.is_leaving = True
         self._table.put(replace(own, state=MemberState.LEFT, changed_at=now))
-        self._courier.spread(own.name, Dead(own.incarnation, own.name, own.name), now)
+        self._courier.spread(own.name, self.goodbye(), now)
+
+    def goodbye(self) -> Dead:
+        """Return what tells that we left of our own will."""
+        own = self._table.own
+        return Dead(own.incarnation, own.name, own.name)
 
     def suspicion_over(self, timer: SuspicionOver, now: float) -> None:
         """Declare the accused dead if its time is really up."""

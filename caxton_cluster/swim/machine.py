@@ -333,6 +333,10 @@ class Machine:
         target = ping.source or sender
         asker = self.table.get(ping.source_node)
         ack = Ack(ping.sequence, self.digests.ack_payload(asker))
+        if self.beliefs.is_leaving:
+            # Who still asks for us missed the goodbye, or heard our name as we left.
+            self._courier.send(target, ack, self.beliefs.goodbye())
+            return
         charge = self.beliefs.accusation(ping.source_node, target)
         if charge is None:
             self._courier.send(target, ack)

@@ -19,6 +19,9 @@ __all__ = ["Inbox", "Sockets", "open_sockets", "outward_host"]
 INBOX_DATAGRAMS_MAX: Final = 4096
 """Datagrams waiting for the driver; newer ones are dropped and counted."""
 
+UNSENT_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Datagrams that the kernel does not take yet; newer ones are dropped and counted."""
+
 _BIND_ATTEMPTS_MAX: Final = 16
 _RECEIVE_BUFFER_BYTES: Final = 2 * 1024 * 1024
 
@@ -117,7 +120,8 @@ class Sockets:
     host: str
     port: int
     """The port of both."""
-    send_error_count: int
+    unsent_count: int
+    """Datagrams that the kernel refused, or could not take as fast as they came."""
     _datagrams: asyncio.DatagramTransport
     _server: asyncio.Server
 
@@ -125,10 +129,15 @@ class Sockets:
         """Send a datagram; the kernel may refuse, which is counted. Nothing is sent when closed."""
         if self._datagrams.is_closing():
             return
+        unsent_bytes = self._datagrams.get_write_buffer_size()  # type: ignore[attr-defined]  # untyped
+        if unsent_bytes > UNSENT_SIZE_BYTES_MAX:
+            self.unsent_count += 1
+            return
         try:
             self._datagrams.sendto(payload, _pair(target))
-        except OSError:
-            self.send_error_count += 1
+        except (OSError, ValueError):
+            # Of uvloop, a ValueError is an address of the other family, which anybody may name.
+            self.unsent_count += 1
 
     def close(self) -> None:
         """Close both; streams in progress are their owners' to close."""

@@ -1,10 +1,16 @@
-"""Where datagrams wait for the driver, and where the driver waits for them."""
+"""Where datagrams wait for the driver, where it waits for them, and what leaves by them."""
 
 import asyncio
 
 import pytest
 
-from caxton_cluster.transport.sockets import INBOX_DATAGRAMS_MAX, Inbox
+from caxton_cluster.transport.sockets import (
+    INBOX_DATAGRAMS_MAX,
+    UNSENT_SIZE_BYTES_MAX,
+    Inbox,
+    open_sockets,
+)
+from caxton_cluster.types import Address
 
 PEER = ("127.0.0.1", 7946)
 
@@ -91,3 +97,15 @@ async def test_the_driver_gives_way_however_much_comes(inbox):
         tasks.create_task(other())
         await inbox.wait(None)
         assert turns == [0]
+
+
+async def test_datagrams_that_the_kernel_does_not_take_are_dropped_and_counted(monkeypatch):
+    sockets = await open_sockets("127.0.0.1", 0, lambda *_: None)
+    monkeypatch.setattr(
+        sockets._datagrams, "get_write_buffer_size", lambda: UNSENT_SIZE_BYTES_MAX + 1
+    )
+
+    sockets.send(b"x", Address.of(*PEER))
+    sockets.close()
+
+    assert sockets.unsent_count == 1

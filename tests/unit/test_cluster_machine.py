@@ -931,6 +931,30 @@ def test_who_leaves_buries_nobody(bench):
     assert not [event for event in bench.events() if isinstance(event, MemberFailed)]
 
 
+def test_who_asks_for_one_that_left_hears_the_goodbye(bench):
+    """It missed the rumour, or heard of us by a table that was on its way as we left."""
+    bench.know(a=A)
+    bench.machine.leave(0.0)
+    bench.run_until(5.0)
+    bench.said()
+
+    bench.hear(Ping(7, "me", B, "b"), sender=B)
+
+    assert bench.said() == [(B, Ack(7)), (B, Dead(10, "me", "me"))]
+
+
+def test_a_seed_that_answers_after_the_goodbye_hears_of_no_return(bench):
+    bench.machine.join([A], 0.0)
+    (exchange,) = bench.machine.take_exchanges()
+    bench.machine.leave(0.0)
+
+    record = Record("a", A, 5, MemberState.ALIVE, b"", V)
+    bench.machine.exchange_answered(exchange.id, PushPull((record,)), 0.0)
+    bench.run_until(5.0)
+
+    assert "me" not in {message.node for _, message in bench.said_of(Alive)}
+
+
 def test_who_leaves_does_not_object(bench):
     bench.know(a=A)
     bench.machine.leave(0.0)

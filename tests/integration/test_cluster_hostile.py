@@ -1,0 +1,64 @@
+"""What anybody may send to a member's port, and what must not stop it."""
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack
+
+import pytest
+import uvloop
+
+from caxton_cluster.serf.messages import UserEvent, encode_serf
+from caxton_cluster.serf.overlay import SerfOverlay, SerfUserEvent
+from caxton_cluster.swim.wire.codec import encode
+from caxton_cluster.swim.wire.messages import Alive, Message, Ping, User
+from caxton_cluster.swim.wire.wire import Wire
+from caxton_cluster.types import Address, Versions
+from tests.integration.cluster_ring import DEADLINE_S, start, states, until
+
+
+def send(target: Address, message: Message) -> None:
+    family = socket.AF_INET if len(target.ip) == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        sender.sendto(encode(message), (target.host, target.port))
+
+
+async def send_by_stream(target: Address, message: Message) -> None:
+    _, writer = await asyncio.open_connection(target.host, target.port)
+    writer.write(Wire().streams.encode_request(message))
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize("by_stream", [False, True], ids=["datagram", "stream"])
+async def test_a_message_too_long_to_be_passed_on_is_heard_and_stops_nobody(by_stream):
+    """Serf lets its operators allow events of nine kilobytes."""
+    event = UserEvent(3, "news", b"x" * 4000)
+    async with AsyncExitStack() as stack:
+        node = await start(stack, "n0", overlay=SerfOverlay)
+        with node.subscribe() as events:
+            if by_stream:
+                await send_by_stream(node.address, User(encode_serf(event)))
+            else:
+                send(node.address, User(encode_serf(event)))
+            heard = await asyncio.wait_for(anext(events), DEADLINE_S)
+
+        assert heard == SerfUserEvent("news", b"x" * 4000, 3)
+        assert "not passed on" in node.problems[0]
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize(("host", "elsewhere"), [("127.0.0.1", "::1"), ("::1", "127.0.0.1")])
+def test_an_address_of_the_other_family_stops_nobody(loop_factory, host, elsewhere):
+    """It can be neither answered nor probed, and whoever names it is soon held dead."""
+
+    async def run() -> None:
+        async with AsyncExitStack() as stack:
+            node = await start(stack, "n0", bind_host=host)
+            there = Address.of(elsewhere, 9)
+            send(node.address, Ping(1, "n0", there, "stranger"))
+            send(node.address, Alive(5, "stranger", there, versions=Versions()))
+            await until(node, lambda: states(node).get("stranger") == "dead")
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(run())
