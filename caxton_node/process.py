@@ -23,6 +23,7 @@ from caxton_node.config.live import CLUSTER_WIDE, LiveSettings
 from caxton_node.domain.errors import CaxtonError
 from caxton_node.edges import open_edges
 from caxton_node.grpc_api.server import Port, open_grpc
+from caxton_node.node_metrics import open_metrics
 from caxton_node.open_files import allot, raise_limit
 from caxton_node.sd_notify import notify, notify_reloading, watchdog
 from caxton_node.security.tls_files import TlsFiles
@@ -90,12 +91,15 @@ async def serve(
         application = build_application(
             node, edges.rest, body_bytes_max=settings.http.max_body_bytes
         )
-        async with open_http(
-            application,
-            edges.rest,
-            settings.http.address,
-            connection_count_max=connections.http,
-        ) as (host, port):
+        async with (
+            open_http(
+                application,
+                edges.rest,
+                settings.http.address,
+                connection_count_max=connections.http,
+            ) as (host, port),
+            open_metrics(settings, node, edges.rest),
+        ):
             if node.ring is not None:
                 node.ring.announce_http(host, port)
                 # The last one is where nodes call.

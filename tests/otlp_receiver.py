@@ -1,5 +1,6 @@
 """A receiver of OTLP in the test's own process, over gRPC and HTTP, that keeps what it gets."""
 
+import gzip
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1 import (
+    metrics_service_pb2,
+    metrics_service_pb2_grpc,
+)
 from opentelemetry.proto.collector.trace.v1 import (
     trace_service_pb2,
     trace_service_pb2_grpc,
@@ -38,6 +43,10 @@ class Receiver:
     grpc: str = ""
     http: str = ""
     spans: list[Received] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """The latest of each name, as it came over the wire."""
+    metric_nodes: set[str] = field(default_factory=set)
+    """Whose they were."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, request: trace_service_pb2.ExportTraceServiceRequest) -> None:
@@ -46,6 +55,14 @@ class Receiver:
                 resource = _values(of_resource.resource.attributes)
                 for of_scope in of_resource.scope_spans:
                     self.spans += (_received(span, resource) for span in of_scope.spans)
+
+    def take_metrics(self, request: metrics_service_pb2.ExportMetricsServiceRequest) -> None:
+        with self._lock:
+            for of_resource in request.resource_metrics:
+                resource = _values(of_resource.resource.attributes)
+                self.metric_nodes.add(resource["service.instance.id"])
+                for of_scope in of_resource.scope_metrics:
+                    self.metrics |= {metric.name: metric for metric in of_scope.metrics}
 
     def of(self, trace_id: str) -> dict[str, Received]:
         """Return the spans of a trace by id."""
@@ -81,12 +98,23 @@ def otlp_receiver() -> Iterator[Receiver]:
             receiver.take(request)
             return trace_service_pb2.ExportTraceServiceResponse()
 
+    class MetricsServicer(metrics_service_pb2_grpc.MetricsServiceServicer):
+        def Export(self, request, context):  # noqa: N802 - named by the protocol
+            receiver.take_metrics(request)
+            return metrics_service_pb2.ExportMetricsServiceResponse()
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            is_known = self.path == "/v1/traces"
-            if is_known:
-                receiver.take(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            match self.path:
+                case "/v1/traces":
+                    receiver.take(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
+                case "/v1/metrics":
+                    request = metrics_service_pb2.ExportMetricsServiceRequest.FromString(body)
+                    receiver.take_metrics(request)
+            is_known = self.path in ("/v1/traces", "/v1/metrics")
             self.send_response(200 if is_known else 404)
             self.send_header("Content-Type", "application/x-protobuf")
             self.end_headers()
@@ -96,6 +124,7 @@ def otlp_receiver() -> Iterator[Receiver]:
 
     server = grpc.server(ThreadPoolExecutor(2))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Servicer(), server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(MetricsServicer(), server)
     receiver.grpc = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -5,6 +5,8 @@ import shutil
 from dataclasses import asdict
 from typing import Final
 
+from prometheus_client.core import Metric
+
 from caxton_node.api.table import Document, Endpoint, NoQuery, Request, Shape
 from caxton_node.domain.agent import AgentState
 from caxton_node.runtime.fleet import Fleet
@@ -13,12 +15,14 @@ from caxton_node.telemetry.cluster_metrics import ClusterSnapshot
 from caxton_node.telemetry.metrics import (
     EXPOSITION_MEDIA_TYPE,
     OPENMETRICS_MEDIA_TYPE,
+    HttpMetrics,
     NodeSnapshot,
     expose,
+    families,
     resident_bytes,
 )
 
-__all__ = ["ENDPOINTS"]
+__all__ = ["ENDPOINTS", "read_metrics"]
 
 
 async def get_metrics(request: Request[NoQuery, None], node: Node) -> Document:
@@ -28,6 +32,11 @@ async def get_metrics(request: Request[NoQuery, None], node: Node) -> Document:
         snapshot, request.edge.metrics, is_openmetrics=request.wants_openmetrics
     )
     return Document(body, media_type)
+
+
+async def read_metrics(node: Node, http: HttpMetrics) -> list[Metric]:
+    """Return all metrics of a node as they are now."""
+    return list(families(_snapshot(node, await _loop_lag_s()), http))
 
 
 async def _loop_lag_s() -> float:

@@ -289,7 +289,7 @@ class LogSettings(_Section):
 
 
 class TelemetrySettings(_Section):
-    """`[telemetry]`: where traces go. Metrics are read at `/metrics`, whatever stands here.
+    """`[telemetry]`: where traces go. Metrics can be read at `/metrics`, whatever stands here.
 
     Headers, certificates and compression are taken from the variables that OpenTelemetry has for
     them, such as `OTEL_EXPORTER_OTLP_HEADERS`.
@@ -303,6 +303,11 @@ class TelemetrySettings(_Section):
     sample_ratio: Annotated[float, Reads(Number(minimum=0.0, maximum=1.0))] = 0.1
     """The share of traces begun by this node that is recorded. Those that came with a decision
     keep it."""
+    otlp_metrics_interval_s: Annotated[
+        float | None, Reads(Duration(minimum_s=1.0, maximum_s=3_600.0))
+    ] = None
+    """How often metrics are sent to `otlp_endpoint` too, such as "60s". Without it nobody gets
+    them who does not ask."""
 
 
 class LlmSettings(_Section):

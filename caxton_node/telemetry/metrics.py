@@ -31,6 +31,7 @@ __all__ = [
     "HttpMetrics",
     "NodeSnapshot",
     "expose",
+    "families",
     "resident_bytes",
 ]
 
@@ -204,6 +205,12 @@ def _etcd_metrics(state: str, counts: Mapping[str, int]) -> Iterator[Metric]:
     )
     yield gauge("caxton_etcd_mirror_backlog", {(): counts["mirror_backlog"]})
     yield counter("caxton_etcd_mirror_refused_total", {(): counts["mirror_refused"]})
+
+
+def families(snapshot: NodeSnapshot, http: HttpMetrics) -> Iterator[Metric]:
+    """Yield all metrics of a node, as they were when the snapshot was taken."""
+    yield from _NodeCollector(snapshot).collect()
+    yield from http.collect()
 
 
 def expose(

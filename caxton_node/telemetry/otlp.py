@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from caxton_node.telemetry.spans import Span, Tracing
 
-__all__ = ["export_spans", "traces_address"]
+__all__ = ["CLOSE_TIMEOUT_S", "HTTP_PATH", "Protocol", "export_spans", "signal_address"]
 
 EVERY_S: Final = 1.0
 """How often what has come together is sent."""
@@ -40,11 +40,20 @@ Protocol = Literal["grpc", "http"]
 _log = logging.getLogger("caxton.telemetry")
 
 
-def traces_address(endpoint: str, protocol: Protocol) -> str:
-    """Return where spans go: by HTTP to the path of the specification, unless one is given."""
-    if protocol == "http" and urlsplit(endpoint).path in ("", "/"):
-        return endpoint.rstrip("/") + HTTP_PATH
-    return endpoint
+def signal_address(endpoint: str, protocol: Protocol, path: str) -> str:
+    """Return where one kind of telemetry goes.
+
+    Args:
+        endpoint: As it stands in the settings.
+        protocol: Of the receiver.
+        path: Of this kind, by HTTP. One that the endpoint names itself stands, but for that of
+            traces, in whose place the path of this kind comes.
+    """
+    if protocol != "http":
+        return endpoint
+    if endpoint.endswith(HTTP_PATH):
+        return endpoint.removesuffix(HTTP_PATH) + path
+    return endpoint if urlsplit(endpoint).path not in ("", "/") else endpoint.rstrip("/") + path
 
 
 @asynccontextmanager
@@ -59,7 +68,9 @@ async def export_spans(
         protocol: Of the receiver.
         resource: Facts about this node that all its spans share.
     """
-    exporting = _Exporting(tracing, traces_address(endpoint, protocol), protocol, resource)
+    exporting = _Exporting(
+        tracing, signal_address(endpoint, protocol, HTTP_PATH), protocol, resource
+    )
     exporting.thread.start()
     try:
         yield

@@ -5,7 +5,7 @@ Importing it takes half a second, so that only `otlp` does, when there is someth
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
@@ -17,13 +17,14 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from caxton_node.telemetry.spans import Kind, Span
 
-__all__ = ["ATTEMPT_TIMEOUT_S", "SpanSender", "readable"]
+__all__ = ["ATTEMPT_TIMEOUT_S", "LastWords", "SpanSender", "readable"]
 
 ATTEMPT_TIMEOUT_S: Final = 4.0
 """For one request with its repetitions. Spans that come meanwhile wait in their queue."""
 
 REASON_LENGTH_MAX: Final = 300
 
+_LIBRARIES: Final = logging.getLogger("opentelemetry")
 _SCOPE: Final = InstrumentationScope("caxton")
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: Final = {
@@ -35,12 +36,25 @@ _KINDS: Final = {
 }
 
 
-class _LastWords(logging.Handler):
+class LastWords(logging.Handler):
     """Keeps what the exporters say last. They say it every second, to no one's use."""
 
     def __init__(self) -> None:
         super().__init__()
         self.said = ""
+
+    @classmethod
+    def listening(cls) -> Self:
+        """Return one that hears the libraries until it is closed. The log does not any more."""
+        words = cls()
+        _LIBRARIES.propagate = False
+        _LIBRARIES.addHandler(words)
+        return words
+
+    def close(self) -> None:
+        """Hear no more."""
+        _LIBRARIES.removeHandler(self)
+        super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember a line."""
@@ -59,10 +73,7 @@ class SpanSender:
     def __init__(
         self, address: str, protocol: Literal["grpc", "http"], resource: Mapping[str, str]
     ) -> None:
-        self._words = _LastWords()
-        libraries = logging.getLogger("opentelemetry")
-        libraries.propagate = False
-        libraries.handlers = [self._words]
+        self._words = LastWords.listening()
         # Merged with what OTEL_RESOURCE_ATTRIBUTES says.
         self._resource = Resource.create(dict(resource))
         self._exporter: SpanExporter
@@ -88,6 +99,7 @@ class SpanSender:
     def close(self) -> None:
         """Release the connection."""
         self._exporter.shutdown()
+        self._words.close()
 
 
 def readable(span: Span, resource: Resource) -> ReadableSpan:

@@ -10,7 +10,7 @@ from caxton_node.domain.performatives import Performative
 from caxton_node.telemetry import spans
 from caxton_node.telemetry.histogram import Histogram
 from caxton_node.telemetry.message_spans import begin_process, begin_send
-from caxton_node.telemetry.otlp import traces_address
+from caxton_node.telemetry.otlp import signal_address
 from caxton_node.telemetry.spans import NO_SPAN, Kind, Tracing
 from caxton_node.telemetry.trace import is_chosen, is_sampled, parse_traceparent
 
@@ -131,18 +131,20 @@ def test_only_the_last_bit_says_that_a_trace_is_recorded():
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "protocol", "address"),
+    ("endpoint", "protocol", "spans", "metrics"),
     [
-        ("http://c:4317", "grpc", "http://c:4317"),
-        ("http://c:4318", "http", "http://c:4318/v1/traces"),
-        ("http://c:4318/", "http", "http://c:4318/v1/traces"),
-        ("https://c/otlp/v1/traces", "http", "https://c/otlp/v1/traces"),
+        ("http://c:4317", "grpc", "http://c:4317", "http://c:4317"),
+        ("http://c:4318", "http", "http://c:4318/v1/traces", "http://c:4318/v1/metrics"),
+        ("http://c:4318/", "http", "http://c:4318/v1/traces", "http://c:4318/v1/metrics"),
+        ("https://c/o/v1/traces", "http", "https://c/o/v1/traces", "https://c/o/v1/metrics"),
+        ("https://c/own", "http", "https://c/own", "https://c/own"),
     ],
 )
-def test_spans_go_to_the_path_of_the_specification_unless_another_is_given(
-    endpoint, protocol, address
+def test_telemetry_goes_to_the_path_of_the_specification_unless_another_is_given(
+    endpoint, protocol, spans, metrics
 ):
-    assert traces_address(endpoint, protocol) == address
+    assert signal_address(endpoint, protocol, "/v1/traces") == spans
+    assert signal_address(endpoint, protocol, "/v1/metrics") == metrics
 
 
 def test_each_class_of_a_histogram_counts_those_below_and_names_its_latest_trace():
