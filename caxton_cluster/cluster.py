@@ -325,18 +325,19 @@ class Cluster:
         raise JoinFailed(attempts, ("we said goodbye meanwhile",))
 
     async def _try_to_join(self, machine: Machine, reasons: list[str]) -> Address | None:
-        addresses, problems = await resolve(self._seeds)
-        reasons += problems
-        others = [address for address in addresses if address != machine.table.own.address]
-        machine.book.set_seeds(others)
-        if not others:
-            reasons.append("the seeds stand for nobody but us")
-            return None
-        pending = set(others)
+        # From before the first wait, so that a goodbye during any of them is not missed.
         with self.subscribe() as events:
+            addresses, problems = await resolve(self._seeds)
+            reasons += problems
+            others = [address for address in addresses if address != machine.table.own.address]
+            if not others:
+                reasons.append("the seeds stand for nobody but us")
+                return None
+            machine.book.set_seeds(others)
             driver = self._live[1]
             machine.join(others, driver.now())
             driver.settle()
+            pending = set(others)
             async for event in events:
                 if machine.has_said_goodbye:
                     return None
@@ -509,7 +510,9 @@ class Cluster:
             machine, _ = self._live
             if self._seeds:
                 addresses, _ = await resolve(self._seeds)
-                machine.book.set_seeds(addresses)
+                # A name service that is down for a while must not make us forget where to look.
+                if addresses:
+                    machine.book.set_seeds(addresses)
             await self.keep_keys()
             try:
                 await self._save_peers()

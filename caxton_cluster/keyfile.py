@@ -10,11 +10,8 @@ reason not to start.
 """
 
 import json
-import os
-import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import Final
 
 from caxton_cluster.errors import KeyRejected
 from caxton_cluster.swim.secrecy import check_keys
+from caxton_cluster.whole_file import replace_file
 
 __all__ = ["KeyChoice", "KeyRecord", "choose_keys", "fingerprint", "read_keys", "write_keys"]
 
@@ -132,25 +130,4 @@ def write_keys(path: Path, record: KeyRecord) -> None:
         "settings": record.settings_digest,
         "keys": [b64encode(key).decode() for key in record.keys],
     }
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    # Made anew with its rights, so that there is no moment in which somebody else can open it.
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            draft.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_file(path, json.dumps(content), mode=_OWNER_ONLY)

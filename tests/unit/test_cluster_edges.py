@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from caxton_cluster import seeds
 from caxton_cluster.errors import InvalidSetting
 from caxton_cluster.peerfile import read_peers, write_peers
 from caxton_cluster.seeds import Seed, parse_seed, resolve
@@ -34,6 +35,17 @@ def test_a_seed_without_a_host_says_what_to_write():
         parse_seed(":80")
 
 
+@pytest.mark.parametrize("host", ["ring..example", "x" * 64, "höst..example", "a\0b"])
+def test_what_no_host_can_be_called_is_no_seed(host):
+    with pytest.raises(InvalidSetting, match="neither an address nor the name of a host"):
+        parse_seed(f"{host}:7946")
+
+
+def test_a_bracket_that_is_not_closed_is_named():
+    with pytest.raises(InvalidSetting, match="closing bracket"):
+        parse_seed("[fd00::1:7946")
+
+
 async def test_numbers_are_seeds_without_a_name_service():
     addresses, problems = await resolve([Seed("10.0.0.1", 1), Seed("10.0.0.1", 1)])
 
@@ -45,6 +57,18 @@ async def test_a_name_that_stands_for_nothing_is_a_problem_and_no_error():
 
     assert addresses == [Address.of("10.0.0.1", 1)]
     assert "no-such-host.invalid" in problems[0]
+
+
+async def test_a_slow_name_service_holds_up_no_other_seed(monkeypatch):
+    async def never(*_arguments, **_options):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    monkeypatch.setattr(seeds, "RESOLVE_TIMEOUT_S", 0.01)
+    addresses, problems = await resolve([Seed("slow.example", 1), Seed("10.0.0.1", 1)])
+
+    assert addresses == [Address.of("10.0.0.1", 1)]
+    assert problems == ["slow.example: not resolved within 0.01 s"]
 
 
 def test_peers_survive_the_disk(tmp_path):
@@ -70,11 +94,14 @@ def test_no_file_is_no_problem(tmp_path):
         '{"format": 1, "peers": {"a": ["host", 1]}}',
         '{"format": 1, "peers": {"a": ["10.0.0.1", 99999]}}',
         '{"format": 1, "peers": []}',
+        '{"format": 1, "peers": {"a": ["10.0.0.1", 1e400]}}',
+        "[" * 100_000,
+        b"\xff\xfe",
     ],
 )
 def test_a_damaged_file_is_explained_and_not_used(tmp_path, content):
     path = tmp_path / "peers.json"
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
     peers, problem = read_peers(path)
 
