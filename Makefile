@@ -70,6 +70,24 @@ build/tools/helm:
 	-@command -v helm >/dev/null || { command -v go >/dev/null && \
 		GOBIN=$(CURDIR)/build/tools GOFLAGS=-buildvcs=false go install helm.sh/helm/v3/cmd/helm@v3.19.0; }
 
+# A collector of OpenTelemetry, and Jaeger (without its pages), in the versions of the images in
+# deploy/compose/cluster.yaml. Without Go their tests are skipped and say so.
+BUILDER := build/tools/builder
+build/tools/otelcol: deploy/observability/collector-build.yaml
+	@mkdir -p build/tools
+	-@command -v go >/dev/null && { export GOFLAGS=-buildvcs=false; \
+		GOBIN=$(CURDIR)/build/tools go install go.opentelemetry.io/collector/cmd/builder@v0.139.0 && \
+		$(BUILDER) --config $< >build/tools/otelcol.log 2>&1 && cp build/otelcol/otelcol $@; }
+
+# Inside of its own module, whose list of hashes holds for all that it needs.
+build/tools/jaeger:
+	@mkdir -p build/tools
+	-@command -v go >/dev/null && { export GOFLAGS=-buildvcs=false; \
+		source=$$(go mod download -json github.com/jaegertracing/jaeger@v1.76.0 \
+			| sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+		rm -rf build/jaeger && cp -r "$$source" build/jaeger && chmod -R u+w build/jaeger && \
+		cd build/jaeger && go build -o ../tools/jaeger ./cmd/jaeger; }
+
 demo: $(VENV)/.runtime
 	@$(COMPILE)
 	$(BIN)/python examples/demo.py
@@ -78,7 +96,8 @@ test: $(VENV)/.dev build/tools/helm
 	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) -m "not slow" tests
 
-test-all: $(VENV)/.dev $(VENV)/.fuzz $(VENV)-phoenix/.ready $(VENV)-checkov/.ready build/tools/helm
+test-all: $(VENV)/.dev $(VENV)/.fuzz $(VENV)-phoenix/.ready $(VENV)-checkov/.ready build/tools/helm \
+		build/tools/otelcol build/tools/jaeger
 	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) tests
 

@@ -306,8 +306,8 @@ class TelemetrySettings(_Section):
     otlp_metrics_interval_s: Annotated[
         float | None, Reads(Duration(minimum_s=1.0, maximum_s=3_600.0))
     ] = None
-    """How often metrics are sent to `otlp_endpoint` too, such as "60s". Without it nobody gets
-    them who does not ask."""
+    """How often metrics are sent to `otlp_endpoint` too, such as "60s", for those who do not
+    scrape. Without it nobody gets them who does not ask."""
 
 
 class LlmSettings(_Section):

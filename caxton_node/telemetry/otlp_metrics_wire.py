@@ -134,7 +134,7 @@ def _distributions(
                     bucket_counts=[a - b for a, b in zip(totals, [0, *totals], strict=False)],
                     explicit_bounds=[bound for bound, _ in below[:-1]],
                     min=None,  # type: ignore[arg-type]  # the wire has it as optional
-                    max=None,  # type: ignore[arg-type]  # likewise
+                    max=None,  # type: ignore[arg-type]  # optional on the wire
                 )
                 below = []
             case _:

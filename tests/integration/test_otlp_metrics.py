@@ -41,6 +41,12 @@ def by_labels(metric):
     }
 
 
+def delivered(receiver):
+    """Return how many messages were, as far as is known: a question and its answer are two."""
+    messages = receiver.metrics.get("caxton_messages")
+    return 0 if messages is None else by_labels(messages)["delivered",]
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 async def test_a_receiver_gets_what_a_scrape_would_give(tmp_path, protocol):
     with otlp_receiver() as receiver:
@@ -48,19 +54,26 @@ async def test_a_receiver_gets_what_a_scrape_would_give(tmp_path, protocol):
         async with node_process(tmp_path, "--name", "n", **wanted) as node:
             await ask(node.url)
             async with asyncio.timeout(DEADLINE_S):
-                while "caxton_messages" not in receiver.metrics:
+                while delivered(receiver) != 2:
                     await asyncio.sleep(0.05)
-        # A last round was sent when the node stopped.
         metrics = receiver.metrics
     assert receiver.metric_nodes == {"n"}
     messages = metrics["caxton_messages"]
     assert messages.sum.is_monotonic
-    assert by_labels(messages)["delivered",] == 2, "the question and its answer"
     assert by_labels(metrics["caxton_agents"])["running",] == 1
     (durations,) = metrics["caxton_turn_duration_seconds"].histogram.data_points
     assert durations.count == sum(durations.bucket_counts) == 1
     assert len(durations.bucket_counts) == len(durations.explicit_bounds) + 1
     assert 0 < durations.start_time_unix_nano < durations.time_unix_nano
+
+
+async def test_a_node_that_stops_sends_what_it_counted_last(tmp_path):
+    with otlp_receiver() as receiver:
+        wanted = telemetry(receiver, "grpc", CAXTON_TELEMETRY__OTLP_METRICS_INTERVAL="1h")
+        async with node_process(tmp_path, **wanted) as node:
+            await ask(node.url)
+            assert await node.stop() == 0
+        assert delivered(receiver) == 2
 
 
 async def test_nobody_gets_metrics_who_was_not_meant_to(tmp_path):
