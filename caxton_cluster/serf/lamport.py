@@ -3,7 +3,12 @@
 Reference: Lamport, "Time, Clocks, and the Ordering of Events", CACM 1978.
 """
 
-__all__ = ["LamportClock"]
+from typing import Final
+
+__all__ = ["TIME_MAX", "LamportClock"]
+
+TIME_MAX: Final = 2**63 - 1
+"""Where a clock stops: nobody reads a later time. Only a forged message brings one so far."""
 
 
 class LamportClock:
@@ -19,10 +24,10 @@ class LamportClock:
 
     def witness(self, seen: int) -> None:
         """Move past a time seen in a message."""
-        self._time = max(self._time, seen + 1)
+        self._time = min(max(self._time, seen + 1), TIME_MAX)
 
     def stamp(self) -> int:
         """Return the time for a message of ours, and move on."""
         stamped = self._time
-        self._time += 1
+        self.witness(stamped)
         return stamped

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Final
 
 from caxton_cluster.errors import MalformedPacket
+from caxton_cluster.serf.lamport import TIME_MAX
 from caxton_cluster.swim.wire.codec import read_name
 from caxton_cluster.swim.wire.packing import (
     Fields,
@@ -24,6 +25,7 @@ from caxton_cluster.swim.wire.packing import (
     read_uint,
     unpack,
 )
+from caxton_cluster.types import NAME_SIZE_BYTES_MAX as MEMBER_NAME_SIZE_BYTES_MAX
 from caxton_cluster.types import Address
 
 __all__ = [
@@ -45,9 +47,6 @@ __all__ = [
     "encode_serf",
     "pack_names",
 ]
-
-CLOCK_MAX: Final = 2**63 - 1
-"""Highest Lamport time believed, so that ours can still be one higher."""
 
 EVENTS_MAX: Final = 512
 NAME_SIZE_BYTES_MAX: Final = 128
@@ -313,7 +312,7 @@ def _decode_response(fields: Fields) -> QueryResponse:
 
 
 def _time(fields: Fields, key: bytes = b"LTime") -> int:
-    return read_uint(fields, key, maximum=CLOCK_MAX)
+    return read_uint(fields, key, maximum=TIME_MAX)
 
 
 def _decode_event(fields: Fields, time: int | None = None) -> UserEvent:
@@ -359,7 +358,7 @@ def _decode_state(fields: Fields) -> State:
 def _status_times(value: object) -> list[tuple[str, int]]:
     if not isinstance(value, dict) or len(value) > MEMBERS_MAX:
         raise MalformedPacket("StatusLTimes is not a map of members")
-    return [(_name(key), read_uint(value, key, maximum=CLOCK_MAX)) for key in value]
+    return [(_name(key), read_uint(value, key, maximum=TIME_MAX)) for key in value]
 
 
 def _names(value: object) -> list[str]:
@@ -369,9 +368,13 @@ def _names(value: object) -> list[str]:
 
 
 def _name(value: object) -> str:
-    if not isinstance(value, bytes) or len(value) > 255:
+    if not isinstance(value, bytes) or len(value) > MEMBER_NAME_SIZE_BYTES_MAX:
         raise MalformedPacket("not a member's name")
-    return value.decode(errors="replace")
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        # Mended, it could be longer than a name may be, and make others refuse what we tell them.
+        raise MalformedPacket("a member's name is not UTF-8") from error
 
 
 def _events(value: object) -> list[UserEvent]:

@@ -39,6 +39,7 @@ from caxton_cluster.serf.messages import (
 from caxton_cluster.swim.events import (
     Event,
     MemberFailed,
+    MemberForgotten,
     MemberJoined,
     MemberLeft,
     UserMessage,
@@ -112,6 +113,7 @@ class SerfOverlay:
         self._queries = LamportClock()
         self._event_time_min = 0
         self._status_times: OrderedDict[str, int] = OrderedDict()
+        self._known = {name: None}
         self._left: dict[str, None] = {}
         self._recent: OrderedDict[UserEvent, None] = OrderedDict()
         self._asked: OrderedDict[tuple[int, int], None] = OrderedDict()
@@ -128,7 +130,9 @@ class SerfOverlay:
         """Return our clocks and intents for a push/pull."""
         state = State(
             time=self._members.time,
-            status_times=tuple(self._status_times.items()),
+            status_times=tuple(
+                (name, time) for name, time in self._status_times.items() if name in self._known
+            ),
             left=tuple(self._left),
             event_time=self._events.time,
             query_time=self._queries.time,
@@ -173,8 +177,11 @@ class SerfOverlay:
                 case MemberLeft(member):
                     self._left[member.name] = None
                 case MemberJoined(member) | MemberFailed(member):
+                    self._known[member.name] = None
                     self._left.pop(member.name, None)
                     self._note_status(member.name, 0)
+                case MemberForgotten(name):
+                    self._forget(name)
                 case _:
                     return []
         except MalformedPacket:
@@ -205,8 +212,7 @@ class SerfOverlay:
     def _hear_leave(self, time: int, node: str, payload: bytes) -> list[Action]:
         self._members.witness(time)
         if node == self._name and not self._is_leaving:
-            # Of an earlier life of ours, or forged: we are still here.
-            return self.joined()
+            return self._contradict(time)
         is_new = self._note_status(node, time)
         return [Spread(payload)] if is_new else []
 
@@ -233,8 +239,9 @@ class SerfOverlay:
         actions: list[Action] = []
         for name, time in state.status_times:
             if name == self._name and name in left and not self._is_leaving:
-                actions += self.joined()
-            else:
+                actions += self._contradict(time)
+            elif name in self._known:
+                # Of others they know and we do not: let nobody be remembered for ever in turns.
                 self._note_status(name, time)
         if is_join:
             # What happened before we came is not news.
@@ -243,6 +250,16 @@ class SerfOverlay:
         for event in state.events:
             actions += self._hear_event(event)
         return actions
+
+    def _contradict(self, time: int) -> list[Action]:
+        """Say that we are still here, unless we said so since the leave that is told of us."""
+        return self.joined() if time > self._status_times.get(self._name, -1) else []
+
+    def _forget(self, name: str) -> None:
+        # Or whoever was ever here would travel with every exchange of tables.
+        self._known.pop(name, None)
+        self._left.pop(name, None)
+        self._status_times.pop(name, None)
 
     def _note_status(self, name: str, time: int) -> bool:
         """Remember the newest intent of `name`; return whether it was news."""

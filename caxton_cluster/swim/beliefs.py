@@ -21,6 +21,7 @@ from caxton_cluster.swim.context import Context
 from caxton_cluster.swim.courier import Courier
 from caxton_cluster.swim.events import (
     MemberFailed,
+    MemberForgotten,
     MemberJoined,
     MemberLeft,
     MemberRecovered,
@@ -219,6 +220,7 @@ class Beliefs:
         ]
         for name in gone:
             self._table.remove(name)
+            self._outbox.publish(MemberForgotten(name))
         return gone
 
     @property

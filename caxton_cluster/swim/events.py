@@ -1,7 +1,7 @@
 """What the machine tells the application, one value an event.
 
 For one name the order is always: joined, then any number of updated, suspected and recovered,
-then failed or left; then perhaps joined again. A failed member may yet turn out to have left.
+then failed or left; then joined again or forgotten. A failed member may yet turn out to have left.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ __all__ = [
     "Event",
     "LeaveFinished",
     "MemberFailed",
+    "MemberForgotten",
     "MemberJoined",
     "MemberLeft",
     "MemberRecovered",
@@ -71,6 +72,13 @@ class MemberLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberForgotten:
+    """A member has been gone for long, and is no longer in the table."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class NameConflict:
     """Somebody uses the name of a member at another address; the known one stays."""
 
@@ -114,6 +122,7 @@ class UserState:
 
     payload: bytes
     is_join: bool
+    """Whether it answers a join of ours: what it tells of happened before we came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +147,7 @@ Event = (
     | MemberRecovered
     | MemberFailed
     | MemberLeft
+    | MemberForgotten
     | NameConflict
     | RecordRefused
     | SeedAnswered

@@ -25,7 +25,7 @@ from caxton_cluster.swim.beliefs import Beliefs
 from caxton_cluster.swim.context import Context
 from caxton_cluster.swim.courier import Courier
 from caxton_cluster.swim.digest import Digests, from_ack
-from caxton_cluster.swim.events import Event, LeaveFinished, UserMessage
+from caxton_cluster.swim.events import Event, LeaveFinished, MemberForgotten, UserMessage
 from caxton_cluster.swim.members import MemberTable
 from caxton_cluster.swim.outbox import Datagram, Exchange
 from caxton_cluster.swim.peerbook import PeerBook
@@ -193,7 +193,11 @@ class Machine:
         self.digests = earlier.digests
         self._syncer.book = earlier.book
         for row in earlier.table:
-            if row.name != self.table.own_name and not row.state.is_gone:
+            if row.name == self.table.own_name:
+                continue
+            if row.state.is_gone:
+                self._outbox.publish(MemberForgotten(row.name))
+            else:
                 self.table.put(replace(row, state=MemberState.ALIVE))
 
     @property
@@ -362,7 +366,7 @@ class Machine:
                 # Our table goes out as it was before the request: the joiner knows itself.
                 reply = self._streams.encode_reply(self._syncer.answer_to(request))
                 self.statistics.stream_bytes_sent += len(reply)
-                self._syncer.merge(request, now, is_join=request.is_join)
+                self._syncer.merge(request, now, is_join=False)
                 return reply
             case User(payload):
                 self._outbox.publish(UserMessage(payload))

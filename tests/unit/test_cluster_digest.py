@@ -122,7 +122,7 @@ def test_an_exchange_of_tables_carries_the_digest_behind_the_overlays_state():
     made.serve(made.request_decoder().feed(exchange.request), 0.0)
 
     events = [event for event in made.take_events() if isinstance(event, UserState | DigestHeard)]
-    assert events == [UserState(b"overlay", True), DigestHeard("peer", b"v8")]
+    assert events == [UserState(b"overlay", False), DigestHeard("peer", b"v8")]
 
 
 def test_a_digest_of_a_stranger_or_of_ourselves_is_not_told():

@@ -10,6 +10,7 @@ from caxton_cluster.errors import MetadataTooLarge
 from caxton_cluster.swim.events import (
     LeaveFinished,
     MemberFailed,
+    MemberForgotten,
     MemberJoined,
     MemberLeft,
     MemberRecovered,
@@ -440,6 +441,18 @@ def test_the_long_gone_are_forgotten_but_their_address_is_not(bench):
 
     assert bench.state_of("a") is None
     assert bench.machine.book.entries["a"] == A
+    assert MemberForgotten("a") in bench.events()
+
+
+def test_a_later_life_takes_over_the_living_and_forgets_the_gone(bench):
+    bench.know(a=A, b=B)
+    bench.hear(Dead(5, "a", "b"))
+    later = Bench()
+
+    later.machine.inherit(bench.machine)
+
+    assert (later.state_of("a"), later.state_of("b")) == (None, MemberState.ALIVE)
+    assert later.events() == [MemberForgotten("a")]
 
 
 def test_a_restarted_name_is_let_in_at_its_new_address(bench):
@@ -843,7 +856,15 @@ def test_the_applications_state_travels_both_ways():
     reply = bench.machine.serve(PushPull((), True, b"state of a"), 0.0)
 
     assert bench.machine.reply_decoder().feed(reply).user_state == b"state of me"
-    assert bench.events() == [UserState(b"state of a", True)]
+    assert bench.events() == [UserState(b"state of a", False)]
+
+
+def test_only_what_answers_a_join_of_ours_happened_before_we_came(bench):
+    bench.machine.join([A], 0.0)
+    (exchange,) = bench.machine.take_exchanges()
+    bench.machine.exchange_answered(exchange.id, PushPull((), False, b"state of a"), 0.1)
+
+    assert UserState(b"state of a", True) in bench.events()
 
 
 def test_a_stream_ping_for_another_name_gets_no_answer(bench):

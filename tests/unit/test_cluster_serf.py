@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from caxton_cluster.errors import MalformedPacket, MetadataTooLarge
 from caxton_cluster.overlay import Publish, Spread, Tell
-from caxton_cluster.serf.lamport import LamportClock
+from caxton_cluster.serf.lamport import TIME_MAX, LamportClock
 from caxton_cluster.serf.messages import (
     JoinIntent,
     LeaveIntent,
@@ -20,7 +20,13 @@ from caxton_cluster.serf.messages import (
 )
 from caxton_cluster.serf.overlay import SerfOverlay, SerfUserEvent
 from caxton_cluster.serf.tags import decode_tags, encode_tags
-from caxton_cluster.swim.events import MemberJoined, MemberLeft, UserMessage, UserState
+from caxton_cluster.swim.events import (
+    MemberForgotten,
+    MemberJoined,
+    MemberLeft,
+    UserMessage,
+    UserState,
+)
 from caxton_cluster.swim.secrecy import KeyRing
 from caxton_cluster.swim.wire.packing import pack, unpack
 from caxton_cluster.types import Address, Member
@@ -148,6 +154,48 @@ def test_who_left_and_who_came_back_is_in_our_state(overlay):
 
     overlay.hear(MemberJoined(member))
     assert decode_serf(overlay.user_state(False)).left == ()
+
+
+def test_a_leave_in_our_name_is_contradicted_once(overlay):
+    """Its rumour comes many times over; each answer would be a rumour of its own."""
+    assert hear(overlay, LeaveIntent(50, "me"))
+
+    assert hear(overlay, LeaveIntent(50, "me")) == []
+    assert overlay.hear(UserState(state(status_times=(("me", 50),), left=("me",)), False)) == []
+
+
+def test_nothing_of_those_who_came_and_went_travels_on(overlay):
+    before = overlay.user_state(False)
+    for number in range(3000):
+        member = Member(name=f"pod-{number}", address=ASKER, incarnation=1)
+        overlay.hear(MemberJoined(member))
+        hear(overlay, LeaveIntent(0, member.name))
+        overlay.hear(MemberLeft(member))
+        overlay.hear(MemberForgotten(member.name))
+
+    assert overlay.user_state(False) == before
+
+
+def test_what_a_peer_tells_of_a_member_that_we_forgot_is_not_told_on(overlay):
+    """Two members would remind each other of it for ever."""
+    overlay.hear(UserState(state(status_times=(("pod-1", 8),), left=("pod-1",)), False))
+
+    assert decode_serf(overlay.user_state(False)).status_times == ()
+
+
+def test_a_time_at_the_end_of_all_times_does_not_make_us_unreadable(overlay):
+    hear(overlay, LeaveIntent(TIME_MAX, "other"))
+    (action,) = overlay.joined()
+
+    assert decode_serf(action.payload) == JoinIntent(TIME_MAX, "me")
+    assert decode_serf(overlay.user_state(False)).time == TIME_MAX
+
+
+def test_a_name_that_would_grow_when_mended_is_not_told_on(overlay):
+    fields = {b"LTime": 1, b"StatusLTimes": {b"\xff" * 255: 5}}
+    overlay.hear(UserState(b"\x02" + pack(fields), False))
+
+    assert overlay.malformed_count == 1
 
 
 # User events.
