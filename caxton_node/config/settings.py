@@ -81,10 +81,11 @@ _VARIABLE: Final = Text(
     pattern=re.compile(r"[A-Za-z_*][A-Za-z0-9_*]*"),
     form='the name of a variable, or a pattern such as "*_API_KEY"',
 )
+_HOST_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _PEER: Final = Text(
     length_max=262,
     pattern=re.compile(
-        r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+        rf"(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[0-9]{{1,5}})?"
     ),
     form='a host and a port, such as "10.0.0.7:7946" or "caxton.internal:7946"',
 )

@@ -65,7 +65,9 @@ def test_peers_are_separated_by_commas_on_the_command_line(loaded):
     assert peers == ("10.0.0.1:7946", "caxton.internal", "[fd00::1]:7000")
 
 
-@pytest.mark.parametrize("peer", ["http://a:1", "a b", "fd00::1", "a:port", ":7946"])
+@pytest.mark.parametrize(
+    "peer", ["http://a:1", "a b", "fd00::1", "a:port", ":7946", "a..b:1", "a" * 64]
+)
 def test_what_is_no_peer_is_refused_with_what_one_is(loaded, peer):
     assert "a host and a port, such as" in mistakes(loaded, f'[cluster]\npeers = ["{peer}"]')
 
