@@ -156,6 +156,7 @@ class ClusterRing:
         self.keys = ClusterKeys(self.cluster, Random())  # noqa: S311 - numbers, not secrets
         self._peers = tuple(peers)
         self._has_joined = False
+        self._name_conflict_count = 0
         self._why_not = ""
         self._turn = asyncio.Lock()
         self._is_leaving = False
@@ -210,6 +211,7 @@ class ClusterRing:
             case MemberLeft(member):
                 kind = "member.left"
             case NameConflict(known, claimed):
+                self._name_conflict_count += 1
                 _log.warning(
                     "two nodes are called %s, at %s and %s: give one another --name",
                     known.name,
@@ -287,6 +289,7 @@ class ClusterRing:
             suspicions=counted.suspicions,
             refutations=counted.refutations,
             stalls=counted.lags,
+            name_conflicts=self._name_conflict_count,
             bytes_by_way={
                 ("in", "datagram"): counted.datagram_bytes_received,
                 ("out", "datagram"): counted.datagram_bytes_sent,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from caxton_node.agentfile.reference import agent_file_page
 from caxton_node.cli.reference import cli_page
+from caxton_node.cli.symptoms import guide_table
 from caxton_node.config.reference import settings_page
 from caxton_node.domain.tool import ToolSpec
 from caxton_node.memory.knowledge_tool import KnowledgeBase
@@ -17,6 +18,7 @@ from caxton_node.tools.builtin import builtin_tools
 from caxton_node.tools.reference import tools_page
 
 REFERENCE = Path(__file__).parent / "reference"
+GUIDE = Path(__file__).parent / "how-to" / "operate.md"
 
 
 def pages() -> Iterator[tuple[Path, str]]:
@@ -25,6 +27,15 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield REFERENCE / "cli.md", cli_page()
     yield REFERENCE / "settings.md", settings_page()
     yield REFERENCE / "tools.md", tools_page(asyncio.run(_tools()))
+    yield GUIDE, with_symptoms(GUIDE.read_text(encoding="utf-8"))
+
+
+def with_symptoms(guide: str) -> str:
+    """Return the operations guide with the table of symptoms that the doctor knows."""
+    begin, end = "<!-- symptoms -->\n", "<!-- end of symptoms -->\n"
+    before, _, rest = guide.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}{guide_table()}{end}{after}"
 
 
 async def _tools() -> list[ToolSpec]:

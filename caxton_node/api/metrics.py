@@ -61,6 +61,7 @@ def _snapshot(node: Node, loop_lag_s: float) -> NodeSnapshot:
             state.value: sum(seat.state is state for seat in seats) for state in AgentState
         },
         queued=sum(len(seat.mailbox) for seat in seats),
+        unplaced=len(node.pipeline.unplaced),
         fullest_mailbox_ratio=max(
             (len(seat.mailbox) / seat.mailbox.capacity for seat in seats), default=0.0
         ),

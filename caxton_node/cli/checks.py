@@ -12,7 +12,7 @@ from caxton_node.cli.client import Client, path_of
 from caxton_node.cli.daemon import refuse_taken_port
 from caxton_node.cli.node_lock import lock_holder
 from caxton_node.cli.node_options import Flags
-from caxton_node.cli.node_settings import load
+from caxton_node.cli.node_settings import load, refuse_exposure
 from caxton_node.cli.wording import counted
 from caxton_node.config import LoadedSettings
 from caxton_node.domain.errors import CaxtonError
@@ -67,6 +67,7 @@ def local_findings(flags: Flags, *, is_server_up: bool) -> Iterator[Finding]:
         yield Finding("settings", False, warning.message, warning.fix or "remove it")
     yield from _disk_findings(loaded.settings.node.data_dir)
     if not is_server_up:
+        yield _exposure_finding(loaded)
         yield _port_finding(loaded)
 
 
@@ -87,6 +88,14 @@ def _disk_findings(data_dir: Path) -> Iterator[Finding]:
         f"{free_bytes / 1e9:,.1f} GB free on its disk",
         "free some space: without it, nothing can be accepted",
     )
+
+
+def _exposure_finding(loaded: LoadedSettings) -> Finding:
+    try:
+        refuse_exposure(loaded, is_insecure=False)
+    except CaxtonError as error:
+        return Finding("exposure", False, error.detail, error.hint)
+    return Finding("exposure", True, "A node here would be open to nobody unasked")
 
 
 def _port_finding(loaded: LoadedSettings) -> Finding:

@@ -1,174 +1,174 @@
-"""What a node's metrics give away: the symptoms of the operations guide, for `caxton doctor`.
+"""The symptoms that this project knows: what each means and what to do, in one table.
 
-Each row is one alert of `deploy/observability/rules.yaml` that a single look can tell, with the
-same name, and what the guide says to do about it.
+The alerts of `deploy/observability/rules.yaml` have these names, `caxton doctor` tells
+what one look can tell, and the table of `docs/how-to/operate.md` is made from this one.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from caxton_node.cli import symptom_signs as signs
 from caxton_node.cli.checks import Finding
+from caxton_node.cli.samples import read_samples
 
-__all__ = ["SYMPTOMS", "Sample", "read_samples", "symptoms"]
-
-CERTIFICATE_DAYS_MIN: Final = 30
-DISK_RATIO_MIN: Final = 0.2
-MAILBOX_RATIO_MAX: Final = 0.9
-BACKLOG_MAX: Final = 10_000
-QUEUED_MAX: Final = 1_000
-
-_DAY_S: Final = 86_400
-_SAMPLE: Final = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
-_LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
-
-Samples = Mapping[str, Mapping[str, float]]
-"""Metric → value of its only label, or nothing, → value."""
+__all__ = ["SYMPTOMS", "Symptom", "guide_table", "symptoms"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What one symptom looks at, and when it is one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptom:
+    """Something that an operator notices."""
 
-    alert: str
-    """Its name among the alert rules."""
-    tell: Callable[[Samples, float], str | None]
-    """Takes what was read and the time; returns what is wrong, or None."""
-    good: str
-    fix: str
+    name: str
+    """Of the alert, where there is one; else of the finding alone."""
+    meaning: str
+    remedy: str
+    """What to do. Markdown, with commands in backticks."""
+    sign: signs.Sign | None = None
+    """How one scrape shows it."""
+    told_by: str = ""
+    """The check of `caxton doctor` that tells it, where no metric does."""
+    heading: str = ""
+    """How the guide calls it, where no alert does."""
 
-
-def _partition(found: Samples, _: float) -> str | None:
-    for mode in ("minority", "isolated"):
-        if found.get("caxton_cluster_mode", {}).get(mode):
-            return f"This node is on the {mode} side of a partition: agents cannot be changed here"
-    return None
-
-
-def _missing(found: Samples, _: float) -> str | None:
-    nodes = found.get("caxton_cluster_nodes", {})
-    alive, expected = nodes.get("alive", 0), nodes.get("expected", 0)
-    return f"{alive:.0f} of {expected:.0f} nodes are alive" if alive < expected else None
-
-
-def _disk(found: Samples, _: float) -> str | None:
-    disk = found.get("caxton_data_dir_bytes", {})
-    size, free = disk.get("size", 0), disk.get("free", 0)
-    return (
-        f"{free / size:.0%} of the disk is left" if size and free / size < DISK_RATIO_MIN else None
-    )
-
-
-def _certificate(found: Samples, now_s: float) -> str | None:
-    ends_at_s = found.get("caxton_certificate_expiry_timestamp_seconds", {}).get("")
-    if ends_at_s is None or ends_at_s - now_s >= CERTIFICATE_DAYS_MIN * _DAY_S:
-        return None
-    days = (ends_at_s - now_s) / _DAY_S
-    return f"The certificate ends in {days:.0f} days" if days > 0 else "The certificate has ended"
-
-
-def _mailbox(found: Samples, _: float) -> str | None:
-    ratio = found.get("caxton_mailbox_fullest_ratio", {}).get("", 0)
-    return f"A mailbox is {ratio:.0%} full" if ratio >= MAILBOX_RATIO_MAX else None
-
-
-def _queue(found: Samples, _: float) -> str | None:
-    count = found.get("caxton_queued_messages", {}).get("", 0)
-    return f"{count:,.0f} messages wait" if count > QUEUED_MAX else None
-
-
-def _store(found: Samples, _: float) -> str | None:
-    count = found.get("caxton_store_backlog", {}).get("", 0)
-    return f"{count:,.0f} entries wait for the disk" if count > BACKLOG_MAX else None
-
-
-def _traces(found: Samples, _: float) -> str | None:
-    spans = found.get("caxton_trace_spans_total", {})
-    lost = spans.get("failed", 0) + spans.get("dropped", 0)
-    return f"{lost:,.0f} spans were lost since the start" if lost else None
-
-
-def _etcd(found: Samples, _: float) -> str | None:
-    is_lost = found.get("caxton_etcd_state", {}).get("degraded")
-    return "etcd does not answer; messages are not affected" if is_lost else None
+    @property
+    def check(self) -> str:
+        """Name of the finding that tells it."""
+        return self.told_by or f"symptom.{self.name}"
 
 
 SYMPTOMS: Final = (
-    Sample(
-        "CaxtonPartition",
-        _partition,
-        "In the majority",
-        "see who is missing: caxton cluster members; mend the network, or say of nodes that will "
-        "not come back: caxton cluster remove NAME",
+    Symptom(
+        name="CaxtonNodeDown",
+        meaning="A node does not answer Prometheus for a minute.",
+        remedy="Is the process there? Its log, then start it. Its agents run elsewhere meanwhile, "
+        "if the rest has the majority.",
+        told_by="server",
     ),
-    Sample(
-        "CaxtonNodeMissing",
-        _missing,
-        "All nodes are alive",
-        "start it again, or if it will not come back: caxton cluster remove NAME",
+    Symptom(
+        name="CaxtonPartition",
+        meaning="A node sees no more than half of the nodes expected. It serves its agents, "
+        "changes none and keeps what is for the others.",
+        remedy="See who is missing: `caxton cluster members`. Mend the network: it heals by "
+        "itself. If nodes are gone for good: `caxton cluster remove NAME` on the side that stays.",
+        sign=signs.on_the_small_side,
     ),
-    Sample(
-        "CaxtonDiskFull",
-        _disk,
-        "There is room on the disk",
-        "free some space, enlarge the volume, or lower limits.retention",
+    Symptom(
+        name="CaxtonNodeMissing",
+        meaning="Fewer nodes than expected, for a minute.",
+        remedy="Start it again; if it will not come back, `caxton cluster remove NAME`, or lower "
+        "`cluster.expect` when fewer are wanted.",
+        sign=signs.node_missing,
     ),
-    Sample(
-        "CaxtonCertificateEnds",
-        _certificate,
-        "No certificate is about to end",
-        "caxton security renew-cert; a node that runs takes the new one by itself",
+    Symptom(
+        name="CaxtonNameConflict",
+        meaning="Two nodes have one name: the later one is not let in.",
+        remedy="Give one another `--name`, or wait until the old one is held dead. "
+        "`member.conflict` in the log has both addresses.",
+        sign=signs.name_taken,
     ),
-    Sample(
-        "CaxtonMailboxFull",
-        _mailbox,
-        "Mailboxes have room",
-        "find the slow agent: caxton agent list; raise its limits.concurrency, or its replicas",
+    Symptom(
+        name="CaxtonAgentsFailed",
+        meaning="An agent crashed too often and was given up. Its messages wait.",
+        remedy="`caxton agent logs NAME`, mend and deploy, or `caxton agent restart NAME`.",
+        told_by="agents",
     ),
-    Sample(
-        "CaxtonQueueLong",
-        _queue,
-        "Few messages wait",
-        "find the slow agent: caxton agent list; look at its model and its tools",
+    Symptom(
+        name="CaxtonMessagesFail",
+        meaning="More than one message in a hundred is given up or too late.",
+        remedy="`caxton deadletter list` says why; `caxton deadletter retry ID` when it is mended.",
+        sign=signs.messages_fail,
     ),
-    Sample(
-        "CaxtonStoreBehind",
-        _store,
-        "The disk keeps up",
-        "look at the disk of the data directory: it takes commits more slowly than they come",
+    Symptom(
+        name="CaxtonMessagesSlow",
+        meaning="One in a hundred takes longer than a second from acceptance to its end.",
+        remedy="Click an exemplar in the dashboard: the trace shows where. Mostly a model or a "
+        "tool.",
+        sign=signs.messages_slow,
     ),
-    Sample(
-        "CaxtonTracesLost",
-        _traces,
-        "No traces are lost",
-        "look at the receiver named by telemetry.otlp_endpoint, and the log for its reason",
+    Symptom(
+        name="CaxtonMessagesUnplaced",
+        meaning="Messages wait for agents that no node in reach has.",
+        remedy="`caxton capability list` on the node that accepted them shows who is known; deploy "
+        "the agent again, or mend the network.",
+        sign=signs.messages_unplaced,
     ),
-    Sample(
-        "CaxtonEtcdLost",
-        _etcd,
-        "etcd is there, or not wanted",
-        "look at the members of etcd: caxton cluster status",
+    Symptom(
+        name="CaxtonHttpErrors",
+        meaning="Requests end in errors of the server.",
+        remedy="The lines of the log at `error` carry the `trace_id` that clients were given.",
+        sign=signs.http_errors,
+    ),
+    Symptom(
+        name="CaxtonModelFails",
+        meaning="Calls of models fail for good, after their retries.",
+        remedy="`caxton agent logs NAME`; the provider's status; a fallback in `[llm]`.",
+        sign=signs.models_fail,
+    ),
+    Symptom(
+        name="CaxtonQueueLong",
+        meaning="Messages come faster than agents take them.",
+        remedy="Find the slow agent: `caxton agent list`. Look at its model and its tools, raise "
+        "`limits.concurrency` or `replicas`.",
+        sign=signs.queue_long,
+    ),
+    Symptom(
+        name="CaxtonMailboxFull",
+        meaning="A full mailbox answers *busy*, and one is nearly full.",
+        remedy="As for a long queue, for one agent.",
+        sign=signs.mailbox_full,
+    ),
+    Symptom(
+        name="CaxtonStoreBehind",
+        meaning="The disk takes commits more slowly than messages come.",
+        remedy="Another disk; `caxton_messages_total` says how many come.",
+        sign=signs.store_behind,
+    ),
+    Symptom(
+        name="CaxtonEventLoopSlow",
+        meaning="Everything on the node waits.",
+        remedy="CPU of the machine; a limit of CPU on the container: remove it. A Python agent "
+        "that blocks.",
+        sign=signs.event_loop_slow,
+    ),
+    Symptom(
+        name="CaxtonDiskFull",
+        meaning="Less than a fifth of the disk is left. Without room nothing is accepted.",
+        remedy="Enlarge it; `limits.retention`; old folders in `backups`.",
+        sign=signs.disk_full,
+    ),
+    Symptom(
+        name="CaxtonCertificateEnds",
+        meaning="Within 30 days other nodes will refuse this one.",
+        remedy="`caxton security renew-cert`; a node that runs takes the new one by itself.",
+        sign=signs.certificate_ends,
+    ),
+    Symptom(
+        name="CaxtonTracesLost",
+        meaning="The receiver does not take spans; messages are not affected.",
+        remedy="Look at whoever `telemetry.otlp_endpoint` names. The log says the reason once.",
+        sign=signs.traces_lost,
+    ),
+    Symptom(
+        name="CaxtonEtcdLost",
+        meaning="etcd does not answer. Gossip goes on; locks and cluster-wide settings wait.",
+        remedy="Look at its members: `caxton cluster status`.",
+        sign=signs.etcd_lost,
+    ),
+    Symptom(
+        name="exposure",
+        heading="A node does not start: *has no certificate*, *no key*, *no login*",
+        meaning="It would listen where others reach it without asking who they are.",
+        remedy="Certificates and a key; for HTTP `--insecure` behind something that decides who "
+        "may reach it.",
+        told_by="exposure",
     ),
 )
 
 
-def read_samples(text: str) -> Samples:
-    """Return the metrics in a text of Prometheus that have one label or none."""
-    found: dict[str, dict[str, float]] = {}
-    for match in _SAMPLE.finditer(text):
-        labels = _LABEL.findall(match["labels"] or "")
-        if len(labels) <= 1:
-            try:
-                value = float(match["value"])
-            except ValueError:
-                continue
-            found.setdefault(match["name"], {})[labels[0][1] if labels else ""] = value
-    return found
-
-
 def symptoms(text: str, *, now_s: float) -> Iterator[Finding]:
-    """Yield what the metrics of a node give away.
+    """Yield what the metrics of a node give away, good or bad.
 
     Args:
         text: As `/metrics` returns it.
@@ -176,5 +176,19 @@ def symptoms(text: str, *, now_s: float) -> Iterator[Finding]:
     """
     found = read_samples(text)
     for one in SYMPTOMS:
-        wrong = one.tell(found, now_s)
-        yield Finding(f"symptom.{one.alert}", wrong is None, wrong or one.good, one.fix)
+        if one.sign is not None:
+            wrong = one.sign(found, now_s)
+            yield Finding(one.check, wrong is None, wrong or f"no {one.name}", _plain(one.remedy))
+
+
+def guide_table() -> str:
+    """Return the table of the operations guide, in Markdown."""
+    rows = [
+        f"| {one.heading or f'`{one.name}`'} | {one.meaning} | {one.remedy} |" for one in SYMPTOMS
+    ]
+    head = ("| Alert, symptom | What it means | What to do |", "|---|---|---|")
+    return "\n".join((*head, *rows)) + "\n"
+
+
+def _plain(markdown: str) -> str:
+    return re.sub(r"[`*]", "", markdown)

@@ -62,6 +62,7 @@ class NodeSnapshot:
     counts: Counts
     agents_by_state: Mapping[str, int]
     queued: int
+    unplaced: int
     fullest_mailbox_ratio: float
     turns_under_way: int
     store_backlog: int
@@ -173,6 +174,7 @@ class _NodeCollector(Collector):
             "caxton_agents", {(state,): number for state, number in now.agents_by_state.items()}
         )
         yield gauge("caxton_queued_messages", {(): now.queued})
+        yield gauge("caxton_unplaced_messages", {(): now.unplaced})
         yield gauge("caxton_mailbox_fullest_ratio", {(): now.fullest_mailbox_ratio})
         yield gauge("caxton_store_backlog", {(): now.store_backlog})
         yield gauge("caxton_answers_awaited", {(): now.answers_awaited})

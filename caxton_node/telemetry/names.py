@@ -80,6 +80,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("caxton_agents", "gauge", "Agents on this node by state.", ("state",)),
     Metric("caxton_queued_messages", "gauge", "Messages that wait in mailboxes, all agents."),
     Metric(
+        "caxton_unplaced_messages", "gauge", "Messages whose agent is on no node that is in reach."
+    ),
+    Metric(
         "caxton_mailbox_fullest_ratio",
         "gauge",
         "How full the fullest mailbox is. At 1 its agent answers that it is busy.",
@@ -142,6 +145,11 @@ METRICS: Final[tuple[Metric, ...]] = (
         "caxton_ring_stalls_total",
         "counter",
         "Times that this node found its event loop late and blamed itself instead of the others.",
+    ),
+    Metric(
+        "caxton_ring_name_conflicts_total",
+        "counter",
+        "Nodes that were not let in because another one has their name.",
     ),
     Metric(
         "caxton_ring_bytes_total",

@@ -22,6 +22,7 @@ class RingSnapshot:
     suspicions: int
     refutations: int
     stalls: int
+    name_conflicts: int
     bytes_by_way: Mapping[tuple[str, ...], int]
     """By direction, `in` or `out`, and transport, `datagram` or `stream`."""
     dropped_by_reason: Mapping[str, int]
@@ -44,6 +45,7 @@ def ring_families(now: RingSnapshot) -> Iterator[Metric]:
     yield counter("caxton_ring_suspicions_total", {(): now.suspicions})
     yield counter("caxton_ring_refutations_total", {(): now.refutations})
     yield counter("caxton_ring_stalls_total", {(): now.stalls})
+    yield counter("caxton_ring_name_conflicts_total", {(): now.name_conflicts})
     yield counter("caxton_ring_bytes_total", now.bytes_by_way)
     yield counter(
         "caxton_ring_datagrams_dropped_total",

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from caxton_node.cli import symptom_signs as signs
 from caxton_node.cli.bundle import redacted, write_bundle
-from caxton_node.cli.symptoms import SYMPTOMS, symptoms
+from caxton_node.cli.symptoms import SYMPTOMS, guide_table, symptoms
 
 ROOT = Path(__file__).parents[2]
 NOW_S = 1_800_000_000.0
@@ -22,11 +23,24 @@ caxton_data_dir_bytes{count="size"} 100.0
 caxton_certificate_expiry_timestamp_seconds 1.9e+09
 caxton_mailbox_fullest_ratio 0.1
 caxton_queued_messages 3.0
+caxton_unplaced_messages 0.0
+caxton_ring_name_conflicts_total 0.0
+caxton_event_loop_lag_seconds 0.001
+caxton_messages_total{outcome="delivered"} 1000.0
+caxton_messages_total{outcome="dead"} 1.0
+caxton_message_duration_seconds_bucket{le="0.1"} 900.0
+caxton_message_duration_seconds_bucket{le="1.0"} 1000.0
+caxton_message_duration_seconds_bucket{le="+Inf"} 1001.0
+caxton_message_duration_seconds_count 1001.0
+caxton_model_errors_total 1.0
+caxton_model_calls_total 99.0
 caxton_store_backlog 0.0
 caxton_trace_spans_total{outcome="failed"} 0.0
 caxton_trace_spans_total{outcome="exported"} 7.0
 caxton_etcd_state{state="degraded"} 0.0
-caxton_http_requests_total{method="GET",route="/",status="200"} 1.0
+caxton_http_requests_total{method="GET",route="/",status="200"} 50.0
+caxton_http_requests_total{method="GET",route="/api/v1/agents/{name}",status="200"} 49.0
+caxton_http_requests_total{method="GET",route="/api/v1/agents/{name}",status="500"} 1.0
 """
 
 
@@ -53,6 +67,13 @@ def test_a_node_outside_of_any_cluster_shows_nothing():
         ("ratio 0.1", "ratio 1.0", "CaxtonMailboxFull", "100%"),
         ("messages 3.0", "messages 1001.0", "CaxtonQueueLong", "1,001"),
         ("backlog 0.0", "backlog 20000.0", "CaxtonStoreBehind", "20,000"),
+        ("unplaced_messages 0", "unplaced_messages 7", "CaxtonMessagesUnplaced", "7 messages"),
+        ("conflicts_total 0", "conflicts_total 1", "CaxtonNameConflict", "one name"),
+        ("lag_seconds 0.001", "lag_seconds 0.5", "CaxtonEventLoopSlow", "500 ms"),
+        ('"dead"} 1.0', '"dead"} 100.0', "CaxtonMessagesFail", "9% of the messages"),
+        ('{le="1.0"} 1000', '{le="1.0"} 950', "CaxtonMessagesSlow", "5% of the messages"),
+        ("errors_total 1.0", "errors_total 33.0", "CaxtonModelFails", "25% of the calls"),
+        ('"500"} 1.0', '"500"} 33.0', "CaxtonHttpErrors", "25% of the requests"),
         ('"failed"} 0', '"failed"} 9', "CaxtonTracesLost", "9 spans"),
         ('"degraded"} 0', '"degraded"} 1', "CaxtonEtcdLost", "etcd"),
     ],
@@ -63,12 +84,39 @@ def test_each_symptom_is_told_under_the_name_of_its_alert(before, after, alert, 
     assert text in found[f"symptom.{alert}"]
 
 
-def test_symptoms_are_alerts_and_all_are_in_the_guide():
+def test_every_alert_is_a_symptom_that_the_doctor_knows():
     groups = yaml.safe_load((ROOT / "deploy/observability/rules.yaml").read_text())["groups"]
     alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
-    assert {one.alert for one in SYMPTOMS} <= alerts
+    assert alerts == {one.name for one in SYMPTOMS if not one.heading}
+    assert all((one.sign is None) == bool(one.told_by) for one in SYMPTOMS)
+
+
+def test_the_table_of_the_guide_is_that_of_the_doctor():
     guide = (ROOT / "docs" / "how-to" / "operate.md").read_text()
-    assert [alert for alert in sorted(alerts) if f"`{alert}`" not in guide] == []
+    assert guide_table() in guide, "run docs/generate.py"
+
+
+def test_thresholds_are_those_of_the_alerts():
+    groups = yaml.safe_load((ROOT / "deploy/observability/rules.yaml").read_text())["groups"]
+    rules = {
+        rule["alert"]: rule["expr"]
+        for group in groups
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    for alert, limit in {
+        "CaxtonDiskFull": f"< {signs.DISK_RATIO_MIN}",
+        "CaxtonCertificateEnds": f"< {signs.CERTIFICATE_DAYS_MIN} * 86400",
+        "CaxtonMailboxFull": f">= {signs.MAILBOX_RATIO_MAX}",
+        "CaxtonStoreBehind": f"> {signs.BACKLOG_MAX}",
+        "CaxtonQueueLong": f"> {signs.QUEUED_MAX}",
+        "CaxtonEventLoopSlow": f"> {signs.LOOP_LAG_S_MAX}",
+        "CaxtonMessagesFail": f"> {signs.FAILED_RATIO_MAX}",
+        "CaxtonMessagesSlow": f"> {signs.SLOW_S:g}",
+        "CaxtonHttpErrors": f"> {signs.HTTP_ERRORS_RATIO_MAX}",
+        "CaxtonModelFails": f"> {signs.MODEL_ERRORS_RATIO_MAX}",
+    }.items():
+        assert rules[alert].strip().endswith(limit), alert
 
 
 @pytest.mark.parametrize(
