@@ -168,8 +168,8 @@ class MemoryFile:
             "journal_mode = WAL",
             f"synchronous = {'FULL' if self._is_synced else 'NORMAL'}",
             "foreign_keys = ON",
-            "wal_autocheckpoint = 2048",
-            "journal_size_limit = 67108864",
+            "wal_autocheckpoint = 8192",
+            "journal_size_limit = 134217728",
             "cache_size = -32768",
             "temp_store = MEMORY",
         ):

@@ -63,8 +63,8 @@ def shelved(scope: int, text: str) -> str:
 
     The prefix is made of consonants and digits, so that stemming goes on as without it.
     """
-    prefix = f"s{scope}q"
-    return " ".join([prefix + word for word in _words_in(text)])
+    words = _words_in(text) if text else ()
+    return f"s{scope}q" + f" s{scope}q".join(words) if words else ""
 
 
 def match_expression(terms: Sequence[str], scopes: Sequence[int]) -> str:

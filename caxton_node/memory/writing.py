@@ -16,6 +16,7 @@ import msgspec
 
 from caxton_node.domain.errors import NotFound
 from caxton_node.memory.adjacency import NewEdge
+from caxton_node.memory.bulk import AT_ONCE, UNNAMED_TYPE, Fresh, in_bulk, observation_row
 from caxton_node.memory.keeper import ArenaKeeper
 from caxton_node.memory.records import Entity, Kind, NewFact, NewRelation, Scope, Source
 from caxton_node.memory.wording import digest_of, fold, shelved
@@ -44,9 +45,6 @@ WHERE valid_to IS NULL AND id = (
 RETURNING id
 """
 
-UNNAMED_TYPE: Final = "thing"
-"""What an entity is until somebody says it better."""
-
 _INSERT: Final = """
 INSERT INTO observations (
     scope, entity, kind, attribute, subject, text, context, digest, confidence, strength,
@@ -67,6 +65,8 @@ RETURNING id, use_count
 _AGE: Final = """
 UPDATE observations SET created_at = ?, used_at = ?, use_count = ?, expires_at = ? WHERE id = ?
 """
+
+_LACKS_VECTOR: Final = "INSERT INTO unembedded VALUES (?)"
 
 _INDEX_WORDS: Final = "INSERT INTO words (rowid, subject, text, context) VALUES (?, ?, ?, ?)"
 
@@ -103,12 +103,15 @@ class Remembered:
 
 def scope_row(connection: sqlite3.Connection, scope: Scope) -> int:
     """Return the row of a scope, made when missing."""
-    (row,) = connection.execute(
-        "INSERT INTO scopes (kind, workspace, agent) VALUES (?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET kind = kind RETURNING id",
-        (scope.kind, scope.workspace, scope.agent),
+    key = (scope.kind, scope.workspace, scope.agent)
+    found = connection.execute(
+        "SELECT id FROM scopes WHERE kind = ? AND workspace = ? AND agent = ?", key
     ).fetchone()
-    return int(row)
+    if found is None:
+        found = connection.execute(
+            "INSERT INTO scopes (kind, workspace, agent) VALUES (?, ?, ?) RETURNING id", key
+        ).fetchone()
+    return int(found[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +145,39 @@ def remember(
     ).fetchone()
     place = _Place(connection, change, keeper, scope, row, now, bool(has_merged))
     names: dict[int, str] = {}
-    done = [_remember_one(place, fact, names) for fact in facts]
+    done: list[Remembered] = []
+    for start in range(0, len(facts), AT_ONCE):
+        some = facts[start : start + AT_ONCE]
+        fresh = in_bulk(connection, scope=row, facts=some, now=now)
+        if fresh is None:
+            done += [_remember_one(place, fact, names) for fact in some]
+        else:
+            done += _as_remembered(place, fresh, names)
+    new = [(one, fact) for one, fact in zip(done, facts, strict=True) if one.is_new]
+    connection.executemany(_LACKS_VECTOR, [(one.observation_id,) for one, _ in new])
     # All at once at the end: between other statements the index would write a segment a row.
     connection.executemany(
         _INDEX_WORDS,
         [
             (
                 one.observation_id,
-                shelved(place.row, names[one.entity_id]),
-                shelved(place.row, fact.text),
-                shelved(place.row, fact.context),
+                shelved(row, names[one.entity_id]),
+                shelved(row, fact.text),
+                shelved(row, fact.context),
             )
-            for one, fact in zip(done, facts, strict=True)
-            if one.is_new
+            for one, fact in new
         ],
     )
     return done
+
+
+def _as_remembered(place: _Place, fresh: Fresh, names: dict[int, str]) -> list[Remembered]:
+    names |= {one.id: one.name for one in fresh.subjects}
+    if place.keeper.graphs.has(place.row):
+        for entity in fresh.entities(place.scope):
+            place.change.steps.append(partial(place.keeper.graphs.put, place.row, entity))
+    pairs = zip(fresh.observation_ids, fresh.subjects, strict=True)
+    return [Remembered(number, subject.id, True, None) for number, subject in pairs]
 
 
 def _remember_one(place: _Place, fact: NewFact, names: dict[int, str]) -> Remembered:
@@ -180,13 +200,7 @@ def _remember_one(place: _Place, fact: NewFact, names: dict[int, str]) -> Rememb
     end, older = fact.valid_to, None
     if fact.attribute and end is None:
         older, end = _conflict(connection, entity_id, fact.attribute, digest, start)
-    values = (
-        place.row, entity_id, fact.kind, fact.attribute, name, fact.text, fact.context, digest,
-        fact.confidence, fact.strength, now, start, end,
-        None if fact.ttl_s is None else now + int(fact.ttl_s * 1000),
-        fact.is_pinned, now, fact.source.agent, fact.source.conversation_id,
-        fact.source.message_id, fact.source.model,
-    )  # fmt: skip
+    values = (place.row, entity_id, *observation_row(fact, name, digest, now, end))
     observation_id, use_count = connection.execute(_INSERT, values).fetchone()
     if fact.lived is not None and use_count == 0:
         connection.execute(_AGE, (*astuple(fact.lived), observation_id))
