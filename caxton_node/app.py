@@ -43,6 +43,7 @@ from caxton_node.runtime.guest_host import HostParts
 from caxton_node.runtime.llm_agent import LlmParts
 from caxton_node.runtime.node import Node
 from caxton_node.runtime.past import Pasts
+from caxton_node.runtime.rollouts import Rollouts
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.security.tls_files import TlsFiles
@@ -168,6 +169,7 @@ def _start_chores(
 ) -> list[asyncio.Task[None]]:
     return [
         tasks.create_task(node.supervisor.sweep()),
+        tasks.create_task(node.rollouts.watch()),
         tasks.create_task(_forget_old(node, live)),
     ]
 
@@ -246,6 +248,14 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
     build = functools.partial(
         build_agent, settings=settings, clients=clients, parts=parts, guests=guests
     )
+    deployments = Deployments(
+        roster=roster,
+        supervisor=supervisor,
+        speech=speech,
+        build=build,
+        environment=secrets,
+        tools=resources.tools,
+    )
     return Node(
         name=settings.node.name,
         version=__version__,
@@ -255,14 +265,8 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
         directory=directory,
         answers=speech.answers,
         roster=roster,
-        deployments=Deployments(
-            roster=roster,
-            supervisor=supervisor,
-            speech=speech,
-            build=build,
-            environment=secrets,
-            tools=resources.tools,
-        ),
+        deployments=deployments,
+        rollouts=Rollouts(deployments=deployments, roster=roster, speech=speech, build=build),
         supervisor=supervisor,
         pasts=pasts,
         tools=resources.tools,

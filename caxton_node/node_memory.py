@@ -26,6 +26,7 @@ from caxton_node.memory_engines import keep_reached, memory_backend
 from caxton_node.runtime.consolidation import consolidate
 from caxton_node.runtime.llm_agent import LlmAgent
 from caxton_node.runtime.roster import Roster
+from caxton_node.runtime.succession import in_force
 from caxton_node.tools.tool import Tool
 
 __all__ = ["BACKUPS_FOLDER", "NodeMemory", "embedder_of", "open_memory"]
@@ -160,6 +161,5 @@ def embedder_of(settings: Settings) -> Embedder:
 
 def _thinker_of(roster: Roster, agent: str) -> LlmAgent | None:
     seat = roster.find(agent)
-    if seat is None or not isinstance(seat.tenant.agent, LlmAgent):
-        return None
-    return seat.tenant.agent
+    running = None if seat is None else in_force(seat.tenant.agent)
+    return running if isinstance(running, LlmAgent) else None

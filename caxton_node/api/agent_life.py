@@ -19,7 +19,7 @@ from caxton_node.api.table import (
 from caxton_node.api.types import READS_WHOLE, Body, Instant, View, instant
 from caxton_node.domain.agent import AgentState
 from caxton_node.domain.errors import Conflict
-from caxton_node.runtime.deployments import version_numbered
+from caxton_node.runtime.deployments import Deployed, version_numbered
 from caxton_node.runtime.node import Node
 from caxton_node.store.protocol import AgentVersion
 
@@ -149,9 +149,15 @@ async def get_version(request: Request[NoQuery, None], node: Node) -> VersionDet
 
 
 async def rollback_agent(request: Request[NoQuery, Rollback | None], node: Node) -> DeployedView:
-    """Bring an earlier version into force again."""
+    """End a canary, or bring an earlier version into force again."""
+    name = request.path["name"]
     number = request.body.number if request.body is not None else None
-    deployed = await node.deployments.rollback(request.path["name"], number)
+    if number is None and node.rollouts.is_under_way(name):
+        node.rollouts.roll_back(name)
+        tenant = node.roster.seat(name).tenant
+        deployed = Deployed(name, tenant.number, tenant.spec.version, False, True, ())
+    else:
+        deployed = await node.deployments.rollback(name, number)
     return show_deployed(deployed, node.roster.seat(deployed.agent))
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from pydantic import Field
@@ -34,10 +34,11 @@ from caxton_node.api.table import (
 from caxton_node.api.types import READS_INTEGER, Cursor, Limit, Query, QueryBool, View
 from caxton_node.domain.agent import AgentState
 from caxton_node.domain.errors import Conflict, NotFound, Place, Rejected
-from caxton_node.runtime.deployments import version_numbered
+from caxton_node.runtime.deployments import Deployed, version_numbered
 from caxton_node.runtime.door import Ask, Whole
 from caxton_node.runtime.fleet import FleetAgent
 from caxton_node.runtime.node import Node
+from caxton_node.runtime.rollout import CanarySettings
 
 __all__ = ["AGENT_NAME", "ENDPOINTS"]
 
@@ -82,6 +83,20 @@ class DeployQuery(Query):
     replicas: Annotated[int, Field(ge=1, le=100), READS_INTEGER] | None = Field(
         default=None,
         description="How many nodes are to run it. Without it: as before, or as its file says.",
+    )
+    strategy: Literal["immediate", "canary"] | None = Field(
+        default=None,
+        description="`canary`: a new version takes a share of new conversations first. Without "
+        "it: at once, unless `canary` says how much.",
+    )
+    canary: Annotated[int, Field(ge=1, le=100), READS_INTEGER] | None = Field(
+        default=None, description="How many percent of new conversations a canary takes: 10."
+    )
+    canary_for: Annotated[int, Field(ge=1, le=86_400), READS_INTEGER] | None = Field(
+        default=None, description="For how many seconds it is watched at least: 300."
+    )
+    canary_turns: Annotated[int, Field(ge=1, le=100_000), READS_INTEGER] | None = Field(
+        default=None, description="How many turns it must have taken to be promoted: 20."
     )
     approve_grants: QueryBool = Field(
         default=False,
@@ -194,14 +209,7 @@ async def _deploy(
         return Answer(show_dry_run(parsed, is_new=node.roster.find(name) is None))
     if node.cluster is not None:
         await node.cluster.fleet.until_formed()
-    deployed = await node.deployments.deploy(
-        source,
-        format_,
-        file=file,
-        must_be=must_be,
-        replicas=request.query.replicas,
-        has_approval=request.query.approve_grants,
-    )
+    deployed = await _bring(request, node, must_be)
     if node.cluster is not None:
         # Said to be deployed when somebody can take it over.
         await node.cluster.fleet.secure(deployed.agent)
@@ -210,6 +218,45 @@ async def _deploy(
         view,
         status=201 if deployed.is_new else 200,
         headers={"Location": f"{API_PREFIX}/agents/{deployed.agent}"},
+    )
+
+
+async def _bring(
+    request: Request[DeployQuery, Definition], node: Node, must_be: str | None
+) -> Deployed:
+    """Bring a definition into force, or let it be tried as a canary."""
+    source, format_, file = source_of(request)
+    query, canary = request.query, _canary(request.query)
+    if canary is None:
+        return await node.deployments.deploy(
+            source,
+            format_,
+            file=file,
+            must_be=must_be,
+            replicas=query.replicas,
+            has_approval=query.approve_grants,
+        )
+    return await node.rollouts.begin(
+        source,
+        format_,
+        canary,
+        file=file,
+        must_be=must_be,
+        replicas=query.replicas,
+        has_approval=query.approve_grants,
+    )
+
+
+def _canary(query: DeployQuery) -> CanarySettings | None:
+    """Return how a new version is to be tried; None where it comes into force at once."""
+    asked = (query.canary, query.canary_for, query.canary_turns)
+    if query.strategy == "immediate" or (query.strategy is None and asked == (None, None, None)):
+        return None
+    default = CanarySettings()
+    return CanarySettings(
+        share=default.share if query.canary is None else query.canary / 100,
+        watch_s=default.watch_s if query.canary_for is None else query.canary_for,
+        turns_min=default.turns_min if query.canary_turns is None else query.canary_turns,
     )
 
 
@@ -234,8 +281,10 @@ async def _deploy_at(
     source, format_, file = source_of(request)
     definition = {"source": source, "format": format_.value} | ({"file": file} if file else {})
     query = {"approve_grants": "true"} if request.query.approve_grants else {}
-    if request.query.replicas is not None:
-        query["replicas"] = str(request.query.replicas)
+    for name in ("replicas", "strategy", "canary", "canary_for", "canary_turns"):
+        value = getattr(request.query, name)
+        if value is not None:
+            query[name] = str(value)
     answer = await others.ask(
         target,
         Ask(

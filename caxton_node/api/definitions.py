@@ -70,6 +70,9 @@ class DeployedView(View):
     number: int
     is_new: bool = Field(description="The first version of this agent.")
     is_changed: bool = Field(description="False when this very definition was in force already.")
+    is_canary: bool = Field(
+        description="It takes a share of new conversations; `number` is still the one in force."
+    )
     capabilities: list[str]
     tools: list[str]
     warnings: list[FieldProblem]
@@ -120,6 +123,7 @@ def show_deployed(deployed: Deployed, seat: Seat) -> DeployedView:
         number=deployed.number,
         is_new=deployed.is_new,
         is_changed=deployed.is_changed,
+        is_canary=deployed.is_canary,
         capabilities=[str(capability) for capability in seat.spec.capabilities],
         tools=list(seat.spec.tools),
         warnings=show_places(deployed.warnings),

@@ -15,6 +15,7 @@ from caxton_node.cli.failure import show_failure, show_warnings
 from caxton_node.cli.follow import follow
 from caxton_node.cli.parameters import agent_argument, limit_option
 from caxton_node.cli.problem import place_document
+from caxton_node.cli.rollout import ROLLOUT_COMMANDS
 from caxton_node.cli.session import Session, pass_session
 from caxton_node.cli.wording import counted, elapsed, instant
 from caxton_node.domain.agent import AgentState
@@ -30,7 +31,8 @@ def agent() -> None:
     """Look after agents."""
 
 
-agent.add_command(deploy)
+for _each in (deploy, *ROLLOUT_COMMANDS):
+    agent.add_command(_each)
 
 
 @agent.command("list")
@@ -346,7 +348,7 @@ def versions(session: Session, name: str) -> None:
 @click.option("--to", "number", type=click.IntRange(1), help="Number. [default: the one before]")
 @pass_session
 def rollback(session: Session, name: str, number: int | None) -> None:
-    """Go back to an earlier version."""
+    """Go back to an earlier version, or end a canary."""
     body = None if number is None else {"number": number}
     document = connect(session).call("POST", path_of("agents", name, "rollback"), body=body)
     if session.output.is_json:

@@ -26,7 +26,7 @@ from caxton_node.runtime.claim import Alone, Claim, Fellows
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.seat import Seat, Tenant
-from caxton_node.runtime.succession import check_rights, forget, succeed
+from caxton_node.runtime.succession import check_rights, check_stands_by, forget, succeed
 from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.store.protocol import AgentRecord, AgentVersion, Definition
 from caxton_node.tools.registry import ToolRegistry
@@ -49,6 +49,8 @@ class Deployed:
     is_changed: bool
     """False when this very definition was in force already."""
     warnings: tuple[Place, ...]
+    is_canary: bool = False
+    """It takes a share of new conversations, and is not in force yet."""
 
 
 def version_numbered(versions: Sequence[AgentVersion], agent: str, number: int) -> AgentVersion:
@@ -123,6 +125,7 @@ class Deployments:
         replicas: int | None = None,
         placement: str | None = None,
         has_approval: bool = False,
+        successor: Agent | None = None,
     ) -> Deployed:
         """Bring a definition into force.
 
@@ -134,6 +137,7 @@ class Deployments:
             replicas: How many nodes are to run it; None as before, or as the definition says.
             placement: Where; likewise.
             has_approval: A person agrees to what the guest may do more than the running one.
+            successor: The canary that becomes it; None where it is still to be built.
 
         Raises:
             Rejected: `invalid_agent`, `invalid_module`.
@@ -166,7 +170,7 @@ class Deployments:
                 )
             if seat is not None and not has_approval:
                 check_rights(seat.spec, spec)
-            agent = await self._begin(spec, seat)
+            agent = await self._begin(spec, seat, successor)
             now = self._clock.now_ms()
             version = AgentVersion(
                 agent=spec.name,
@@ -184,11 +188,18 @@ class Deployments:
                 spec.name, version.number, spec.version, seat is None, True, parsed.warnings
             )
 
-    async def _begin(self, spec: AgentSpec, seat: Seat | None) -> Agent:
-        """Build an agent and let it go on from the one in force."""
+    async def _begin(
+        self, spec: AgentSpec, seat: Seat | None, successor: Agent | None = None
+    ) -> Agent:
+        """Build an agent, unless it is there, and let it go on from the one in force."""
+        predecessor = None if seat is None else seat.tenant.agent
+        if successor is not None:
+            check_stands_by(predecessor, successor)
+            await succeed(successor, predecessor)
+            return successor
         agent = await self._build(spec)
         try:
-            await succeed(agent, None if seat is None else seat.tenant.agent)
+            await succeed(agent, predecessor)
         except BaseException:
             await agent.close()
             raise

@@ -14,11 +14,11 @@ from caxton_node.llm.model import Model
 from caxton_node.routing.clock import Clock
 from caxton_node.runtime.guest_host import GuestHost, HostParts
 from caxton_node.runtime.guest_log import GuestLog
-from caxton_node.runtime.guest_state import agent_owner, keep_state, kept_state
+from caxton_node.runtime.guest_state import StateKeeper, agent_owner, kept_state
 from caxton_node.runtime.guests import Guests
 from caxton_node.runtime.wasm_agent import WasmAgent, WasmAgentParts
 from caxton_node.store.protocol import Store
-from caxton_node.wasm.box import Plan, Snapshot
+from caxton_node.wasm.box import Plan
 
 __all__ = ["GuestBuilder", "limits_of"]
 
@@ -68,11 +68,7 @@ class GuestBuilder:
             )
         host = GuestHost(spec.name, spec.grants, self.host, model, kv_owner=agent_owner(spec.name))
         log = GuestLog(spec.name, self.store, self.clock, self.tasks, host.redact)
-
-        def on_snapshot(state: bytes) -> None:
-            snapshot = Snapshot(state, spec.version)
-            self.tasks.create_task(keep_state(self.guests.kv, spec.name, snapshot))
-
+        keeper = StateKeeper(spec.name, spec.version, self.guests.kv, self.tasks)
         box = self.guests.open(
             Plan(
                 name=spec.name,
@@ -84,7 +80,7 @@ class GuestBuilder:
                 secret_names=spec.grants.secrets,
                 environment=dict(spec.grants.environment or {}),
                 log=log.write,
-                on_snapshot=on_snapshot,
+                on_snapshot=keeper.keep,
             ),
             spec.wasm.isolation,
         )
@@ -98,5 +94,6 @@ class GuestBuilder:
                 events=self.host.events,
                 folder=self.agents_folder / spec.name,
                 kv=self.guests.kv,
+                keeper=keeper,
             ),
         )

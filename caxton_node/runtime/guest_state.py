@@ -4,6 +4,7 @@ A state is written some time after it changed, and read when the agent is built:
 of the node it goes on from there.
 """
 
+import asyncio
 import logging
 from typing import Final
 
@@ -12,7 +13,7 @@ import msgspec
 from caxton_node.wasm.box import Snapshot
 from caxton_node.wasm.kv import KeyValueStore
 
-__all__ = ["agent_owner", "forget_state", "keep_state", "kept_state"]
+__all__ = ["StateKeeper", "agent_owner", "forget_state", "keep_state", "kept_state"]
 
 OWNER: Final = "(state)"
 """No agent and no server can be called so."""
@@ -26,6 +27,32 @@ _log = logging.getLogger("caxton.wasm")
 class _Kept(msgspec.Struct):
     version: str
     state: msgspec.Raw
+
+
+class StateKeeper:
+    """Keeps the state of an agent as its guest gives it, unless it is a canary's.
+
+    Args:
+        agent: Whose it is.
+        version: That gives it.
+        kv: Where it is kept.
+        tasks: Owns the writing.
+    """
+
+    def __init__(
+        self, agent: str, version: str, kv: KeyValueStore, tasks: asyncio.TaskGroup
+    ) -> None:
+        self.is_canary = False
+        self._agent = agent
+        self._version = version
+        self._kv = kv
+        self._tasks = tasks
+
+    def keep(self, state: bytes) -> None:
+        """Write a state, soon."""
+        if not self.is_canary:
+            snapshot = Snapshot(state, self._version)
+            self._tasks.create_task(keep_state(self._kv, self._agent, snapshot))
 
 
 async def keep_state(kv: KeyValueStore, agent: str, snapshot: Snapshot) -> None:

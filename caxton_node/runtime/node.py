@@ -17,6 +17,7 @@ from caxton_node.runtime.guests import Guests
 from caxton_node.runtime.metadata import Metadata
 from caxton_node.runtime.past import Pasts
 from caxton_node.runtime.ring import Ring
+from caxton_node.runtime.rollouts import Rollouts
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.runtime.tool_servers import ToolServers
@@ -43,6 +44,8 @@ class Node:
     answers: Answers
     roster: Roster
     deployments: Deployments
+    rollouts: Rollouts
+    """The canaries of its agents."""
     supervisor: Supervisor
     pasts: Pasts
     """What its agents look back on."""

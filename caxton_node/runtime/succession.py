@@ -6,9 +6,20 @@ from typing import Protocol, runtime_checkable
 from caxton_node.domain.agent import AgentSpec
 from caxton_node.domain.errors import Conflict
 from caxton_node.runtime.agent import Agent
+from caxton_node.runtime.trial import Trial
 from caxton_node.wasm.grants import added_rights
 
-__all__ = ["Successor", "check_rights", "forget", "succeed"]
+__all__ = [
+    "Successor",
+    "check_rights",
+    "check_stands_by",
+    "close_quietly",
+    "forget",
+    "in_force",
+    "is_quarantined",
+    "start_beside",
+    "succeed",
+]
 
 _log = logging.getLogger("caxton.runtime")
 
@@ -23,6 +34,19 @@ class Successor(Protocol):
         Raises:
             CaxtonError: It cannot even begin.
         """
+        ...
+
+    async def start_beside(self, running: Agent) -> None:
+        """Begin beside the version in force, which goes on: as its canary.
+
+        Raises:
+            CaxtonError: It cannot even begin.
+        """
+        ...
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether it broke its limits too often to be run."""
         ...
 
     async def forget(self) -> None:
@@ -42,6 +66,44 @@ class Successor(Protocol):
         ...
 
 
+def in_force(agent: Agent) -> Agent:
+    """Return the version in force, where an agent has a canary beside it."""
+    return agent.running if isinstance(agent, Trial) else agent
+
+
+def check_stands_by(agent: Agent | None, successor: Agent) -> None:
+    """Let a canary come into force that still stands beside an agent.
+
+    Raises:
+        Conflict: `state_conflict`: the agent was changed, or is gone.
+    """
+    if not (isinstance(agent, Trial) and agent.canary is successor):
+        raise Conflict("state_conflict", "the agent has no such canary any more")
+
+
+async def start_beside(agent: Agent, running: Agent) -> None:
+    """Let a canary begin, where it does more than being built.
+
+    Raises:
+        CaxtonError: It cannot.
+    """
+    if isinstance(agent, Successor):
+        await agent.start_beside(running)
+
+
+def is_quarantined(agent: Agent) -> bool:
+    """Return whether an agent broke its limits too often to be run."""
+    return isinstance(agent, Successor) and agent.is_quarantined
+
+
+async def close_quietly(agent: Agent) -> None:
+    """Release what an agent holds. What goes wrong is logged."""
+    try:
+        await agent.close()
+    except Exception:
+        _log.exception("an agent could not be closed")
+
+
 async def succeed(agent: Agent, predecessor: Agent | None) -> None:
     """Let a new version begin, where it does more than being built.
 
@@ -57,11 +119,12 @@ async def succeed(agent: Agent, predecessor: Agent | None) -> None:
     if predecessor is None:
         await agent.start()
     else:
-        await agent.take_over(predecessor)
+        await agent.take_over(in_force(predecessor))
 
 
 async def forget(agent: Agent) -> None:
     """Forget what was kept for an agent that is deleted. A disk that refuses is logged."""
+    agent = in_force(agent)
     if not isinstance(agent, Successor):
         return
     try:

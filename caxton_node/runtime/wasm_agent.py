@@ -25,7 +25,7 @@ from caxton_node.domain.performatives import Performative
 from caxton_node.routing.clock import Clock
 from caxton_node.runtime.agent import Agent, Reply, TurnContext
 from caxton_node.runtime.guest_host import Caller, GuestHost
-from caxton_node.runtime.guest_state import forget_state
+from caxton_node.runtime.guest_state import StateKeeper, forget_state
 from caxton_node.runtime.guest_tools import agent_tool_context
 from caxton_node.telemetry.events import Events
 from caxton_node.wasm.box import Box, Snapshot
@@ -56,6 +56,7 @@ class WasmAgentParts:
     folder: Path
     """The agent's own."""
     kv: KeyValueStore
+    keeper: StateKeeper
 
 
 class _Reply(msgspec.Struct):
@@ -174,6 +175,7 @@ class WasmAgent:
                 if state is not None:
                     await self._parts.box.warm(state)
                 predecessor.hand_to(self)
+                self._parts.keeper.is_canary = False
             pause_ms = round((time.perf_counter() - started_s) * 1000, 3)
             self._parts.events.publish("guest.handed_over", guest=self.spec.name, pause_ms=pause_ms)
         except (GuestRefused, OverLimit, Trapped, WorkerLost, UnfitModule, TimeoutError) as error:
@@ -183,14 +185,45 @@ class WasmAgent:
                 hint="The old version goes on.",
             ) from None
 
+    async def start_beside(self, running: Agent) -> None:
+        """Begin as the canary of a version that goes on: with a copy of its state.
+
+        What the canary knows is not kept: promoted, it goes on from what the other one knows.
+
+        Raises:
+            Rejected: `invalid_module`.
+            Unavailable: `node_busy`.
+        """
+        self._parts.keeper.is_canary = True
+        await self.start()
+        if not isinstance(running, WasmAgent):
+            return
+        try:
+            async with running.paused():
+                state = await running.give_state()
+            if state is not None:
+                await self._parts.box.warm(state)
+        except (GuestRefused, OverLimit, Trapped, WorkerLost, UnfitModule, TimeoutError) as error:
+            raise Rejected(
+                "invalid_module", f"the canary cannot go on from the version in force: {error}"
+            ) from None
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether it was stopped at its limits too often to be run."""
+        return self._quarantine.is_closed
+
     def paused(self) -> "_Pause":
         """Return a block in which no turn begins; it is entered once none is under way."""
         return _Pause(self)
 
     async def give_state(self) -> Snapshot | None:
-        """Return the guest's state; None when it keeps none."""
+        """Return the guest's state, and keep it; None when it has none."""
         state = await self._parts.box.take_snapshot()
-        return None if state is None else Snapshot(state, self.spec.version)
+        if state is None:
+            return None
+        self._parts.keeper.keep(state)
+        return Snapshot(state, self.spec.version)
 
     def hand_to(self, successor: Agent) -> None:
         """Let another one take the turns from now on."""

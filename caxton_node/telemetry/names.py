@@ -358,6 +358,8 @@ EVENTS: Final[dict[str, str]] = {
     "turn.tool_result": "The tool answered.",
     "agent.deployed": "A definition came into force.",
     "agent.rolled_back": "An earlier version came into force again.",
+    "agent.canary": "A new version takes a share of an agent's new conversations.",
+    "agent.canary_ended": "A canary was promoted, rolled back, or replaced by another change.",
     "agent.state": "An agent was restarted, suspended, resumed or stopped.",
     "agent.failed": "An agent crashed too often and was given up.",
     "agent.deleted": "An agent is gone.",

@@ -146,6 +146,47 @@ def test_a_rollback_names_the_version_it_returned_to(caxton, script):
     assert script.received[-1].body == {"number": 2}
 
 
+def test_a_canary_is_shown_beside_the_version_in_force(caxton, script):
+    side = {"version": "1.0.0", "turns": 90, "failures": 1, "p95_s": 0.0123}
+    canary = {"version": "1.1.0", "turns": 0, "failures": 0, "p95_s": None}
+    script.on(
+        "GET",
+        path_of("agents", "Ada", "rollout"),
+        {
+            "outcome": "rolled_back",
+            "reason": "it is in quarantine",
+            "share_percent": 10.0,
+            "started_at": "2026-01-31T10:00:00.000Z",
+            "running": side,
+            "canary": canary,
+        },
+    )
+    ran = caxton("agent", "rollout", "Ada")
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert ["in", "force", "1.0.0", "90", "1", "12.3", "ms"] in rows
+    assert ["canary", "10%", "1.1.0", "0", "0", "-"] in rows
+
+
+def test_a_canary_is_promoted(caxton, script):
+    script.on("POST", path_of("agents", "Ada", "promote"), DEPLOYED | {"number": 2})
+    ran = caxton("agent", "promote", "Ada")
+    assert ran.out == "✓ Agent 'Ada' is at 1.0.0 now (deployment 2)\n"
+
+
+def test_a_deployment_may_begin_as_a_canary(caxton, script, tmp_path):
+    file = tmp_path / "ada.toml"
+    file.write_text("name = 'Ada'\n")
+    script.on("POST", path_of("agents"), DEPLOYED | {"is_canary": True})
+    ran = caxton("deploy", str(file), "--canary", "10%", "--canary-for", "5m")
+    assert "version 1.0.0 takes a share of new conversations" in ran.out
+    assert script.received[-1].query == {"canary": "10", "canary_for": "300"}
+
+
+@pytest.mark.parametrize("share", ["0%", "101", "half", "-1%"])
+def test_a_share_that_is_none_is_refused(caxton, share):
+    assert caxton("deploy", "ada.toml", "--canary", share).code == 2
+
+
 def test_log_lines_are_followed_as_they_come(caxton, script):
     line = {"at": "2026-01-31T10:00:00.000Z", "level": "info", "text": "hi", "conversation_id": "c"}
     script.events("GET", path_of("agents", "Ada", "logs"), ("line", line), ("line", line))
