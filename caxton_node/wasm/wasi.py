@@ -10,6 +10,7 @@ Reference: WASI snapshot preview 1 (`wasi_snapshot_preview1.witx`).
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from random import SystemRandom
 from typing import Final
 
@@ -19,7 +20,7 @@ from caxton_node.wasm.linear_memory import LinearMemory
 from caxton_node.wasm.surroundings import RESULT_BYTES_MAX, Surroundings
 from caxton_node.wasm.wasi_functions import WASI_MODULE
 
-__all__ = ["GuestExited", "Wasi"]
+__all__ = ["PROGRAM_NAME", "GuestExited", "Wasi"]
 
 RANDOM_BYTES_MAX: Final = 65_536
 """Of one call."""
@@ -30,6 +31,11 @@ LINE_BYTES_MAX: Final = 1_000_000
 """Of what a guest writes without a line feed."""
 SLEEP_S_MAX: Final = 86_400.0
 ENVIRONMENT_BYTES_MAX: Final = 65_536
+
+PROGRAM_NAME: Final = "guest"
+"""The only argument that a guest gets: without one, Go's flags and many a `main` in C break."""
+
+_ARGUMENTS: Final = (PROGRAM_NAME.encode() + b"\0",)
 
 _SUCCESS: Final = 0
 _AGAIN: Final = 6
@@ -114,18 +120,15 @@ class Wasi:
     def _at_once(self, name: str, values: list[int]) -> int:
         match name:
             case "args_sizes_get":
-                self._of_guest.write_u32(values[0], 0)
-                self._of_guest.write_u32(values[1], 0)
-                return _SUCCESS
-            case "args_get" | "sched_yield":
+                return self._sizes_of(_ARGUMENTS, *values)
+            case "args_get":
+                return self._put(_ARGUMENTS, *values)
+            case "sched_yield":
                 return _SUCCESS
             case "environ_sizes_get":
-                entries = self._environment()
-                self._of_guest.write_u32(values[0], len(entries))
-                self._of_guest.write_u32(values[1], sum(map(len, entries)))
-                return _SUCCESS
+                return self._sizes_of(self._environment(), *values)
             case "environ_get":
-                return self._environ_get(*values)
+                return self._put(self._environment(), *values)
             case "clock_res_get":
                 self._of_guest.write_u64(values[1], 1_000_000)
                 return _SUCCESS if 0 <= values[0] <= 3 else _INVALID
@@ -157,8 +160,13 @@ class Wasi:
         ]
         return entries if sum(map(len, entries)) <= ENVIRONMENT_BYTES_MAX else []
 
-    def _environ_get(self, pointers: int, buffer: int) -> int:
-        for place, entry in enumerate(self._environment()):
+    def _sizes_of(self, entries: Sequence[bytes], count: int, size: int) -> int:
+        self._of_guest.write_u32(count, len(entries))
+        self._of_guest.write_u32(size, sum(map(len, entries)))
+        return _SUCCESS
+
+    def _put(self, entries: Sequence[bytes], pointers: int, buffer: int) -> int:
+        for place, entry in enumerate(entries):
             self._of_guest.write_u32(pointers + 4 * place, buffer)
             self._of_guest.write(buffer, entry)
             buffer += len(entry)

@@ -19,7 +19,7 @@ from wasmtime import _ffi as ffi
 from caxton_node.wasm.component_values import U32, U64, Bytes, Case, Err, Ok
 from caxton_node.wasm.errors import OverLimit, Trapped
 from caxton_node.wasm.surroundings import Surroundings
-from caxton_node.wasm.wasi import GuestExited
+from caxton_node.wasm.wasi import PROGRAM_NAME, GuestExited
 
 __all__ = ["WASI2_FUNCTIONS", "WASI2_RESOURCES", "Wasi2"]
 
@@ -219,7 +219,7 @@ _IN: Final = "wasi:io/streams.[method]input-stream."
 
 WASI2_FUNCTIONS: Final[dict[str, Callable[[Wasi2, list[Any]], Any]]] = {
     "wasi:cli/environment.get-environment": lambda wasi, _: wasi.environment(),
-    "wasi:cli/environment.get-arguments": lambda _, __: [],
+    "wasi:cli/environment.get-arguments": lambda _, __: [PROGRAM_NAME],
     "wasi:cli/environment.initial-cwd": lambda _, __: None,
     "wasi:cli/exit.exit": _exit,
     "wasi:cli/stdin.get-stdin": _stream(_INPUT, _STDIN),
