@@ -44,12 +44,12 @@ from caxton_cluster.swim.events import (
     UserState,
 )
 from caxton_cluster.swim.machine import Machine
+from caxton_cluster.swim.precedence import first_incarnation
 from caxton_cluster.swim.secrecy import KeyRing
 from caxton_cluster.swim.statistics import Statistics
 from caxton_cluster.swim.wire.wire import Wire
 from caxton_cluster.transport.sockets import Sockets, open_sockets, outward_host
 from caxton_cluster.types import (
-    INCARNATION_MAX,
     NAME_SIZE_BYTES_MAX,
     Address,
     Member,
@@ -145,7 +145,7 @@ class Cluster:
                 self._note_problem(problem)
         sockets = await open_sockets(self.settings.bind_host, self.settings.bind_port, self._accept)
         try:
-            self._machine = self._new_machine(sockets, self.settings.meta, 0)
+            self._machine = self._new_machine(sockets, self.settings.meta)
             await self._recall_peers()
             await self._tasks.__aenter__()
         except BaseException:
@@ -182,15 +182,14 @@ class Cluster:
             with suppress(OSError):
                 await self._save_peers()
 
-    def _new_machine(self, sockets: Sockets, meta: bytes, incarnation_min: int) -> Machine:
+    def _new_machine(self, sockets: Sockets, meta: bytes, *, earlier: int = 0) -> Machine:
         settings, overlay = self.settings, self.overlay
         host = settings.advertise_host or outward_host(sockets.host)
         address = Address.of(host, settings.advertise_port or sockets.port)
         own = Member(
             name=settings.name,
             address=address,
-            # Higher than in any earlier life, however often that one had to object.
-            incarnation=min(max(int(time.time()), incarnation_min), INCARNATION_MAX - 1),
+            incarnation=first_incarnation(time.time(), earlier=earlier),
             meta=meta,
             versions=overlay.versions if overlay else Versions(),
         )
@@ -214,7 +213,7 @@ class Cluster:
         # Whoever still waits for the end of the earlier life has it now.
         self._tell_subscribers(LeaveFinished(is_announced=False))
         own = machine.table.own
-        self._machine = self._new_machine(self._sockets, own.meta, own.incarnation + 1)
+        self._machine = self._new_machine(self._sockets, own.meta, earlier=own.incarnation)
         self._machine.inherit(machine)
         driver.machine = self._machine
 

@@ -23,7 +23,8 @@ __all__ = [
 ]
 
 INCARNATION_MAX: Final = 2**32 - 2**16
-"""Highest incarnation accepted from anyone, so that a refutation can always be one higher."""
+"""Highest incarnation accepted from anyone. Whoever is there has none left to object with; first
+incarnations stay far below (`swim.precedence`)."""
 
 META_SIZE_BYTES_MAX: Final = 512
 """Longest metadata of a member; the wire's limit."""

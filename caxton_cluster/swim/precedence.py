@@ -11,11 +11,25 @@ Reference: Das, Gupta, Motivala, "SWIM", DSN 2002, section 4.2.
 """
 
 from enum import Enum, auto
+from typing import Final
 
 from caxton_cluster.swim.wire.messages import Alive
-from caxton_cluster.types import Member, MemberState
+from caxton_cluster.types import INCARNATION_MAX, Member, MemberState
 
-__all__ = ["AliveVerdict", "accusation_wins", "judge_alive"]
+__all__ = ["AliveVerdict", "accusation_wins", "first_incarnation", "judge_alive"]
+
+FIRST_INCARNATION_MAX: Final = INCARNATION_MAX - 2**24
+"""Where a life begins at the latest, whatever its clock says: that leaves room to object."""
+
+
+def first_incarnation(clock_s: float, *, earlier: int = 0) -> int:
+    """Return where a life begins: beyond any earlier one, however often that had to object.
+
+    Args:
+        clock_s: Seconds since 1970. A clock that went back costs one objection.
+        earlier: Where the earlier life ended, if that is known.
+    """
+    return max(min(int(clock_s), FIRST_INCARNATION_MAX), min(earlier + 1, INCARNATION_MAX))
 
 
 class AliveVerdict(Enum):

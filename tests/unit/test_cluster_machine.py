@@ -964,6 +964,15 @@ def test_who_asks_for_one_that_left_hears_the_goodbye(bench):
     assert bench.said() == [(B, Ack(7)), (B, Dead(10, "me", "me"))]
 
 
+def test_new_metadata_after_the_goodbye_bring_nobody_back(bench):
+    bench.know(a=A)
+    bench.machine.leave(0.0)
+    bench.machine.update_meta(b"new", 0.1)
+    bench.run_until(5.0)
+
+    assert "me" not in {message.node for _, message in bench.said_of(Alive)}
+
+
 def test_a_seed_that_answers_after_the_goodbye_hears_of_no_return(bench):
     bench.machine.join([A], 0.0)
     (exchange,) = bench.machine.take_exchanges()

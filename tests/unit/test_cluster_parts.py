@@ -15,7 +15,12 @@ from caxton_cluster.swim.circle import Circle
 from caxton_cluster.swim.gossip import RumourQueue, send_count_max
 from caxton_cluster.swim.members import MemberTable
 from caxton_cluster.swim.peerbook import PEERS_MAX, PeerBook
-from caxton_cluster.swim.precedence import AliveVerdict, accusation_wins, judge_alive
+from caxton_cluster.swim.precedence import (
+    AliveVerdict,
+    accusation_wins,
+    first_incarnation,
+    judge_alive,
+)
 from caxton_cluster.swim.rotation import Rotation
 from caxton_cluster.swim.suspicion import (
     Suspicion,
@@ -27,7 +32,7 @@ from caxton_cluster.swim.throttle import KEYS_MAX, Throttle
 from caxton_cluster.swim.timers import GossipDue, ProbeDue, SyncDue, Timers
 from caxton_cluster.swim.wire.messages import Alive
 from caxton_cluster.transport.memory import LinkQuality, MemoryNetwork
-from caxton_cluster.types import Address, Member, MemberState, Versions
+from caxton_cluster.types import INCARNATION_MAX, Address, Member, MemberState, Versions
 
 HERE = Address.of("10.0.0.1", 7946)
 THERE = Address.of("10.0.0.2", 7946)
@@ -388,6 +393,15 @@ def test_a_suspicion_does_not_bring_back_the_dead():
 def test_a_late_goodbye_turns_a_failure_into_a_leave():
     assert accusation_wins(member(state=MemberState.DEAD), MemberState.LEFT, 5)
     assert not accusation_wins(member(state=MemberState.LEFT), MemberState.DEAD, 9)
+
+
+def test_a_life_begins_beyond_the_earlier_one_and_by_the_clock():
+    assert first_incarnation(1_800_000_000.7) == 1_800_000_000
+    assert first_incarnation(1_800_000_000.7, earlier=1_900_000_000) == 1_900_000_001
+
+
+def test_a_clock_that_is_far_ahead_leaves_room_to_object():
+    assert first_incarnation(2.0**40) + 16_000_000 < INCARNATION_MAX
 
 
 # The member table.
