@@ -233,15 +233,7 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
     supervisor = Supervisor(tasks=resources.tasks, speech=speech, counts=counts)
     roster = Roster(directory)
     pasts = Pasts(store)
-    parts = LlmParts(
-        tools=resources.tools,
-        store=store,
-        pasts=pasts,
-        clock=clock,
-        counts=counts,
-        agents_folder=settings.node.data_dir / "agents",
-        memory=resources.memory.memory,
-    )
+    parts = _llm_parts(settings, resources, counts, pasts)
     secrets = visible_to_agents(environment, settings.agents.environment)
     guests = _guest_builder(resources, parts, speech.events, secrets)
     clients = resources.clients
@@ -288,6 +280,19 @@ def _connect(live: LiveSettings, environment: Mapping[str, str], resources: _Res
             | {"memory": resources.memory.state}
             | resources.metadata.components()
         ),
+        memory=resources.memory.memory,
+    )
+
+
+def _llm_parts(settings: Settings, resources: _Resources, counts: Counts, pasts: Pasts) -> LlmParts:
+    """Return what agents with a model are made of."""
+    return LlmParts(
+        tools=resources.tools,
+        store=resources.store,
+        pasts=pasts,
+        clock=resources.clock,
+        counts=counts,
+        agents_folder=settings.node.data_dir / "agents",
         memory=resources.memory.memory,
     )
 
