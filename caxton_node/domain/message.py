@@ -100,14 +100,16 @@ def encode_message(message: Message) -> bytes:
     return _ENCODER.encode(message)
 
 
-def encode_away(message: Message, home: bytes) -> bytes:
+def encode_away(message: Message, home: bytes, packed: bytes | None = None) -> bytes:
     """Pack a message that leaves the node, with its home filled in where it has none.
 
     Args:
         message: As it is journaled here.
         home: The packed name of this node.
+        packed: The message as `encode_message` packed it, where that is at hand.
     """
-    packed = _ENCODER.encode(message)
+    if packed is None:
+        packed = _ENCODER.encode(message)
     # The last field is packed last; building another message would take three times as long.
     return packed if message.home is not None else packed[:-1] + home
 

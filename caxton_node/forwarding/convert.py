@@ -94,7 +94,7 @@ def arrivals_of(messages: LinkMessages) -> tuple[list[Arrival], list[int]]:
     unreadable: list[int] = []
     for number, body in enumerate(messages.bodies, sequence):
         try:
-            arrivals.append(Arrival(decode_message(body), number))
+            arrivals.append(Arrival(decode_message(body), number, None, False, False, body))
         except msgspec.DecodeError:
             unreadable.append(number)
     if messages.agents or messages.doubtful:
@@ -118,4 +118,4 @@ def arrival_of(body: bytes, chunk: LinkChunk) -> Arrival | None:
     except msgspec.DecodeError:
         return None
     agent = chunk.agent if chunk.HasField("agent") else None
-    return Arrival(message, chunk.sequence, agent, chunk.is_doubtful, chunk.is_revived)
+    return Arrival(message, chunk.sequence, agent, chunk.is_doubtful, chunk.is_revived, body)

@@ -111,7 +111,7 @@ class Custody:
         if message.delivery is _EXACTLY_ONCE and not self._is_marked(inbox, envelope):
             return
         parcel = Parcel(
-            encode_away(message, self._home),
+            encode_away(message, self._home, envelope.packed),
             envelope,
             None if message.receiver == inbox.agent else inbox.agent,
             # What came from another node may come back there.
@@ -119,6 +119,7 @@ class Custody:
             envelope.is_revived,
             envelope.seq > 0,
         )
+        envelope.packed = None
         envelope.phase = AWAY
         envelope.parcel = parcel
         envelope.went_to = inbox.node

@@ -76,7 +76,9 @@ class ConversationOrder:
         message, inbox = envelope.message, envelope.inbox
         agent = message.receiver
         others = self._inboxes.get(agent)
-        if others is None and not self.left and not len(self._unplaced):
+        # Asked at every message, and nearly always nothing moves.
+        is_settled = others is None or (len(others) == 1 and others[0] is inbox)
+        if is_settled and not self.left and not len(self._unplaced):
             return None
         if not envelope.seq or not agent or inbox.agent != agent or envelope.sent_to is not None:
             return None

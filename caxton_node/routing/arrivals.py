@@ -16,7 +16,7 @@ import msgspec
 
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
 from caxton_node.domain.errors import CaxtonError, Conflict, NotFound, Unavailable
-from caxton_node.domain.message import Message
+from caxton_node.domain.message import Message, encode_message
 from caxton_node.routing.authorise import authorise, authorise_reply_to
 from caxton_node.routing.deliver import admit, withdraw
 from caxton_node.routing.envelope import AWAY, Envelope
@@ -42,6 +42,8 @@ class Arrival(msgspec.Struct):
     is_doubtful: bool = False
     is_revived: bool = False
     """A dead letter that is tried again."""
+    packed: bytes | None = None
+    """The message as it came, for the journal."""
 
 
 @dataclass(slots=True)
@@ -50,10 +52,17 @@ class _Batch:
 
     origin: Origin
     accepted: list[tuple[int, Message]]
+    packed: list[bytes]
+    """The same messages, for the journal."""
     settled: list[Settlement]
     waiting: list[Envelope]
     answers: list[tuple[Message, int]]
     """For clients of this node, with their numbers."""
+
+    def accept(self, seq: int, arrival: "Arrival") -> None:
+        """Add a message under its number in the journal."""
+        self.accepted.append((seq, arrival.message))
+        self.packed.append(arrival.packed or encode_message(arrival.message))
 
 
 class Arrivals:
@@ -74,7 +83,7 @@ class Arrivals:
             origin: Is told of their ends.
             on_done: Called once all are on disk or refused.
         """
-        batch = _Batch(origin, [], [], [], [])
+        batch = _Batch(origin, [], [], [], [], [])
         for arrival in arrivals:
             try:
                 self._take(arrival, batch)
@@ -82,7 +91,7 @@ class Arrivals:
                 origin.refused(arrival.sequence, error)
         if batch.accepted:
             committed = functools.partial(self._committed, batch, on_done)
-            self._journal.write(batch.accepted, batch.settled, committed)
+            self._journal.write(batch.accepted, batch.settled, committed, packed=batch.packed)
         else:
             on_done()
 
@@ -188,7 +197,7 @@ class Arrivals:
         # From an earlier attempt there may be steps, and questions under the same ids.
         envelope.is_recovered = arrival.is_doubtful
         self._pipeline.in_flight.add(envelope)
-        batch.accepted.append((envelope.seq, message))
+        batch.accept(envelope.seq, arrival)
         batch.waiting.append(envelope)
 
     def _take_for_client(self, arrival: Arrival, batch: _Batch) -> None:
@@ -198,7 +207,7 @@ class Arrivals:
             self._pipeline.hand_to_client(message)
             return
         seq = self._journal.next_seq()
-        batch.accepted.append((seq, message))
+        batch.accept(seq, arrival)
         batch.settled.append(self._pipeline.own_end(seq, message.receiver))
         batch.answers.append((message, arrival.sequence))
 

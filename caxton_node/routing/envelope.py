@@ -77,6 +77,8 @@ class Envelope(msgspec.Struct, eq=False):
     """When its agent was found to be nowhere, in milliseconds since 1970, UTC."""
     behind_since: int | None = None
     """When it first waited behind earlier ones elsewhere: milliseconds since 1970, UTC."""
+    packed: bytes | None = None
+    """The message as it was journaled, until it is sent away."""
     parcel: Any = None
     """What travels, while it is away."""
     after: Callable[[], None] | None = None

@@ -59,9 +59,13 @@ class Journal:
         settled: Sequence[Settlement],
         on_commit: OnCommit | None,
         marks: Sequence[Mark] = (),
+        packed: Sequence[bytes] = (),
     ) -> None:
-        """Write new messages and ends of old ones, all or nothing, and how far others came."""
-        self._store.append(accepted, settled, on_commit, marks)
+        """Write new messages and ends of old ones, all or nothing, and how far others came.
+
+        Arguments as `Store.append`.
+        """
+        self._store.append(accepted, settled, on_commit, marks, packed)
 
     def mark(self, mark: Mark, on_commit: OnCommit) -> None:
         """Write how far a message came, before it goes further."""

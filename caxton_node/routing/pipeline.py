@@ -18,7 +18,7 @@ import msgspec
 
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
 from caxton_node.domain.errors import CaxtonError, Conflict, Failed, NotFound, Unavailable
-from caxton_node.domain.message import Message
+from caxton_node.domain.message import Message, encode_message
 from caxton_node.domain.performatives import Performative
 from caxton_node.routing.authorise import authorise_reply_to
 from caxton_node.routing.deliver import admit, deliver, withdraw
@@ -171,10 +171,23 @@ class Pipeline(Endings):
             envelope = Envelope(0, message, inbox, on_accepted)
             self._deliver(envelope)
             return envelope
-        envelope = Envelope(self._journal.next_seq(), message, inbox, on_accepted)
+        seq = self._journal.next_seq()
+        envelope = Envelope(seq, message, inbox, on_accepted)
         marks = () if message.delivery is not _EXACTLY_ONCE else self._marks_of(envelope)
-        committed = functools.partial(self._committed, envelope)
-        self._write_or_withdraw(((envelope.seq, message),), (), committed, (envelope,), marks)
+        try:
+            packed = encode_message(message)
+            self._journal.write(
+                ((seq, message),),
+                (),
+                functools.partial(self._committed, envelope),
+                marks,
+                (packed,),
+            )
+        except BaseException:
+            withdraw(envelope)
+            raise
+        if inbox.node is not None:
+            envelope.packed = packed
         if is_doubtful:
             envelope.is_doubtful = True
             self.in_flight.add(envelope)
@@ -201,11 +214,10 @@ class Pipeline(Endings):
         settled: Sequence[Settlement],
         committed: Callable[[Unavailable | None], None],
         envelopes: Sequence[Envelope],
-        marks: Sequence[Mark] = (),
     ) -> None:
         """Journal what was admitted; give the slots back if it cannot even be packed."""
         try:
-            self._journal.write(accepted, settled, committed, marks)
+            self._journal.write(accepted, settled, committed)
         except BaseException:
             for envelope in envelopes:
                 withdraw(envelope)

@@ -3,7 +3,8 @@
 A batch is gathered on the event loop, one cheap `add` a call, and turned into the four values
 of ONE statement by `journal_parameters` whoever writes it. Statements are what must be few: each
 step of SQLite releases and re-takes the interpreter lock, and next to a busy event loop that is
-milliseconds, not microseconds. See `migrations/0001_store.sql`, view `journal`.
+milliseconds, not microseconds. See `migrations/0001_store.sql`, view `journal`. The messages of a
+large batch take a statement of their own, which costs them less: see `many_rows.py`.
 
 State and encoding only: no thread, no loop, no file.
 """
@@ -86,16 +87,19 @@ class JournalCall(msgspec.Struct, frozen=True):
         return len(self.accepted) + len(self.settled)
 
 
-AcceptedRow = tuple[int, str, str, int, str, str, int, int]
+AcceptedRow = tuple[int, str, str, int, str, str, bytes]
+"""Number, id, conversation, instant of acceptance, sender, receiver; the packed message."""
 
 
 @dataclass(slots=True)
 class Batch:
     """Entries that are committed together."""
 
-    accepted: list[AcceptedRow] = field(default_factory=list)
+    accepted: list[tuple[int, Message]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    """The same messages, packed."""
     size_bytes: int = 0
+    """Of the bodies, added up."""
     settled: list[Settlement] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     callbacks: list[Committed] = field(default_factory=list)
@@ -117,6 +121,7 @@ class Batch:
         settled: Sequence[Settlement],
         committed: Committed | None,
         marks: Sequence[Mark] = (),
+        packed: Sequence[bytes] = (),
     ) -> None:
         """Add one call of `append`.
 
@@ -128,26 +133,12 @@ class Batch:
         entry_count = len(accepted) + len(settled)
         if accepted:
             # Packing here, not in the writer, keeps a bad message from failing all the others.
-            packed = [encode_message(message) for _, message in accepted]
-            offset = self.size_bytes + 1
-            rows = self.accepted
-            for (seq, message), body in zip(accepted, packed, strict=True):
-                size = len(body)
-                rows.append(
-                    (
-                        seq,
-                        message.id,
-                        message.conversation_id,
-                        message.created_at,
-                        message.sender,
-                        message.receiver,
-                        offset,
-                        size,
-                    )
-                )
-                offset += size
-            self.bodies += packed
-            self.size_bytes = offset - 1
+            bodies = packed or [encode_message(message) for _, message in accepted]
+            assert len(bodies) == len(accepted), "each message has its body"
+            for body in bodies:
+                self.size_bytes += len(body)
+            self.accepted += accepted
+            self.bodies += bodies
         self.settled += settled
         if marks:
             self.marks += marks
@@ -165,8 +156,7 @@ class Batch:
 
     def extend(self, later: "Batch") -> None:
         """Add everything of `later`, after what is here."""
-        shift = self.size_bytes
-        self.accepted += [(*row[:6], row[6] + shift, row[7]) for row in later.accepted]
+        self.accepted += later.accepted
         self.bodies += later.bodies
         self.size_bytes += later.size_bytes
         self.settled += later.settled
@@ -176,16 +166,43 @@ class Batch:
         self.writes += later.writes
         self.entry_count += later.entry_count
 
-    def journal_parameters(self, mark: int) -> tuple[str, bytes, str, str]:
+    def rows(self) -> list[AcceptedRow]:
+        """Return the new messages as the journal has them."""
+        return [
+            (
+                seq,
+                message.id,
+                message.conversation_id,
+                message.created_at,
+                message.sender,
+                message.receiver,
+                body,
+            )
+            for (seq, message), body in zip(self.accepted, self.bodies, strict=True)
+        ]
+
+    def journal_parameters(
+        self, mark: int, *, are_accepted_apart: bool = False
+    ) -> tuple[str, bytes, str, str]:
         """Return the parameters of `accept_and_settle`.
 
         Args:
             mark: The low-water mark; settlements below it also leave the list of stragglers.
+            are_accepted_apart: Whether the new messages are written by another statement.
         """
         late = [end.seq for end in self.settled if end.seq < mark]
+        rows: list[tuple[int | str, ...]] = []
+        bodies: list[bytes] = []
+        if not are_accepted_apart:
+            bodies = self.bodies
+            offset = 1
+            for row in self.rows():
+                size_bytes = len(row[6])
+                rows.append((*row[:6], offset, size_bytes))
+                offset += size_bytes
         return (
-            orjson.dumps(self.accepted).decode(),
-            b"".join(self.bodies),
+            orjson.dumps(rows).decode(),
+            b"".join(bodies),
             orjson.dumps(pack_ends(self.settled)).decode(),
             orjson.dumps(late).decode(),
         )

@@ -1,7 +1,7 @@
 """The connection that writes: opens the file, commits batches, keeps the books behind them.
 
-Plain blocking code for one thread. A batch without ordinary writes is one statement outside any
-transaction: its step inserts, updates, commits and syncs with the interpreter lock released
+Plain blocking code for one thread. A small batch without ordinary writes is one statement outside
+any transaction: its step inserts, updates, commits and syncs with the interpreter lock released
 throughout. The books (the low-water mark, the log's length) are kept after a batch was reported.
 The next batch waits for that, so it is kept short: the copying is done beside, by a `Copier`.
 
@@ -20,6 +20,7 @@ from typing import Any, Final
 from caxton_node.domain.errors import CaxtonError, Conflict, Rejected, Unavailable
 from caxton_node.store.batch import Batch
 from caxton_node.store.checkpoint import Copier
+from caxton_node.store.many_rows import MANY, ROWS_MAX, ManyRows
 from caxton_node.store.migrations import load_migrations, migrate
 from caxton_node.store.writes import run_writes
 
@@ -33,7 +34,11 @@ MARK_LAG: Final = 32_768
 message that waits longer costs one row among the stragglers."""
 
 MARK_STEP: Final = 1_024
-"""How far the mark moves at a time: small, because the next batch waits for it (0.4 ms)."""
+"""How far the mark moves at a time: small, because the next batch waits for it (0.4 ms and a sync).
+With a large batch it moves in the same transaction, and as many steps as are due."""
+
+_MARK_STEPS_MAX: Final = 4
+"""Of one transaction: more than a batch has messages."""
 
 _CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 """About how much is journaled between two copies of the log into the database."""
@@ -41,9 +46,12 @@ _CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 _LOG_PAGES_MAX: Final = 4_096
 """A longer log is begun anew after its last pages were copied, which takes the writer 1 to 2 ms."""
 
-_ROW_COST_BYTES: Final = 600
-"""What a message costs the log besides its body: its row and its index entries, written on
-acceptance and again on settlement. Only paces the checkpoints."""
+_ROW_COST_BYTES: Final = 300
+"""What a message costs the log besides its body: its row and its index entries. Only paces the
+checkpoints, as the next does."""
+
+_END_COST_BYTES: Final = 60
+"""What its end costs the log, or any other entry."""
 
 _BUSY_TIMEOUT_MS: Final = 5_000
 
@@ -57,6 +65,7 @@ class Committer:
         self._path = path
         self._is_synced = is_synced
         self._queries = queries
+        self._accept_many = ManyRows(queries["accept_many"])
         self._connection: sqlite3.Connection | None = None
         self._lock_fd: int | None = None
         self._copier = Copier(path)
@@ -131,21 +140,30 @@ class Committer:
             sqlite3.Error: Nothing of the batch was kept.
         """
         connection = self._open_connection()
-        parameters = batch.journal_parameters(self.mark)
+        is_many = len(batch.accepted) >= MANY
+        parameters = batch.journal_parameters(self.mark, are_accepted_apart=is_many)
         # Looked at first: a copy that ends during this commit may have copied it, too.
         was_copier_idle = self._copier.is_idle
         change_count = connection.total_changes
         results: Sequence[Any] = ()
-        if not batch.writes and not batch.marks:
+        highest_seq = self._highest_seq
+        if batch.accepted:
+            highest_seq = max(highest_seq, batch.accepted[-1][0])
+        mark = self.mark
+        if not batch.writes and not batch.marks and not is_many:
             connection.execute(self._queries["accept_and_settle"], parameters)
         else:
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                if batch.accepted or batch.settled:
+                if is_many:
+                    self._accept(connection, batch)
+                if batch.settled or (batch.accepted and not is_many):
                     connection.execute(self._queries["accept_and_settle"], parameters)
                 if batch.marks:
                     connection.execute(self._queries["mark"], (batch.mark_rows(),))
                 results = run_writes(connection, self._queries, batch.writes)
+                if is_many:
+                    mark = self._advance_mark(connection, highest_seq, _MARK_STEPS_MAX)
                 connection.execute("COMMIT")
             except BaseException:
                 # A full disk has rolled back by itself; then there is nothing left to undo.
@@ -154,10 +172,30 @@ class Committer:
                 raise
         if was_copier_idle and connection.total_changes != change_count:
             self._is_log_ahead = True
-        if batch.accepted:
-            self._highest_seq = max(self._highest_seq, batch.accepted[-1][0])
-        self._unchecked_bytes += batch.size_bytes + _ROW_COST_BYTES * batch.entry_count
+        self._highest_seq, self.mark = highest_seq, mark
+        self._unchecked_bytes += (
+            batch.size_bytes
+            + (_ROW_COST_BYTES - _END_COST_BYTES) * len(batch.accepted)
+            + _END_COST_BYTES * batch.entry_count
+        )
         return results
+
+    def _accept(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        """Insert the new messages of a large batch."""
+        rows = batch.rows()
+        for begin in range(0, len(rows), ROWS_MAX):
+            connection.execute(*self._accept_many.statement(rows[begin : begin + ROWS_MAX]))
+
+    def _advance_mark(
+        self, connection: sqlite3.Connection, highest_seq: int, steps_max: int
+    ) -> int:
+        """Move the low-water mark by the steps that are due; return where it is then."""
+        steps = min(steps_max, (highest_seq - self.mark - MARK_LAG) // MARK_STEP)
+        if steps <= 0:
+            return self.mark
+        mark = self.mark + steps * MARK_STEP
+        connection.execute(self._queries["advance_mark"], (mark,))
+        return mark
 
     def keep_books(self) -> None:
         """Move the low-water mark and see to the log's length, if either is due.
@@ -166,10 +204,7 @@ class Committer:
             sqlite3.Error: The file cannot be written; both will be tried after the next batch.
         """
         connection = self._open_connection()
-        if self._highest_seq - self.mark >= MARK_LAG + MARK_STEP:
-            mark = self.mark + MARK_STEP
-            connection.execute(self._queries["advance_mark"], (mark,))
-            self.mark = mark
+        self.mark = self._advance_mark(connection, self._highest_seq, 1)
         copier = self._copier
         if not copier.is_idle:
             return

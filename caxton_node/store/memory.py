@@ -96,6 +96,7 @@ class MemoryStore:
         settled: Sequence[Settlement],
         committed: Committed | None = None,
         marks: Sequence[Mark] = (),
+        packed: Sequence[bytes] = (),  # noqa: ARG002 - the Protocol's
     ) -> None:
         """Journal new messages and ends of old ones, all or nothing."""
         for seq, message in accepted:

@@ -248,6 +248,7 @@ class Store(Protocol):
         settled: Sequence[Settlement],
         committed: Committed | None = None,
         marks: Sequence[Mark] = (),
+        packed: Sequence[bytes] = (),
     ) -> None:
         """Journal new messages and ends of old ones, all or nothing, in one transaction.
 
@@ -256,6 +257,8 @@ class Store(Protocol):
             settled: Ends of messages accepted earlier, or in this very call.
             committed: Called once, after the commit. Marks are never written without one.
             marks: How far messages came that were accepted earlier, or in this very call.
+            packed: The messages of `accepted` as `encode_message` packs them, or an earlier version
+                did, where that is at hand; otherwise they are packed here.
         """
         ...
 

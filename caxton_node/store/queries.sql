@@ -4,12 +4,18 @@
 -- name: accept_and_settle
 INSERT INTO journal (accepted, bodies, settled, late) VALUES (?, ?, ?, ?)
 
+-- name: accept_many
+INSERT INTO messages (seq, id, conversation_id, accepted_at, sender, receiver, body)
+SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL
+ON CONFLICT (id) DO NOTHING
+
 -- name: mark
 UPDATE messages
 SET started_at = m.value ->> 1, agent = m.value ->> 2, attempts = m.value ->> 3,
     node = m.value ->> 4
 FROM json_each(?) AS m
 WHERE messages.seq = m.value ->> 0 AND messages.status = 'accepted'
+  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.seq = messages.seq)
 
 -- name: advance_mark
 INSERT INTO progress (mark) VALUES (?)
@@ -26,7 +32,7 @@ SELECT json_group_array(json_array(seq, size)) FROM (
         )
         UNION ALL
         SELECT * FROM (
-            SELECT seq, length(body) AS size FROM messages
+            SELECT seq, length(body) AS size FROM journaled
             WHERE seq >= max((SELECT mark FROM watermark), :after + 1) AND status = 'accepted'
             ORDER BY seq LIMIT :limit
         )
@@ -39,14 +45,14 @@ SELECT json_group_array(json_array(
            m.seq, m.id, m.status, m.accepted_at, m.settled_at, m.agent, m.started_at,
            m.attempts, m.reason, m.node)),
        group_concat(hex(m.body), ' ')
-FROM json_each(:seqs) AS wanted CROSS JOIN messages AS m ON m.seq = wanted.value
+FROM json_each(:seqs) AS wanted CROSS JOIN journaled AS m ON m.seq = wanted.value
 
 -- name: message_key
 SELECT (SELECT seq FROM messages WHERE id = :id)
 
 -- name: conversation_keys
 SELECT json_group_array(json_array(seq, size)) FROM (
-    SELECT seq, length(body) AS size FROM messages
+    SELECT seq, length(body) AS size FROM journaled
     WHERE conversation_id = :conversation_id AND seq > :cursor
       AND (:status IS NULL OR status = :status)
     ORDER BY seq LIMIT :limit
@@ -74,7 +80,7 @@ SELECT json_group_array(json_array(seq, size)) FROM (
 -- name: gone_wrong_keys
 SELECT json_group_array(json_array(seq, size)) FROM (
     SELECT seq, length(body) AS size FROM messages
-    WHERE status = :status AND status IN ('dead', 'expired', 'cancelled') AND seq < :cursor
+    WHERE status = :status AND status NOT IN ('accepted', 'delivered') AND seq < :cursor
     ORDER BY seq DESC LIMIT :limit
 )
 
@@ -82,7 +88,7 @@ SELECT json_group_array(json_array(seq, size)) FROM (
 SELECT json_group_array(json_array(seq, size)) FROM (
     SELECT seq, size FROM (
         SELECT * FROM (
-            SELECT seq, length(body) AS size FROM messages
+            SELECT seq, length(body) AS size FROM journaled
             WHERE seq >= (SELECT mark FROM watermark) AND seq < :cursor AND status = 'accepted'
             ORDER BY seq DESC LIMIT :limit
         )
@@ -97,7 +103,7 @@ SELECT json_group_array(json_array(seq, size)) FROM (
 
 -- name: delivered_keys
 SELECT (SELECT json_group_array(json_array(seq, size)) FROM (
-           SELECT seq, length(body) AS size FROM messages
+           SELECT seq, length(body) AS size FROM journaled
            WHERE seq < :cursor AND seq >= :floor AND status = 'delivered'
            ORDER BY seq DESC LIMIT :limit)),
        (SELECT coalesce(min(seq), 0) FROM messages)
@@ -118,7 +124,7 @@ SELECT json_group_array(json_array(
     json((SELECT json_array(
               count(*), count(*) FILTER (WHERE status = 'accepted'),
               min(accepted_at), max(accepted_at))
-          FROM messages WHERE conversation_id = c.value)),
+          FROM journaled WHERE conversation_id = c.value)),
     json((SELECT json_group_array(person) FROM (
         SELECT person FROM (
             SELECT sender AS person, 2 * seq AS place FROM (
@@ -126,7 +132,7 @@ SELECT json_group_array(json_array(
                 WHERE conversation_id = c.value ORDER BY seq LIMIT :scanned)
             UNION ALL
             SELECT coalesce(nullif(receiver, ''), agent, ''), 2 * seq + 1 FROM (
-                SELECT seq, receiver, agent FROM messages
+                SELECT seq, receiver, agent FROM journaled
                 WHERE conversation_id = c.value ORDER BY seq LIMIT :scanned)
         )
         WHERE person <> '' GROUP BY person ORDER BY min(place) LIMIT :participants)))
@@ -140,7 +146,7 @@ SELECT json_group_array(json_array(status, number)) FROM (
         UNION ALL
         SELECT 'accepted', count(*) FROM stragglers
         UNION ALL
-        SELECT status, count(*) FROM messages
+        SELECT status, count(*) FROM journaled
         WHERE seq >= (SELECT mark FROM watermark) GROUP BY status
     )
     GROUP BY status HAVING sum(number) > 0
@@ -161,13 +167,15 @@ DELETE FROM messages WHERE id = :id AND status = 'dead'
 -- name: prunable
 SELECT json_group_array(seq) FILTER (WHERE status <> 'accepted' AND settled_at < :before),
        min(accepted_at), max(seq), count(*)
-FROM (SELECT seq, status, settled_at, accepted_at FROM messages
+FROM (SELECT seq, status, settled_at, accepted_at FROM journaled
       WHERE seq > :after ORDER BY seq LIMIT :window)
 
 -- name: prune
 DELETE FROM messages
-WHERE seq IN (SELECT value FROM json_each(:seqs))
-  AND status <> 'accepted' AND settled_at < :before
+WHERE seq IN (
+    SELECT seq FROM journaled
+    WHERE seq IN (SELECT value FROM json_each(:seqs))
+      AND status <> 'accepted' AND settled_at < :before)
 
 -- name: prune_steps
 DELETE FROM steps WHERE rowid IN (

@@ -127,9 +127,10 @@ class SqliteStore:
         settled: Sequence[Settlement],
         committed: Committed | None = None,
         marks: Sequence[Mark] = (),
+        packed: Sequence[bytes] = (),
     ) -> None:
         """Journal new messages and ends of old ones, all or nothing, in one transaction."""
-        self._writer.append(accepted, settled, committed, marks)
+        self._writer.append(accepted, settled, committed, marks, packed)
 
     async def flush(self) -> None:
         """Return once everything appended so far is on disk, where reads find it.

@@ -122,11 +122,14 @@ class Writer:
         settled: Sequence[Settlement],
         committed: Committed | None,
         marks: Sequence[Mark] = (),
+        packed: Sequence[bytes] = (),
     ) -> None:
         """See `Store.append`."""
         assert self._thread is not None, "the store is open"
-        batch = self._batch()
-        batch.add(accepted, settled, committed, marks)
+        batch = self._open
+        if batch.is_full:
+            batch = self._batch()
+        batch.add(accepted, settled, committed, marks, packed)
         self.backlog += len(accepted) + len(settled) + len(marks)
         if accepted:
             self.last_seq = max(self.last_seq, accepted[-1][0])

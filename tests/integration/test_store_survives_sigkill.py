@@ -50,7 +50,7 @@ async def test_what_was_reported_committed_survives_kill_9(tmp_path, options):
         await store.close()
         with sqlite3.connect(path) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            rows = database.execute("SELECT seq, status, body FROM messages").fetchall()
+            rows = database.execute("SELECT seq, status, body FROM journaled").fetchall()
         database.close()
         statuses = {seq: status for seq, status, _ in rows}
         assert reported <= statuses.keys()

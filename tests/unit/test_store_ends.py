@@ -50,7 +50,7 @@ def written(settled: list[Settlement]) -> dict[int, tuple[object, ...]]:
         database.execute(load_queries()["accept_and_settle"], batch.journal_parameters(1))
         rows = database.execute(
             "SELECT seq, status, settled_at, agent, started_at, attempts, reason, node"
-            " FROM messages"
+            " FROM journaled"
         )
         return {row[0]: row[1:] for row in rows}
 

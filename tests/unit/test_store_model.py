@@ -28,6 +28,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.patches = pytest.MonkeyPatch()
         self.patches.setattr(committer, "MARK_LAG", 4)
         self.patches.setattr(committer, "MARK_STEP", 2)
+        self.patches.setattr(committer, "MANY", 3)
         self.patches.setattr(committer, "_CHECKPOINT_BYTES", 4_096)
         self.patches.setattr(history, "SCAN_WINDOW", 3)
         self.directory = Path(tempfile.mkdtemp())
