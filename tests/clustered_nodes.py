@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -57,16 +57,17 @@ async def clustered_node(folder: Path, name: str, **flags: Any) -> AsyncIterator
 
 
 @asynccontextmanager
-async def cluster_of(folder: Path, *names: str, **flags: Any) -> AsyncIterator[list[Node]]:
-    """Open nodes that know each other."""
+async def cluster_of(
+    folder: Path, *names: str, own: Mapping[str, Mapping[str, Any]] | None = None, **flags: Any
+) -> AsyncIterator[list[Node]]:
+    """Open nodes that know each other; `own` are the flags of some of them, by name."""
     async with AsyncExitStack() as stack:
         nodes: list[Node] = []
         for name in names:
             joins = {"cluster__peers": nodes[0].ring.address} if nodes else {}
+            joins |= flags | dict((own or {}).get(name, {}))
             nodes.append(
-                await stack.enter_async_context(
-                    clustered_node(folder / name, name, **joins, **flags)
-                )
+                await stack.enter_async_context(clustered_node(folder / name, name, **joins))
             )
         await until(lambda: all(is_whole(node, len(names)) for node in nodes))
         yield nodes

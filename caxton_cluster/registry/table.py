@@ -108,6 +108,11 @@ class Registry:
             due.append(self._load_sweep_at)
         return min(due)
 
+    def flush(self) -> None:
+        """Let our changes go out now, instead of waiting for others to share their delta."""
+        if self._author.flush_at is not None:
+            self._deltas += self._author.flush()
+
     def take_deltas(self) -> list[Delta]:
         """Return our changes, to be sent to every live peer in this order, and forget them."""
         taken, self._deltas = self._deltas, []

@@ -21,6 +21,7 @@ from caxton_node.api.table import (
 from caxton_node.api.types import Body, Instant, View, instant
 from caxton_node.config.kinds import decode_key
 from caxton_node.domain.errors import Conflict
+from caxton_node.runtime.fleet import FailoverState, Fleet
 from caxton_node.runtime.node import Node
 from caxton_node.runtime.ring import (
     KeyOutcome,
@@ -94,6 +95,18 @@ class MetadataStatus(View):
     since: Instant
 
 
+class FailoverStatus(View):
+    """By what right the node takes over the agents of dead nodes."""
+
+    right: Literal["majority", "lease", "degraded", "withheld"] = Field(
+        description="`majority`: a majority of nodes answers, and there is no etcd. `lease`: it "
+        "holds a lock in etcd besides. `degraded`: a majority alone, because no node reaches etcd. "
+        "`withheld`: it takes none over, because others reach etcd and it does not."
+    )
+    granted: int = Field(description="Attempts that got the right, since the node started.")
+    refused: int = Field(description="Attempts that did not; they are made again.")
+
+
 class ClusterStatus(View):
     """The ring, as the node that was asked sees it."""
 
@@ -110,6 +123,7 @@ class ClusterStatus(View):
     datagrams_dropped: int
     problems: list[str] = Field(description="What went wrong of late without stopping anything.")
     metadata: MetadataStatus
+    failover: FailoverStatus
     partition: PartitionView
     agents: int = Field(description="Names of agents in the whole cluster.")
     is_registry_ready: bool = Field(
@@ -270,6 +284,7 @@ async def get_cluster_status(_: Request[NoQuery, None], node: Node) -> ClusterSt
         datagrams_dropped=0 if ring is None else ring.datagrams_dropped_count,
         problems=[] if ring is None else list(ring.problems),
         metadata=_metadata_status(node),
+        failover=_failover_status(fleet),
         partition=show_partition(node),
         agents=len(node.roster) if fleet is None else len(fleet.agent_names()),
         is_registry_ready=fleet is None or not fleet.waiting_for,
@@ -280,6 +295,14 @@ def _metadata_status(node: Node) -> MetadataStatus:
     state = node.metadata.state
     return MetadataStatus(
         state=state.connection.value, reason=state.reason, since=instant(state.since_ms)
+    )
+
+
+def _failover_status(fleet: Fleet | None) -> FailoverStatus:
+    """Return the right; a node in no ring has nobody to take anything from."""
+    state = FailoverState("majority", 0, 0) if fleet is None else fleet.failover
+    return FailoverStatus(
+        right=state.right, granted=state.granted_count, refused=state.refused_count
     )
 
 

@@ -87,6 +87,7 @@ def _snapshot(node: Node, loop_lag_s: float) -> NodeSnapshot:
 
 def _cluster(fleet: Fleet) -> ClusterSnapshot:
     partition, (taken, left) = fleet.partition, fleet.moved_counts
+    failover = fleet.failover
     return ClusterSnapshot(
         mode=partition.mode,
         alive_count=partition.alive_count,
@@ -94,6 +95,9 @@ def _cluster(fleet: Fleet) -> ClusterSnapshot:
         agent_count=len(fleet.agent_names()),
         agents_taken=taken,
         agents_left=left,
+        failover_right=failover.right,
+        takeovers_granted=failover.granted_count,
+        takeovers_refused=failover.refused_count,
         links=fleet.links,
     )
 

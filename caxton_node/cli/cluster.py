@@ -81,8 +81,18 @@ def status_facts(document: dict[str, Any]) -> list[tuple[str, object]]:
         ("Members", f"{counted(totals['total'], 'node')} ({parts})"),
         ("Traffic", None if document["state"] == "off" else protection),
         ("etcd", _metadata_text(document["metadata"])),
+        ("Failover", _FAILOVER[document["failover"]["right"]]),
         ("Problems", "\n".join(document["problems"])),
     ]
+
+
+_FAILOVER: Final = {
+    "majority": None,
+    "lease": "one node at a time, by a lock in etcd",
+    "degraded": "degraded: by majority alone, as no node reaches etcd",
+    "withheld": "withheld: left to the nodes that reach etcd; this one does not",
+}
+"""How agents of dead nodes are taken over, where that is more than what any cluster does."""
 
 
 def _metadata_text(metadata: dict[str, Any]) -> str | None:

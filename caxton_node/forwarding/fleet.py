@@ -26,7 +26,13 @@ from caxton_node.forwarding.notices import (
     pack_said,
     unpack_said,
 )
-from caxton_node.runtime.fleet import Drained, FleetAgent, FleetNode, PartitionState
+from caxton_node.runtime.fleet import (
+    Drained,
+    FailoverState,
+    FleetAgent,
+    FleetNode,
+    PartitionState,
+)
 from caxton_node.runtime.placement import Copy, candidates, leader, rebalanced
 from caxton_node.telemetry.cluster_metrics import LinkSnapshot
 
@@ -188,8 +194,17 @@ class NodeFleet:
         self._tell()
 
     async def secure(self, agent: str) -> int:
-        """Have other nodes keep an agent's definition; return how many have it."""
-        return await self._placing.secure(agent)
+        """Have other nodes keep an agent's definition; return how many have it.
+
+        A majority knows of the agent then: an echo comes after what was told on the same link.
+        """
+        self._feed.flush()
+        count = await self._placing.secure(agent)
+        try:
+            await self._parts.majority.confirm(CHANGE_ANSWER_S)
+        except Unavailable as problem:
+            _log.warning("%s is deployed, and others may not know: %s", agent, problem)
+        return count
 
     async def pulse(self) -> None:
         """Tell loads and of ourselves, for ever."""
@@ -343,6 +358,11 @@ class NodeFleet:
     def links(self) -> Sequence[LinkSnapshot]:
         """What the links to the other live nodes have counted, by name."""
         return self._links.snapshots()
+
+    @property
+    def failover(self) -> FailoverState:
+        """By what right this node takes agents over."""
+        return self._parts.takeovers.state
 
     @property
     def moved_counts(self) -> tuple[int, int]:

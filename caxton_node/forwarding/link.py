@@ -396,6 +396,10 @@ class Link:
                 await self._take(frame)
             for payload in frame.registry:
                 self._events.registry(self.node, payload)
+            if frame.ping:
+                # Last: who gets the echo knows that all before it was taken in.
+                self._pong = frame.ping
+                self.poke(0)
 
     def _note_news(self, frame: LinkFrame) -> None:
         outbox = self.machine.outbox
@@ -406,9 +410,6 @@ class Link:
             self._events.acked(self, acked)
         if had_to_wait:
             self._poke_for_message()
-        if frame.ping:
-            self._pong = frame.ping
-            self.poke(0)
         if frame.pong:
             self._note_echo(frame.pong)
 

@@ -32,6 +32,7 @@ from caxton_node.runtime.placement import (
     candidates,
     decide,
     fits,
+    keepers,
     leader,
 )
 from caxton_node.telemetry.events import Events
@@ -44,7 +45,7 @@ PATIENCE_S: Final = 2.5
 LOOK_INTERVAL_S: Final = 0.25
 """How often what does not announce itself is looked at: patience, seats that are being left."""
 
-RETRY_MAX_S: Final = 5.0
+RETRY_MAX_S: Final = 1.0
 """Longest wait between attempts to take an agent over."""
 
 SLICE_COUNT: Final = 200
@@ -217,8 +218,9 @@ class Placing:
     def _passed_count(self, agent: str, copies: list[Copy]) -> int:
         """Return how many candidates had their time to take a missing agent over, and did not."""
         like = leader(copies)
-        live_count = sum(copy.node in self._nodes for copy in copies)
-        if live_count >= min(like.replicas, len(candidates(self._nodes, like))):
+        # A copy on a node that drains is as good as missing.
+        staying_count = len(keepers(self._nodes, copies, like))
+        if staying_count >= min(like.replicas, len(candidates(self._nodes, like))):
             self._missing_since.pop(agent, None)
             return 0
         now = self._loop.time()

@@ -179,6 +179,11 @@ class RegistryFeed:
         self.registry.remove(agent, self._now())
         self.settle()
 
+    def flush(self) -> None:
+        """Tell what changed here now, without waiting for more."""
+        self.registry.flush()
+        self.settle()
+
     def report_loads(self, loads: Iterable[tuple[str, int]]) -> None:
         """Tell how many messages our agents have waiting or in work."""
         now = self._now()

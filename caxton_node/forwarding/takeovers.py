@@ -28,6 +28,7 @@ from caxton_node.forwarding.takeover_rules import (
     read_claimed,
     right_of,
 )
+from caxton_node.runtime.fleet import FailoverState
 from caxton_node.runtime.placement import Copy
 from caxton_node.telemetry.events import Events
 
@@ -41,6 +42,9 @@ LOCK_TTL_S: Final = 3.0
 
 LOCK_WAIT_S: Final = 5.0
 """How long to stand in line; then it is tried again like any attempt that failed."""
+
+TURN_S: Final = 8.0
+"""For a turn with all that belongs to it."""
 
 CLAIMS_FOLDER: Final = "failover/"
 """In the store: who took which agent over last."""
@@ -95,6 +99,8 @@ class Takeovers:
         self._wants: list[_Want] = []
         self._bell = asyncio.Event()
         self._lease: Lease | None = None
+        self._turn: asyncio.Timeout | None = None
+        """The attempt under way to get the lock."""
         self._seen: dict[str, tuple[int, float]] = {}
         """Agent → revision of the claim that was seen, and since when."""
         self._told = self.right
@@ -107,13 +113,20 @@ class Takeovers:
         return right_of(self._store.state.connection, self._nodes.stores())
 
     @property
+    def state(self) -> FailoverState:
+        """The right, and how often it was given."""
+        return FailoverState(self.right.value, self.granted_count, self.refused_count)
+
+    @property
     def connection(self) -> Connection:
         """How etcd does, as this node finds."""
         return self._store.state.connection
 
     def look(self) -> None:
-        """Say so if the right has changed."""
+        """Say so if the right has changed, and wait no longer for an etcd that is lost."""
         right = self.right
+        if right is not Right.LEASE and self._turn is not None and not self._turn.expired():
+            self._turn.reschedule(self._loop.time())
         if right is self._told:
             return
         self._told = right
@@ -192,18 +205,21 @@ class Takeovers:
                 return await self._with_lock(wants)
 
     async def _with_lock(self, wants: Sequence[_Want]) -> dict[str, int]:
+        lock_wanted = self._store.lock(
+            LOCK_NAME, holder=self._own, ttl_s=LOCK_TTL_S, timeout_s=LOCK_WAIT_S
+        )
         try:
-            async with self._store.lock(
-                LOCK_NAME, holder=self._own, ttl_s=LOCK_TTL_S, timeout_s=LOCK_WAIT_S
-            ) as lock:
+            async with asyncio.timeout(TURN_S) as self._turn, lock_wanted as lock:
                 # After the wait, so that it is of this moment.
                 await self._majority.confirm(ANSWER_S)
                 return await self._claim(wants, lock)
-        except MetadataError as error:
-            self.look()
+        except (MetadataError, TimeoutError) as error:
+            why = str(error) or "it does not answer"
             raise Unavailable(
-                "metadata_unavailable", f"etcd lets nothing be taken over: {error}"
+                "metadata_unavailable", f"etcd lets nothing be taken over: {why}"
             ) from None
+        finally:
+            self._turn = None
 
     async def _claim(self, wants: Sequence[_Want], lock: Lock) -> dict[str, int]:
         """Write down what is taken over, as far as etcd still holds us for the holder."""

@@ -19,6 +19,9 @@ __all__ = ["Cluster"]
 STATES: Final = Spellings(cluster_pb2.MemberState.DESCRIPTOR, "MEMBER_STATE_")
 MODES: Final = Spellings(cluster_pb2.PartitionMode.DESCRIPTOR, "PARTITION_MODE_")
 
+_REACHABLE: Final = {"off": None, "connected": True, "degraded": False}
+"""State of the metadata → whether etcd can be used; None where none is configured."""
+
 _COUNTED: Final = ("alive", "suspect", "dead", "left")
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -66,7 +69,7 @@ class Cluster(ClusterServicer):
             agent_count=view.get("agents") or 0,
             queued_message_count=view.get("queued_messages") or 0,
             is_registry_ready=bool(view.get("is_registry_ready")),
-            is_etcd_reachable=view.get("is_etcd_reachable"),
+            is_etcd_reachable=_REACHABLE[view["metadata"]["state"]],
         )
 
     async def Partition(self, _: Any, __: _Context) -> cluster_pb2.ClusterPartitionResponse:

@@ -162,7 +162,7 @@ def _credentials(files: TlsFiles, *, is_required: bool) -> grpc.ServerCredential
     material = files.current()
     return grpc.dynamic_ssl_server_credentials(
         _configuration(material),
-        changes_of(files, material),
+        changes_of(files, material),  # type: ignore[arg-type]  # None is an answer, too
         require_client_authentication=is_required,
     )
 

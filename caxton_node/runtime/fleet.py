@@ -14,6 +14,8 @@ from caxton_node.telemetry.cluster_metrics import LinkSnapshot
 __all__ = [
     "ClusterPlace",
     "Drained",
+    "FailoverRight",
+    "FailoverState",
     "Fleet",
     "FleetAgent",
     "FleetNode",
@@ -24,6 +26,21 @@ __all__ = [
 PartitionMode = Literal["majority", "minority", "isolated"]
 """`majority` does everything; `minority` serves its own agents, refuses changes and keeps messages
 for the others; `isolated` sees nobody."""
+
+
+FailoverRight = Literal["majority", "lease", "degraded", "withheld"]
+"""By what right a node takes agents over: a majority's answer alone where there is no etcd; a turn
+with a lock in etcd besides; a majority alone because nobody reaches the etcd that there should be;
+none, because others reach etcd and this node does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverState:
+    """By what right this node takes agents over, and how often it got it."""
+
+    right: FailoverRight
+    granted_count: int
+    refused_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +157,11 @@ class Fleet(Protocol):
     @property
     def partition(self) -> PartitionState:
         """On which side of a partition this node is."""
+        ...
+
+    @property
+    def failover(self) -> FailoverState:
+        """By what right this node takes agents over."""
         ...
 
     @property

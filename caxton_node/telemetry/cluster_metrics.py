@@ -11,6 +11,7 @@ from caxton_node.telemetry.families import counter, gauge
 __all__ = ["ClusterSnapshot", "LinkSnapshot", "cluster_families"]
 
 _MODES: Final = ("majority", "minority", "isolated")
+_RIGHTS: Final = ("majority", "lease", "degraded", "withheld")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,9 @@ class ClusterSnapshot:
     agent_count: int
     agents_taken: int
     agents_left: int
+    failover_right: str
+    takeovers_granted: int
+    takeovers_refused: int
     links: Sequence[LinkSnapshot]
 
 
@@ -55,6 +59,13 @@ def cluster_families(now: ClusterSnapshot) -> Iterator[Metric]:
     yield counter(
         "caxton_cluster_agents_moved_total",
         {("taken",): now.agents_taken, ("left",): now.agents_left},
+    )
+    yield gauge(
+        "caxton_failover_right", {(one,): int(one == now.failover_right) for one in _RIGHTS}
+    )
+    yield counter(
+        "caxton_failover_permits_total",
+        {("granted",): now.takeovers_granted, ("refused",): now.takeovers_refused},
     )
     yield from _link_families(now.links)
 

@@ -190,6 +190,19 @@ METRICS: Final[tuple[Metric, ...]] = (
         ("direction",),
     ),
     Metric(
+        "caxton_failover_right",
+        "gauge",
+        "1 for the right by which this node takes agents over, 0 for the others: majority, lease, "
+        "degraded (etcd is lost to all), withheld (etcd is lost here only).",
+        ("right",),
+    ),
+    Metric(
+        "caxton_failover_permits_total",
+        "counter",
+        "Attempts to take an agent over: granted, refused.",
+        ("outcome",),
+    ),
+    Metric(
         "caxton_link_up",
         "gauge",
         "1 while messages flow between this node and the other, 0 while they wait. A label for "
@@ -384,6 +397,7 @@ EVENTS: Final[dict[str, str]] = {
     "cluster.draining": "This node hands its agents over and takes none.",
     "cluster.removed": "A dead node is expected no more.",
     "metadata.state": "etcd was lost or found.",
+    "failover.right": "Agents of dead nodes are taken over by another right than before.",
     "cluster.setting": "The whole cluster was told of a setting, or told no more.",
 }
 """Kind → what happened. Watched at `/api/v1/events`."""

@@ -205,7 +205,17 @@ class FaultLab:
         async with asyncio.timeout(SETTLE_TIMEOUT_S):
             for host in self.hosts:
                 while await self._states(host) != names:
+                    self._assert_running()
                     await asyncio.sleep(0.1)
+
+    def _assert_running(self) -> None:
+        """Tell of a process that ended by itself: whoever kills one starts it again."""
+        ended = {
+            host.name: host.process.returncode
+            for host in self.hosts
+            if host.process is not None and host.process.returncode is not None
+        }
+        assert not ended, f"ended by themselves, with these exit codes: {ended}"
 
     async def _states(self, host: Host) -> dict[str, str]:
         with suppress(aiohttp.ClientError, TimeoutError):

@@ -35,6 +35,14 @@ async def test_an_agent_is_found_on_every_node_and_answers_there(tmp_path):
             assert answer.sender == "Echo"
 
 
+async def test_what_is_said_to_be_deployed_is_known_to_a_majority(tmp_path):
+    async with cluster_of(tmp_path, "a", "b") as (a, b):
+        await deploy(a, python_agent("Echo", "Echo"))
+        assert homes(b, "Echo") == []
+        assert await a.cluster.fleet.secure("Echo") == 1
+        assert homes(b, "Echo") == ["a"]
+
+
 async def test_replicas_are_spread_and_scaled_down_again(tmp_path):
     async with cluster_of(tmp_path, "a", "b", "c") as nodes:
         source = python_agent("Echo", "Echo", more="deployment.replicas = 3\n")
@@ -114,6 +122,16 @@ async def test_a_drained_node_has_no_agents_and_takes_none(tmp_path):
         assert len(b.roster) + len(c.roster) == 6
         answer = await ask(a, receiver="Echo3")
         assert answer.sender == "Echo3"
+
+
+async def test_a_drain_goes_on_with_the_next_node_when_the_first_does_not_act(tmp_path):
+    async with cluster_of(tmp_path, "a", "b", "c") as (a, b, c):
+        for number in range(4):
+            await deploy(a, python_agent(f"Echo{number}", "Echo"))
+        await until(lambda: len(c.cluster.fleet.agent_names()) == 4)
+        b.cluster.fleet._placing._action = lambda _agent: None
+        drained = await a.cluster.fleet.drain(15.0)
+        assert (drained.moved_count, len(b.roster), len(c.roster)) == (4, 0, 4)
 
 
 async def test_what_no_other_node_may_run_stays_on_a_drained_node(tmp_path):

@@ -122,6 +122,9 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
             agent_count=2,
             agents_taken=5,
             agents_left=4,
+            failover_right="withheld",
+            takeovers_granted=5,
+            takeovers_refused=6,
             links=[LINK],
         ),
     )
@@ -139,6 +142,8 @@ def test_every_metric_of_the_table_is_exposed_and_no_other():
     assert 'caxton_link_messages_total{direction="in",peer="n2"} 12.0' in text
     assert 'caxton_link_waiting_messages{peer="n2"} 3.0' in text
     assert 'caxton_cluster_agents_moved_total{direction="taken"} 5.0' in text
+    assert 'caxton_failover_right{right="withheld"} 1.0' in text
+    assert 'caxton_failover_permits_total{outcome="refused"} 6.0' in text
     assert 'caxton_etcd_state{state="connected"} 1.0' in text
     assert 'caxton_etcd_state{state="off"} 0.0' in text
     assert 'caxton_http_request_duration_seconds_bucket{le="0.005",route="/health"} 1.0' in text

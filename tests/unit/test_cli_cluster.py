@@ -42,6 +42,7 @@ STATUS = {
         "reason": "nobody answers",
         "since": "2026-01-31T10:00:00.000Z",
     },
+    "failover": {"right": "degraded", "granted": 0, "refused": 0},
 }
 PARTITION = {
     "mode": "majority",

@@ -90,6 +90,17 @@ def test_changes_of_a_moment_leave_as_one_delta(node):
     assert [(entry.agent, entry.version) for entry in told.entries] == [("a", 3), ("b", 4)]
 
 
+def test_changes_that_somebody_waits_for_leave_at_once(node):
+    node.flush()
+    assert node.take_deltas() == []
+    node.put(AgentRecord("a", ("echo",)), START)
+    node.flush()
+    (told,) = node.take_deltas()
+    assert [entry.agent for entry in told.entries] == ["a"]
+    node.tick(START + 1)
+    assert node.take_deltas() == []
+
+
 def test_a_delta_begins_where_the_last_one_ended(node):
     node.put(AgentRecord("a", ("echo",)), START)
     node.tick(START + 1)
