@@ -3,7 +3,7 @@
     python -m loadtests.discovery                       5 nodes, 40 agents on each kind of network
     python -m loadtests.discovery --nodes 3 --agents 10
 
-The time counts from the answer to the deployment until the last of the other nodes names the agent
+The time counts from the request to deploy until the last of the other nodes names the agent
 among the providers of its capability, as a poll of their API every 4 ms sees it. The `lan` preset,
 mTLS. With loss, every host drops 5 % of the packets that come in; with a broken stream besides, the
 connections of the node that deploys are reset right before and come back under that loss.

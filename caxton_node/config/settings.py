@@ -169,9 +169,10 @@ class GrpcSettings(_Section):
     """Where other nodes call, with their certificates, when clients shall call `bind` without
     one. Without it both call `bind`."""
     max_message_bytes: Annotated[
-        int, Reads(Size(minimum_bytes=100_000, maximum_bytes=100_000_000))
+        int, Reads(Size(minimum_bytes=4_000_000, maximum_bytes=100_000_000))
     ] = 4_000_000
-    """The largest message of the gRPC protocol, either way."""
+    """The largest message of the gRPC protocol, either way. No less than the default: nodes tell
+    each other so much in one frame of their link."""
 
 
 class SecuritySettings(_Section):

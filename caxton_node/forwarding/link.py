@@ -43,6 +43,9 @@ PINGS_MAX: Final = 64
 REGISTRY_BYTES_MAX: Final = 4_000_000
 """What waits to be said of the registry. Beyond it the oldest is dropped: digests repair it."""
 
+REGISTRY_FRAME_BYTES_MAX: Final = 1_000_000
+"""What one frame says of the registry; the rest goes in the next. One payload may be over it."""
+
 _DELIVERED: Final = DeliveryStatus.DELIVERED
 
 _ENDS_OF_STREAMS: Final = (LinkBroken, CaxtonError, grpc.RpcError, asyncio.InvalidStateError)
@@ -343,7 +346,7 @@ class Link:
                 pinged = await self._write_one(stream, frame, pinged)
                 self._sent_at_s = loop.time()
                 self._sent_count = 0 if frame is None else len(frame.parcels)
-                is_more = outbox.is_pressing
+                is_more = outbox.is_pressing or bool(self._registry)
             if frame is not None and outbox.pending_count:
                 # Less than a frame: it gathers for a while. What has no credit waits to be woken.
                 self._poke_for_message()
@@ -363,8 +366,7 @@ class Link:
     async def _write_one(self, stream: Stream, content: Frame | None, pinged: int) -> int:
         inflow = self.machine.inflow
         ack, credit_through = inflow.ack, inflow.credit_through
-        registry, self._registry = self._registry, deque()
-        self._registry_bytes = 0
+        registry = self._take_registry()
         pong, self._pong = self._pong, 0
         ping = self._ping
 
@@ -384,6 +386,19 @@ class Link:
         await stream.write(fill)
         self._ack_sent, self._credit_sent = ack, credit_through
         return ping
+
+    def _take_registry(self) -> list[bytes]:
+        """Take what one frame has room for."""
+        taken: list[bytes] = []
+        size_bytes = 0
+        while self._registry:
+            size_bytes += len(self._registry[0])
+            if taken and size_bytes > REGISTRY_FRAME_BYTES_MAX:
+                break
+            payload = self._registry.popleft()
+            self._registry_bytes -= len(payload)
+            taken.append(payload)
+        return taken
 
     # Reading.
 

@@ -164,7 +164,7 @@ class Rollouts:
                 replicas=replicas,
                 has_approval=has_approval,
             )
-        self._deployments.fellows.check_writable()
+        await self._deployments.fellows.confirm_writable()
         number = seat.tenant.number
         if self._deployments.claim(spec.name).digest == source_digest(source):
             return Deployed(spec.name, number, spec.version, False, False, parsed.warnings)

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from caxton.v1.peer_pb2 import LinkFrame
 from caxton_node.forwarding.errors import LinkBroken
-from caxton_node.forwarding.link import Link
+from caxton_node.forwarding.link import REGISTRY_FRAME_BYTES_MAX, Link
 from caxton_node.forwarding.machine import Self
 
 
@@ -41,3 +42,28 @@ async def test_a_stream_that_breaks_by_itself_is_told_as_such():
     me = Self(node="a", epoch=1, cluster="c", version="1")
     with pytest.raises(LinkBroken, match="RPC already finished"):
         await Link(me, "b", events=None, arrivals=None)._run(Broken())
+
+
+async def test_much_that_is_to_be_said_of_the_registry_goes_in_several_frames():
+    me = Self(node="a", epoch=1, cluster="c", version="1")
+    link = Link(me, "b", events=None, arrivals=None)
+    link.is_up = True
+    payloads = [bytes([number]) * 300_000 for number in range(10)]
+    for payload in payloads:
+        assert link.say_registry(payload)
+    frames = []
+
+    class Notes:
+        async def write(self, fill):
+            frame = LinkFrame()
+            fill(frame)
+            frames.append(frame)
+
+    async with asyncio.TaskGroup() as tasks:
+        writing = tasks.create_task(link._write(Notes()))
+        async with asyncio.timeout(5):
+            while sum(len(frame.registry) for frame in frames) < len(payloads):
+                await asyncio.sleep(0)
+        writing.cancel()
+    assert [one for frame in frames for one in frame.registry] == payloads
+    assert max(frame.ByteSize() for frame in frames) <= REGISTRY_FRAME_BYTES_MAX + 1_000

@@ -208,7 +208,7 @@ def test_an_unknown_key_names_file_line_and_the_nearest(place, file, field, line
     "line",
     [
         'http.bind = "8080"', 'http.bind = "host:99999"', "http.bind = 8080",
-        'http.max_body = "1B"',
+        'http.max_body = "1B"', 'grpc.max_message = "1MB"',
         'log.level = "loud"', "node.synced = 1", 'node.name = "a b"', 'node.data_dir = ""',
         "retry.attempts = 0", "retry.factor = 0.5", 'retry.max = "soon"', "retry.initial = nan",
         'limits.retention = "1s"', 'tools.allowed_private_hosts = ["http://x"]',
