@@ -27,6 +27,10 @@ DATAGRAMS_A_TURN_MAX: Final = 256
 
 READ_SIZE_BYTES: Final = 65_536
 
+DECODED_HERE_SIZE_BYTES_MAX: Final = 65_536
+"""Of one stream, read on the event loop; what follows is in a thread. Longer ones are rare, and may
+be squeezed, of which a megabyte takes a second."""
+
 
 class Driver:
     """Runs one machine.
@@ -171,11 +175,16 @@ class Driver:
             MalformedPacket: It made no sense.
             ConnectionResetError: The stream ended before the message did.
         """
+        received_bytes = 0
         while True:
             data = await reader.read(READ_SIZE_BYTES)
             if not data:
                 raise ConnectionResetError("the peer closed the connection")
             self.machine.statistics.stream_bytes_received += len(data)
-            message = decoder.feed(data)
+            received_bytes += len(data)
+            if received_bytes <= DECODED_HERE_SIZE_BYTES_MAX:
+                message = decoder.feed(data)
+            else:
+                message = await asyncio.to_thread(decoder.feed, data)
             if message is not None:
                 return message

@@ -61,6 +61,7 @@ class KeyRing:
 
     def __init__(self, keys: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
+        # Replaced, never changed: a thread may be reading a long stream with it.
         self._ciphers: dict[bytes, AESGCM] = {}
         self.replace(keys)
 
@@ -89,7 +90,7 @@ class KeyRing:
             return
         if len(self._ciphers) >= KEY_COUNT_MAX:
             raise KeyRejected(f"the ring holds {KEY_COUNT_MAX} keys already; remove one first")
-        self._ciphers[key] = AESGCM(key)
+        self._ciphers = {**self._ciphers, key: AESGCM(key)}
 
     def use(self, key: bytes) -> None:
         """Make an installed `key` the one that encrypts.
@@ -110,7 +111,7 @@ class KeyRing:
         """
         if key == self.keys[0]:
             raise KeyRejected("the key in use cannot be removed; use another one first")
-        self._ciphers.pop(key, None)
+        self._ciphers = {other: cipher for other, cipher in self._ciphers.items() if other != key}
 
     def seal(self, plaintext: bytes, associated: bytes, *, version: int = 1) -> bytes:
         """Return `plaintext` encrypted and bound to `associated`, with the primary key."""

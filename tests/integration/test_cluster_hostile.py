@@ -1,7 +1,9 @@
 """What anybody may send to a member's port, and what must not stop it."""
 
 import asyncio
+import random
 import socket
+import threading
 from contextlib import AsyncExitStack
 
 import pytest
@@ -9,7 +11,10 @@ import uvloop
 
 from caxton_cluster.serf.messages import UserEvent, encode_serf
 from caxton_cluster.serf.overlay import SerfOverlay, SerfUserEvent
+from caxton_cluster.swim.events import UserMessage
+from caxton_cluster.swim.wire import lzw, stream
 from caxton_cluster.swim.wire.codec import encode
+from caxton_cluster.swim.wire.compression import squeeze
 from caxton_cluster.swim.wire.messages import Alive, Message, Ping, User
 from caxton_cluster.swim.wire.wire import Wire
 from caxton_cluster.types import Address, Versions
@@ -22,9 +27,9 @@ def send(target: Address, message: Message) -> None:
         sender.sendto(encode(message), (target.host, target.port))
 
 
-async def send_by_stream(target: Address, message: Message) -> None:
+async def send_by_stream(target: Address, request: bytes) -> None:
     _, writer = await asyncio.open_connection(target.host, target.port)
-    writer.write(Wire().streams.encode_request(message))
+    writer.write(request)
     await writer.drain()
     writer.close()
     await writer.wait_closed()
@@ -33,18 +38,39 @@ async def send_by_stream(target: Address, message: Message) -> None:
 @pytest.mark.parametrize("by_stream", [False, True], ids=["datagram", "stream"])
 async def test_a_message_too_long_to_be_passed_on_is_heard_and_stops_nobody(by_stream):
     """Serf lets its operators allow events of nine kilobytes."""
-    event = UserEvent(3, "news", b"x" * 4000)
+    message = User(encode_serf(UserEvent(3, "news", b"x" * 4000)))
     async with AsyncExitStack() as stack:
         node = await start(stack, "n0", overlay=SerfOverlay)
         with node.subscribe() as events:
             if by_stream:
-                await send_by_stream(node.address, User(encode_serf(event)))
+                await send_by_stream(node.address, Wire().streams.encode_request(message))
             else:
-                send(node.address, User(encode_serf(event)))
+                send(node.address, message)
             heard = await asyncio.wait_for(anext(events), DEADLINE_S)
 
         assert heard == SerfUserEvent("news", b"x" * 4000, 3)
         assert "not passed on" in node.problems[0]
+
+
+async def test_a_long_squeezed_message_is_unfolded_beside_the_event_loop(monkeypatch):
+    """It takes a second for each megabyte, in which nobody would be answered."""
+    unfolded_in: list[int] = []
+
+    def unfold(data: bytes, *, size_bytes_max: int) -> bytes:
+        unfolded_in.append(threading.get_ident())
+        return lzw.decompress(data, size_bytes_max=size_bytes_max)
+
+    monkeypatch.setattr(stream, "decompress", unfold)
+    payload = random.Random(1).randbytes(100_000)
+    user = Wire().streams.encode_request(User(payload))
+    async with AsyncExitStack() as stack:
+        node = await start(stack, "n0")
+        with node.subscribe() as events:
+            await send_by_stream(node.address, squeeze(user))
+            assert await asyncio.wait_for(anext(events), DEADLINE_S) == UserMessage(payload)
+
+    assert set(unfolded_in).isdisjoint({threading.get_ident()})
+    assert unfolded_in
 
 
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
