@@ -237,7 +237,7 @@ def _error_in(node: str, failure: grpc.aio.AioRpcError) -> CaxtonError:
                 "body_too_large",
                 f"the node {node!r} has what this concerns, and takes no body of this size from "
                 f"another node: {told.detail}",
-                hint="Ask that node itself, or raise `grpc.max_message_bytes` on all nodes.",
+                hint="Ask that node itself, or raise `grpc.max_message` on all nodes.",
             )
         return _unreachable(node, told.detail)
     places = [Place(**asdict(place)) for place in told.places]

@@ -10,6 +10,8 @@ from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus, RoutingStr
 from caxton_node.domain.errors import CaxtonError, Unavailable
 from caxton_node.domain.performatives import Performative
 from caxton_node.forwarding.outbox import CHUNK_BYTES
+from caxton_node.forwarding.peers import Peer
+from tests.clustered_nodes import until
 from tests.handlers import Gate
 from tests.linked_nodes import LinkedNode, linked, linked_node, linked_nodes, place
 from tests.opened_node import ask, deploy, message, python_agent
@@ -271,12 +273,18 @@ async def test_a_broadcast_reaches_every_agent_once(tmp_path):
         assert heard == {"Echo-a", "Echo-b", "Echo-c"}
 
 
+async def break_stream(one: LinkedNode, peer: str):
+    """End the stream to a peer from this side, once there is one."""
+    link = one.links._link(peer)
+    await until(lambda: link.is_up)
+    link._serving.cancel()
+
+
 async def test_a_broken_stream_loses_nothing_and_doubles_nothing(tmp_path):
     Gate.close()
     Gate.opened.set()
     async with linked_nodes(tmp_path, "a", "b") as (atlas, (a, b)):
         await place(atlas, b, "Gate", "Gate", more="[limits]\nmailbox = 5000\n", mailbox=5_000)
-        link = a.links._link("b")
         for number in range(1_000):
             a.node.pipeline.submit(
                 message(
@@ -288,18 +296,15 @@ async def test_a_broken_stream_loses_nothing_and_doubles_nothing(tmp_path):
                 )
             )
             if number % 100 == 50:
-                await asyncio.sleep(0.02)
-                if link._serving is not None:
-                    link._serving.cancel() if number % 200 == 50 else b.links._link(
-                        "a"
-                    )._serving.cancel()
+                # Some are there, some are on their way, and the breaks come from both sides.
+                await until(lambda number=number: len(Gate.seen) > number - 50)
+                await (break_stream(a, "b") if number % 200 == 50 else break_stream(b, "a"))
                 a.peers.lose("b")
-                a.peers.see(type(next(iter(b.peers)))("b", b.address, b.epoch))
-        async with asyncio.timeout(DEADLINE_S):
-            while len(Gate.seen) < 1_000:
-                await asyncio.sleep(0.01)
+                a.peers.see(Peer("b", b.address, b.epoch))
+        await until(lambda: len(Gate.seen) >= 1_000)
         await all_settled(a, b)
         assert Gate.seen == list(range(1_000))
+        assert a.links._link("b").break_count >= 10
 
 
 async def test_a_look_up_that_fails_loses_nothing(tmp_path, monkeypatch):

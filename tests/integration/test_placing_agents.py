@@ -75,7 +75,11 @@ async def test_a_moved_agent_takes_its_version_its_state_and_a_higher_epoch(tmp_
         await deploy(a, python_agent("Echo", "Echo"))
         await deploy(a, 'version = "1.1.0"\n' + python_agent("Echo", "Echo"))
         await a.deployments.change_state("Echo", AgentState.SUSPENDED)
-        await until(lambda: only(nodes, "Echo", "a"))
+
+        def told():
+            return [(one.node, one.number, one.state) for one in b.cluster.fleet.agents(["Echo"])]
+
+        await until(lambda: told() == [("a", 2, AgentState.SUSPENDED)])
         a.cluster.fleet.move("Echo", "b")
         await until(lambda: only(nodes, "Echo", "b"))
         seat = b.roster.seat("Echo")
