@@ -50,7 +50,7 @@ WISH_AGENTS_MAX: Final = 500
 FORM_S: Final = 5.0
 """How long a deployment waits on a node that has just started for the others to be found."""
 
-CHANGE_ANSWER_S: Final = 3.0
+CHANGE_ANSWER_S: Final = 5.0
 """How long the answers of a majority are waited for before agents are changed."""
 
 _log = logging.getLogger("caxton.fleet")

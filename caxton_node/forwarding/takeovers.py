@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from caxton_cluster.errors import MetadataError, MetadataOff
+from caxton_cluster.errors import ClusterError, MetadataError, MetadataOff
 from caxton_cluster.metadata import Connection, Lease, Lock, MetadataStore, Put
 from caxton_node.domain.errors import CaxtonError, Unavailable
 from caxton_node.forwarding.majority import ANSWER_S, Majority
@@ -213,7 +213,7 @@ class Takeovers:
                 # After the wait, so that it is of this moment.
                 await self._majority.confirm(ANSWER_S)
                 return await self._claim(wants, lock)
-        except (MetadataError, TimeoutError) as error:
+        except (ClusterError, TimeoutError) as error:
             why = str(error) or "it does not answer"
             raise Unavailable(
                 "metadata_unavailable", f"etcd lets nothing be taken over: {why}"
@@ -278,7 +278,7 @@ class Takeovers:
                 _log.info("the claims of this node in etcd are gone: %s", why)
             except MetadataOff:
                 return
-            except MetadataError as error:
+            except ClusterError as error:
                 _log.debug("no lease for claims: %s", error)
             finally:
                 self._lease = None
