@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tests.clustered_nodes import cluster_of
-from tests.integration.test_failover_processes import ENVIRONMENT, cluster, until
+from tests.integration.process_lab import ENVIRONMENT, cluster, until
 from tests.opened_node import deploy, python_agent
 
 
