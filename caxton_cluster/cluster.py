@@ -84,7 +84,8 @@ class ClusterSettings:
     name: str
     """Unique in the ring and the same after a restart."""
     bind_host: str = "127.0.0.1"
-    """Numeric address to listen on, UDP and TCP; `0.0.0.0` or `::` for all."""
+    """Numeric address to listen on, UDP and TCP; `0.0.0.0` for all of IPv4, `::` for all of IPv6.
+    A ring speaks one of the two."""
     bind_port: int = 7946
     """0 takes any free port."""
     advertise_host: str | None = None

@@ -95,9 +95,9 @@ class SwimConfig:
         _require(self.awareness_max >= 1, "awareness_max", "must be at least 1")
         _require(self.lag_limit_s > 0, "lag_limit_s", "must be positive")
         _require(
-            1024 <= self.datagram_size_bytes <= 65_507,
+            1152 <= self.datagram_size_bytes <= 65_507,
             "datagram_size_bytes",
-            "must be in 1024..65507, to hold one record with full metadata",
+            "must be in 1152..65507, to hold one record of full size under label and encryption",
         )
         _require(self.members_max >= 2, "members_max", "must be at least 2")
         _require(self.user_queue_max >= 1, "user_queue_max", "must be at least 1")

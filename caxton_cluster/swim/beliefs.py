@@ -220,6 +220,7 @@ class Beliefs:
         ]
         for name in gone:
             self._table.remove(name)
+            self._courier.queue.forget(name)
             self._outbox.publish(MemberForgotten(name))
         return gone
 

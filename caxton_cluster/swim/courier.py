@@ -41,6 +41,11 @@ class Courier:
         overhead = compound.PART_OVERHEAD_SIZE_BYTES
         room_bytes = self.room_bytes - compound.HEADER_SIZE_BYTES
         room_bytes -= sum(len(part) + overhead for part in parts)
+        if room_bytes < 0 and len(messages) > 1:
+            # Only the longest of names, under the longest of labels: each has its own datagram.
+            for message in messages:
+                self.send(target, message)
+            return
         if len(self.queue) and room_bytes > 0:
             parts += self._take(room_bytes, compound.PARTS_MAX - len(parts))
         self._outbox.send(self._codec.encode(parts), target)

@@ -62,6 +62,10 @@ class RumourQueue:
         """Queue the newest rumour about the member `name`, in place of any older one."""
         self._of_members[name] = _Rumour(payload, next(self._serials))
 
+    def forget(self, name: str) -> None:
+        """Drop the rumour about a member that is no longer known; a lonely member never sent it."""
+        self._of_members.pop(name, None)
+
     def put_user(self, payload: bytes) -> None:
         """Queue a rumour of the application above; the oldest gives way when there are many."""
         if len(self._of_users) >= self._user_count_max:

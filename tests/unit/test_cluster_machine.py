@@ -7,6 +7,7 @@ import pytest
 
 from caxton_cluster.config import SwimConfig, lan
 from caxton_cluster.errors import MetadataTooLarge
+from caxton_cluster.swim.digest import DIGEST_SIZE_BYTES_MAX
 from caxton_cluster.swim.events import (
     LeaveFinished,
     MemberFailed,
@@ -27,6 +28,7 @@ from caxton_cluster.swim.machine import Machine
 from caxton_cluster.swim.relay import RELAYS_MAX
 from caxton_cluster.swim.secrecy import KeyRing
 from caxton_cluster.swim.wire.codec import decode, encode
+from caxton_cluster.swim.wire.label import LABEL_SIZE_BYTES_MAX
 from caxton_cluster.swim.wire.messages import (
     Ack,
     Alive,
@@ -42,7 +44,15 @@ from caxton_cluster.swim.wire.messages import (
     User,
 )
 from caxton_cluster.swim.wire.wire import Wire
-from caxton_cluster.types import INCARNATION_MAX, Address, Member, MemberState, Versions
+from caxton_cluster.types import (
+    INCARNATION_MAX,
+    META_SIZE_BYTES_MAX,
+    NAME_SIZE_BYTES_MAX,
+    Address,
+    Member,
+    MemberState,
+    Versions,
+)
 
 ME = Address.of("10.0.0.1", 7946)
 A, B, C = (Address.of(f"10.0.1.{number}", 7946) for number in (1, 2, 3))
@@ -109,6 +119,33 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+NAME, ACCUSED = "m" * NAME_SIZE_BYTES_MAX, "a" * NAME_SIZE_BYTES_MAX
+FAR, FARTHER = (Address.of(f"fd00:aaaa:bbbb:cccc:dddd:eeee:ffff:{host}", 65_535) for host in (1, 2))
+
+
+@pytest.mark.parametrize("size_bytes", [1152, 1400])
+def test_the_longest_of_everything_keeps_to_the_budget_and_is_said(size_bytes):
+    config = replace(lan(), datagram_size_bytes=size_bytes)
+    wire = Wire(label="l" * LABEL_SIZE_BYTES_MAX, key_ring=KeyRing([b"k" * 32], bytes))
+    own = Member(name=NAME, address=FAR, incarnation=10, meta=b"m" * META_SIZE_BYTES_MAX)
+    machine = Machine(config, own, random=random.Random(1), now=0.0, wire=wire, names_source=True)
+    machine.digests.set(b"d" * DIGEST_SIZE_BYTES_MAX)
+    known = Alive(INCARNATION_MAX - 9, ACCUSED, FARTHER, b"m" * META_SIZE_BYTES_MAX, V)
+    machine.receive(wire.packets.encode([encode(known)]), FARTHER, 0.0)
+    machine.receive(wire.packets.encode([encode(Suspect(10, NAME, ACCUSED))]), FARTHER, 0.0)
+    said: set[type] = set()
+    for step in range(100):
+        machine.tick(step / 10)
+        if step == 30:
+            ping = encode(Ping(65_535, NAME, FARTHER, ACCUSED))
+            machine.receive(wire.packets.encode([ping]), FARTHER, 3.0)
+        for datagram in machine.take_datagrams():
+            assert len(datagram.payload) <= size_bytes
+            said.update(map(type, wire.packets.decode(datagram.payload).messages))
+
+    assert said >= {Ping, Ack, Alive, Suspect}
 
 
 # Answering.
@@ -442,6 +479,14 @@ def test_the_long_gone_are_forgotten_but_their_address_is_not(bench):
     assert bench.state_of("a") is None
     assert bench.machine.book.entries["a"] == A
     assert MemberForgotten("a") in bench.events()
+
+
+def test_a_lonely_member_keeps_no_rumours_of_those_it_forgot(bench):
+    bench.know(a=A)
+    bench.hear(Dead(5, "a", "a"))
+    bench.run_until(45.0)
+
+    assert (bench.state_of("a"), bench.machine.rumour_count) == (None, 0)
 
 
 def test_a_later_life_takes_over_the_living_and_forgets_the_gone(bench):
