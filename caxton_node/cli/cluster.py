@@ -140,7 +140,7 @@ def watch(session: Session) -> None:
 def leave(session: Session, drain_timeout_s: float) -> None:
     """Let the server hand its agents over and say goodbye to its ring.
 
-    It goes on alone, with the agents that no other node may run, until it is started again.
+    It goes on alone, with the agents that no other node may run, until it joins again.
     """
     document = connect(session).call(
         "POST",
