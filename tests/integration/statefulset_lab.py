@@ -158,9 +158,10 @@ class StatefulSetLab(FaultLab):
             await pod.open_door(self._stack)
             self._stack.push_async_callback(_end_pod, pod)
 
-    def apply(self, replicas: int) -> None:
+    def apply(self, replicas: int, *more: str) -> None:
         """Render the chart for so many replicas. Secrets stay as they were made first."""
         settings = (
+            *more,
             f"replicaCount={replicas}",
             "cluster.preset=fast",
             "config.python.allow={tests.handlers:*}",
@@ -190,6 +191,18 @@ class StatefulSetLab(FaultLab):
         async with asyncio.TaskGroup() as tasks:
             for pod in pods:
                 tasks.create_task(pod.start())
+
+    async def start(self, replicas: int) -> None:
+        """Start the first pods as the rendered set says: all at once, or each after the last."""
+        numbers = range(replicas)
+        match self._kept["StatefulSet/caxton"]["spec"]["podManagementPolicy"]:
+            case "Parallel":
+                await self.add(*numbers)
+            case "OrderedReady":
+                for number in numbers:
+                    await self.add(number)
+            case policy:
+                raise AssertionError(policy)
 
     async def remove(self, number: int) -> None:
         """Delete one pod and keep its volume."""

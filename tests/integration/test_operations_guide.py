@@ -65,6 +65,7 @@ def test_an_empty_machine_becomes_a_cluster_that_is_upgraded_scaled_and_restored
     said = type_in(home, rest)
     assert_a_cluster_works(said)
     assert re.search(r"node-4\s.*alive", said), "scaled out"
+    assert "(3 of 3 nodes, 2 make a majority)" in said, "scaled in"
     assert len(list((home / "backups").iterdir())) == 3
     assert said.count("metrics.txt") == 1, "in the bundle for a helper"
 

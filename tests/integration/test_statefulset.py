@@ -25,10 +25,14 @@ async def lab(tmp_path):
     async with AsyncExitStack() as stack:
         lab = StatefulSetLab(stack, tmp_path, replicas_max=5)
         await lab.open()
-        lab.apply(3)
-        await lab.add(0, 1, 2)
-        await lab.until_whole()
         yield lab
+
+
+async def started(lab, *settings):
+    """Start three pods and wait until they see each other."""
+    lab.apply(3, *settings)
+    await lab.start(3)
+    await lab.until_whole()
 
 
 @asynccontextmanager
@@ -59,7 +63,16 @@ async def assert_nothing_lost(lab):
     print(ledger.summary())
 
 
+async def test_pods_that_start_one_after_the_other_are_ready_alone_and_find_each_other(lab):
+    await started(lab, "podManagementPolicy=OrderedReady")
+    async with at_work(lab):
+        # As an upgrade does: the last one first, drained by its preStop, the next when it is ready.
+        await lab.roll()
+    await assert_nothing_lost(lab)
+
+
 async def test_a_rolling_restart_under_load_loses_nothing(lab):
+    await started(lab)
     before = [pod.address for pod in lab.running]
     async with at_work(lab):
         await lab.roll()
@@ -68,6 +81,7 @@ async def test_a_rolling_restart_under_load_loses_nothing(lab):
 
 
 async def test_scaling_from_three_to_five_and_back_loses_nothing_and_keeps_the_volumes(lab):
+    await started(lab)
     async with at_work(lab):
         # `helm upgrade --set replicaCount=5`: new pods first, then the others for the new settings.
         lab.apply(5)
