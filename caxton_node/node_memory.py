@@ -19,6 +19,7 @@ from caxton_node.memory.embedding.embedder import Embedder, Encodes
 from caxton_node.memory.embedding.model_files import find_model, prepare_model
 from caxton_node.memory.exclusion import DEFAULT_PATTERNS, Exclusion
 from caxton_node.memory.fullness import keep_warning
+from caxton_node.memory.graph_chore import keep_graphs
 from caxton_node.memory.knowledge_tool import KnowledgeBase
 from caxton_node.memory.moving.live import LiveMoves, chosen_backend
 from caxton_node.memory.service import Memory, MemoryLimits, Now
@@ -83,6 +84,7 @@ class NodeMemory:
         chores = [memory.keep_embedded(), memory.keep_clean(), memory.keep_consolidated(draws)]
         chores.append(keep_warning(memory))
         chores.append(keep_reached(lambda: memory.backend))
+        chores.append(keep_graphs(lambda: memory.backend))
         if self.moves is not None:
             chores.append(self.moves.run())
         return [tasks.create_task(chore) for chore in chores]

@@ -6,8 +6,8 @@
 Vectors are embeddings of real short sentences, perturbed to size; queries are perturbed likewise.
 Exact search in full precision is the truth for recall@10. Every figure of ours is taken through
 the public calls of the backend or the service, the event loop running; peers run in a process of
-their own, in the interpreter that `--peers-python` names, with those of them that are installed
-there. With `--folder` the files are kept, and a second run measures without writing them anew.
+their own, in the interpreter that `--peers-python` names (`make bench` installs them in
+`.venv-peers`; `none` leaves them out); one that is not there is a row that says so. With `--folder` the files are kept, and a second run measures without writing them anew.
 The table goes to the screen, the figures to build/bench/memory.json.
 """
 
@@ -38,6 +38,7 @@ from caxton_node.memory.service import Memory
 from caxton_node.memory.sqlite import SqliteMemory
 
 ROOT = Path(__file__).parent.parent
+PEER_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 SUBJECTS = (
     "the staging server", "our customer Acme", "the invoice of May", "Ada", "the build pipeline",
     "a database migration", "the meeting room", "the mobile app", "the quarterly report", "the API",
@@ -272,13 +273,18 @@ async def graphs(folder: Path, entities: int, relations: int) -> dict[str, Any]:
         await memory.walk(access, f"e{start}", Walk(depth=3))
 
     before, started = resident_mb(), time.perf_counter()
+    await walk(plain[0])
+    first_s = time.perf_counter() - started
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         lags = tasks.create_task(loop_lag(stop))
-        await walk(plain[0])
+        meanwhile = tasks.create_task(timed(30, lambda n: walk(plain[n])))
+        await memory.read_wanted_graphs(timeout_s=1)
         stop.set()
     rows |= {
-        "first_walk_s": round(time.perf_counter() - started, 2),
+        "first_walk_ms": round(first_s * 1e3, 1),
+        "walk_while_it_is_read": spread(meanwhile.result()),
+        "graph_in_memory_after_s": round(time.perf_counter() - started, 2),
         "event_loop_lag_meanwhile": spread(lags.result()),
         "graph_resident_mb": round(resident_mb() - before),
         "largest_hub": int(degrees.max()),
@@ -307,8 +313,10 @@ def embedding_rates(encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def peers(python: str, vectors: np.ndarray, folder: Path) -> list[dict[str, Any]]:
+def peers(python: Path, vectors: np.ndarray, folder: Path) -> list[dict[str, Any]]:
     """Measure what else could keep vectors, each in a process of its own."""
+    if not python.exists():
+        return [{"peer": "all", "why_not": f"{python} is missing: `make bench` installs them"}]
     np.save(folder / "vectors.npy", vectors)
     np.save(folder / "queries.npy", vectors_near(vectors[:20_000], 100, seed=99))
     rows = []
@@ -367,7 +375,7 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     await memory.close()
     if given.relations:
         rows |= await graphs(folder, given.relations // 5, given.relations)
-    if given.peers_python is not None:
+    if given.peers_python.name != "none":
         rows |= {"peers": peers(given.peers_python, vectors, folder)}
     return rows
 
@@ -398,7 +406,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--entities", type=int, default=100_000)
     parser.add_argument("--relations", type=int, default=500_000)
-    parser.add_argument("--peers-python", default=None)
+    parser.add_argument("--peers-python", type=Path, default=PEER_PYTHON)
     parser.add_argument("--folder", type=Path, default=None)
     given = parser.parse_args()
     if given.folder is not None:

@@ -11,19 +11,20 @@ The writer's thread changes a graph, readers' threads walk it, without a lock: t
 entity are replaced, never changed, and a relation's record is there before they name it.
 """
 
+import importlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import count, islice
+from itertools import count, islice, starmap
 from struct import Struct
 from typing import Any, Final
 
 import msgspec
 
 from caxton_node.memory.records import Entity, Interval, Relation, Scope, Source
-from caxton_node.memory.walking import Edge, Walk
+from caxton_node.memory.walking import Walk
 
-__all__ = ["RELATIONS_KEPT_MAX", "Filling", "Graphs", "NewEdge", "ScopeGraph"]
+__all__ = ["FRONTIER", "RELATIONS_KEPT_MAX", "Filling", "Graphs", "NewEdge", "ScopeGraph"]
 
 RELATIONS_KEPT_MAX: Final = 1_000_000
 """In all graphs together, at about 250 bytes each with its share of entities. The graph that was
@@ -33,7 +34,10 @@ MISSED_MAX: Final = 100_000
 """Changes while a graph is read. With more of them it is not taken, and read again later."""
 
 _EDGE: Final = Struct("<Iqd")
-"""Number of the relation, far end, strength: an `Edge` of a walk."""
+"""Number of the relation, far end, strength: what `frontier` reads."""
+
+FRONTIER: Final = "caxton_node.memory.frontier"
+"""Imported when a graph is read: numbers in bulk take as much memory as a quarter of the node."""
 
 _RECORD: Final = Struct("<qqqddqII")
 """Id, source, target, strength, confidence, since, numbers of the type and of the origin."""
@@ -52,12 +56,12 @@ class NewEdge(msgspec.Struct, frozen=True, kw_only=True):
     origin: Source
 
 
-class _Node:
-    __slots__ = ("entity", "incoming", "outgoing")
+class _Node(msgspec.Struct, gc=False):
+    """An entity with its relations. Not for the collector, who would look at all of them."""
 
-    def __init__(self, entity: Entity) -> None:
-        self.entity = entity
-        self.outgoing = self.incoming = b""
+    entity: Entity
+    outgoing: bytes = b""
+    incoming: bytes = b""
 
 
 class _Known:
@@ -107,24 +111,31 @@ class ScopeGraph:
         node = self._nodes.get(entity)
         return None if node is None else node.entity
 
-    def sides(self, entity: int, plan: Walk) -> tuple[list[Edge], list[Edge]]:
-        """Return the strongest relations from and to an entity that the plan follows."""
-        node = self._nodes.get(entity)
-        if node is None:
-            return [], []
-        return self._followed(node.outgoing, plan), self._followed(node.incoming, plan)
+    def edges_of(self, layer: Iterable[int], plan: Walk) -> tuple[bytes, bool]:
+        """Return the strongest relations from and to entities, and whether one may have more.
 
-    def _followed(self, edges: bytes, plan: Walk) -> list[Edge]:
-        if not edges:
-            return []
+        Those of each entity and direction up to the plan's fan-out, packed; also such as are too
+        weak to be followed.
+        """
+        nodes, most = self._nodes, plan.fan_out * _EDGE.size
+        sides = [
+            side
+            for one in layer
+            if (node := nodes.get(one)) is not None
+            for side in (node.outgoing, node.incoming)
+            if side
+        ]
         if plan.types:
-            fitting = (one for one in _EDGE.iter_unpack(edges) if self._type(one[0]) in plan.types)
-            found: list[Any] = list(islice(fitting, plan.fan_out))
-        else:
-            found = list(_EDGE.iter_unpack(edges[: plan.fan_out * _EDGE.size]))
-        if found and found[-1][2] < plan.strength_min:
-            found = [one for one in found if one[2] >= plan.strength_min]
-        return found
+            sides = [self._of_types(side, plan) for side in sides]
+        is_full = any(
+            len(side) >= most and _EDGE.unpack_from(side, most - _EDGE.size)[2] >= plan.strength_min
+            for side in sides
+        )
+        return b"".join([side[:most] for side in sides]), is_full
+
+    def _of_types(self, edges: bytes, plan: Walk) -> bytes:
+        fitting = (one for one in _EDGE.iter_unpack(edges) if self._type(one[0]) in plan.types)
+        return b"".join([_EDGE.pack(*one) for one in islice(fitting, plan.fan_out)])
 
     def _type(self, slot: int) -> str:
         return str(self._types.values[self._record(slot)[6]])
@@ -132,25 +143,32 @@ class ScopeGraph:
     def _record(self, slot: int) -> tuple[Any, ...]:
         return _RECORD.unpack_from(self._records, slot * _RECORD.size)
 
-    def relation(self, slot: int) -> Relation | None:
-        """Return a relation by its number, if both ends are known."""
-        one, source, target, strength, confidence, since, kind, origin = self._record(slot)
-        near, far = self._nodes.get(source), self._nodes.get(target)
-        if near is None or far is None:
-            return None
-        return Relation(
-            id=one,
-            scope=self.scope,
-            source_entity=near.entity.name,
-            target_entity=far.entity.name,
-            source_id=source,
-            target_id=target,
-            type=self._types.values[kind],
-            strength=strength,
-            confidence=confidence,
-            valid=Interval(start=since),
-            source=_source_of(*self._origins.values[origin]),
-        )
+    def relations(self, slots: Iterable[int]) -> list[Relation]:
+        """Return relations by their numbers, in their order; both ends are entities of the scope.
+
+        All that the loop touches has a name here: a walk shows hundreds.
+        """
+        records, nodes, scope = self._records, self._nodes, self.scope
+        types, origins = self._types.values, self._origins.values
+        unpack, size = _RECORD.unpack_from, _RECORD.size
+        return [
+            Relation(
+                id=one,
+                scope=scope,
+                source_entity=nodes[source].entity.name,
+                target_entity=nodes[target].entity.name,
+                source_id=source,
+                target_id=target,
+                type=types[kind],
+                strength=strength,
+                confidence=confidence,
+                valid=Interval(start=since),
+                source=origins[origin],
+            )
+            for one, source, target, strength, confidence, since, kind, origin in [
+                unpack(records, slot * size) for slot in slots
+            ]
+        ]
 
     # For the writer's thread.
 
@@ -172,7 +190,7 @@ class ScopeGraph:
         source, target = self._nodes[edge.source], self._nodes[edge.target]
         record = _RECORD.pack(
             edge.id, edge.source, edge.target, edge.strength, edge.confidence, edge.since,
-            self._types.number_of(edge.type), self._origins.number_of(_texts_of(edge.origin)),
+            self._types.number_of(edge.type), self._origins.number_of(edge.origin),
         )  # fmt: skip
         slot = self._slot_of(edge.id, source, target)
         if slot is None:
@@ -214,7 +232,8 @@ class ScopeGraph:
         columns = list(zip(*rows, strict=True))
         ids, sources, targets, types, strengths, confidences, since, *origins = columns
         kinds = map(self._types.number_of, types)
-        known = map(self._origins.number_of, zip(*origins, strict=True))
+        told = zip(*origins, strict=True)
+        known = map(self._origins.number_of, starmap(_source_of, told))
         self._records += b"".join(
             map(_RECORD.pack, ids, sources, targets, strengths, confidences, since, kinds, known)
         )
@@ -224,34 +243,19 @@ class ScopeGraph:
 
     def join(self) -> None:
         """Give every entity its relations, strongest first, of like ones the oldest."""
-        (sources, targets, strengths), nodes = self._read, self._nodes
-        outgoing, incoming = dict[int, bytearray](), dict[int, bytearray]()
-        for slot in sorted(range(len(strengths)), key=strengths.__getitem__, reverse=True):
-            source, target, strength = sources[slot], targets[slot], strengths[slot]
-            if source in nodes and target in nodes:  # else newer than its page: noted meanwhile
-                _append(outgoing, source, _EDGE.pack(slot, target, strength))
-                _append(incoming, target, _EDGE.pack(slot, source, strength))
-        for entity, edges in outgoing.items():
-            nodes[entity].outgoing = bytes(edges)
-        for entity, edges in incoming.items():
-            nodes[entity].incoming = bytes(edges)
+        nodes, joined = self._nodes, importlib.import_module(FRONTIER).joined
+        sources, targets, strengths = (memoryview(column) for column in self._read)
+        # An entity that is missing is newer than its page: its relations were noted meanwhile.
+        known = memoryview(array("q", nodes))
+        for entity, edges in joined(sources, targets, strengths, known):
+            nodes[entity].outgoing = edges
+        for entity, edges in joined(targets, sources, strengths, known):
+            nodes[entity].incoming = edges
         self._read = (array("q"), array("q"), array("d"))
-
-
-def _append(sides: dict[int, bytearray], entity: int, edge: bytes) -> None:
-    side = sides.get(entity)
-    if side is None:
-        sides[entity] = bytearray(edge)
-    else:
-        side += edge
 
 
 def _without(edges: bytes, slot: int) -> bytes:
     return b"".join(_EDGE.pack(*one) for one in _EDGE.iter_unpack(edges) if one[0] != slot)
-
-
-def _texts_of(source: Source) -> tuple[str, str, str, str]:
-    return source.agent, source.conversation_id, source.message_id, source.model
 
 
 def _source_of(agent: str, conversation: str, message: str, model: str) -> Source:

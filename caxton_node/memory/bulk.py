@@ -71,7 +71,7 @@ class _Subject(msgspec.Struct):
     version: int
     created_at: int
     updated_at: int
-    is_new: bool
+    is_new: bool = False
 
     def fits(self, fact: NewFact) -> bool:
         """Whether it stays as it is when the fact is told."""
@@ -177,7 +177,7 @@ def _subjects(
     found = connection.execute(
         _KNOWN, {"keys": msgspec.json.encode(list(dict.fromkeys(keys))).decode(), "scope": scope}
     )
-    known = {row[2]: _Subject(*row, False) for row in found}
+    known = {row[2]: _Subject(*row) for row in found}
     for one in known.values():
         one.updated_at = max(one.updated_at, now)
     for key, fact in zip(keys, facts, strict=True):

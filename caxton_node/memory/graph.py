@@ -5,6 +5,7 @@ relation and for the entity it leads to. That is how the past is walked, and a s
 large to be kept in memory.
 """
 
+import importlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from caxton_node.domain.errors import NotFound
-from caxton_node.memory.adjacency import Graphs, ScopeGraph
+from caxton_node.memory.adjacency import FRONTIER, Graphs, ScopeGraph
 from caxton_node.memory.records import Entity, Interval, Relation, Scope, Source
 from caxton_node.memory.walking import (
     DEPTH_MAX,
     ENTITIES_MAX,
     FAN_OUT_MAX,
-    Edge,
+    Step,
     Walk,
     breadth_first,
 )
@@ -142,16 +143,19 @@ def walk(
     out, back = _steps(is_past=plan.at is not None, has_types=bool(plan.types))
     rows: dict[int, Sequence[Any]] = {}
 
-    def sides_of(entity: int) -> list[list[Edge]]:
-        sides = []
-        for statement, far in ((out, 3), (back, 2)):
-            found = connection.execute(statement, parameters | {"entity": entity}).fetchall()
-            rows.update((row[0], row) for row in found)
-            sides.append([(row[0], row[far], row[5]) for row in found])
-        return sides
+    def step(layer: Sequence[int]) -> Step:
+        edges, is_full = [], False
+        for entity in layer:
+            for statement, far in ((out, 3), (back, 2)):
+                found = connection.execute(statement, parameters | {"entity": entity}).fetchall()
+                rows.update((row[0], row) for row in found)
+                edges += [(-row[5], row[far], row[0]) for row in found]
+                is_full = is_full or len(found) == plan.fan_out
+        edges.sort()
+        return Step([one for *_, one in edges], [far for _, far, _ in edges], is_full)
 
     allowed = [entity.id for entity in entities_by_id(connection, starts, scopes)]
-    reach = breadth_first(allowed, plan, sides_of)
+    reach = breadth_first(allowed, plan, step)
     by_id = {one.id: one for one in entities_by_id(connection, list(reach.depths), scopes)}
     return GraphView(
         entities=tuple((by_id[one], depth) for one, depth in reach.depths.items() if one in by_id),
@@ -166,31 +170,32 @@ def walk(
 
 def walk_in_memory(graphs: Sequence[ScopeGraph], starts: Sequence[int], plan: Walk) -> GraphView:
     """Walk what is true now from entities of scopes whose graphs are given."""
-    stride = len(graphs)
+    stride, stepped = len(graphs), importlib.import_module(FRONTIER).stepped
 
-    def sides_of(entity: int) -> Sequence[Sequence[Edge]]:
+    def step(layer: Sequence[int]) -> Step:
         # A relation's number is its slot; of several graphs it tells the graph too.
-        for place, graph in enumerate(graphs):
-            if entity in graph:
-                sides = graph.sides(entity, plan)
-                if stride == 1:
-                    return sides
-                return [[(s * stride + place, far, w) for s, far, w in side] for side in sides]
-        return ()
+        found = [graph.edges_of(layer, plan) for graph in graphs]
+        taken: Step = stepped(
+            [pieces for pieces, _ in found],
+            strength_min=plan.strength_min,
+            stride=stride,
+            is_full=any(is_full for _, is_full in found),
+        )
+        return taken
 
     known = [one for one in starts if any(one in graph for graph in graphs)]
-    reach = breadth_first(known, plan, sides_of)
-    found = []
-    for one, depth in reach.depths.items():
-        entity = next((e for graph in graphs if (e := graph.entity(one)) is not None), None)
-        if entity is not None:
-            found.append((entity, depth))
-    relations = (graphs[one % stride].relation(one // stride) for one in reach.relations)
-    return GraphView(
-        entities=tuple(found),
-        relations=tuple(one for one in relations if one is not None),
-        is_cut=reach.is_cut,
-    )
+    reach = breadth_first(known, plan, step)
+    found = [
+        (entity, depth)
+        for one, depth in reach.depths.items()
+        for graph in graphs
+        if (entity := graph.entity(one)) is not None
+    ]
+    relations: list[Relation] = []
+    for place, graph in enumerate(graphs):
+        slots = [one // stride for one in reach.relations if one % stride == place]
+        relations += graph.relations(slots)
+    return GraphView(entities=tuple(found), relations=tuple(relations), is_cut=reach.is_cut)
 
 
 def neighbours(

@@ -3,14 +3,15 @@
 The writer begins to note what changes, readers read the rows by the page, and the writer applies
 what was noted: it changes nothing where a page has it already. So no write waits for the reading,
 which takes a second or two for half a million relations, and nobody waits for a reader longer than
-for a page. Where it takes too long, the walk that wanted it goes by the rows.
+for a page. Few relations are read by the first walk; where there are many, walks go by the rows
+until a chore of the node has read them.
 """
 
 import asyncio
 import logging
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -19,12 +20,15 @@ import msgspec
 from caxton_node.memory.adjacency import RELATIONS_KEPT_MAX, Filling, Graphs, ScopeGraph
 from caxton_node.memory.records import Entity, Scope
 
-__all__ = ["fill_graphs", "read_graph"]
+__all__ = ["WantedGraphs", "are_small", "fill_graphs", "read_graph"]
 
 ROWS_AT_ONCE: Final = 8_192
 
 DEADLINE_S: Final = 30.0
 """For one graph. A walk goes by the rows where it takes longer."""
+
+READ_AT_ONCE_MAX: Final = 2_000
+"""Relations of a scope that its first walk reads: some ten milliseconds."""
 
 _log = logging.getLogger("caxton.memory")
 
@@ -37,6 +41,43 @@ class Runs(Protocol):
     def __call__(self, do: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
         """Return its result."""
         ...
+
+
+class WantedGraphs:
+    """The graphs that walks have asked for and that nobody has read yet."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[int, Scope] = {}
+        self._is_any = asyncio.Event()
+
+    def add(self, scopes: Mapping[int, Scope]) -> None:
+        """Ask for the graphs of scopes."""
+        self._scopes.update(scopes)
+        self._is_any.set()
+
+    async def take(self, *, timeout_s: float) -> dict[int, Scope]:
+        """Wait until somebody asks, not for longer, and return of which scopes."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._is_any.wait()
+        except TimeoutError:
+            return {}
+        self._is_any.clear()
+        taken, self._scopes = self._scopes, {}
+        return taken
+
+
+def are_small(connection: sqlite3.Connection, scopes: Iterable[int]) -> bool:
+    """Whether none of some scopes has more relations than a walk may wait for."""
+    counts = [
+        connection.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM relations WHERE scope = ? AND valid_to IS NULL "
+            "LIMIT ?)",
+            (scope, READ_AT_ONCE_MAX + 1),
+        ).fetchone()[0]
+        for scope in scopes
+    ]
+    return max(counts, default=0) <= READ_AT_ONCE_MAX
 
 
 async def fill_graphs(

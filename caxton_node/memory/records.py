@@ -114,7 +114,7 @@ class Kind(enum.StrEnum):
     """Put there on purpose: by a user, a tool, an import."""
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class Source(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a memory comes from: the answer to the question *why do you know this*."""
 
     agent: str = ""
@@ -128,7 +128,7 @@ NO_SOURCE: Final = Source()
 """Nobody knows."""
 
 
-class Interval(msgspec.Struct, frozen=True, kw_only=True):
+class Interval(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """When something is true, in milliseconds since 1970, UTC; the end is not part of it."""
 
     start: int
@@ -193,7 +193,7 @@ class NewRelation:
     source: Source = NO_SOURCE
 
 
-class Entity(msgspec.Struct, frozen=True, kw_only=True):
+class Entity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Something one can name."""
 
     id: int
@@ -206,7 +206,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
+class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One sentence about an entity."""
 
     id: int
@@ -229,7 +229,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
 
 
-class Relation(msgspec.Struct, frozen=True, kw_only=True):
+class Relation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A typed, weighted connection."""
 
     id: int
@@ -245,7 +245,7 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
 
 
-class Reasons(msgspec.Struct, frozen=True, kw_only=True):
+class Reasons(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why something was found. None: this way did not find it."""
 
     similarity: float | None = None
@@ -260,7 +260,7 @@ class Reasons(msgspec.Struct, frozen=True, kw_only=True):
     strength: float = 1.0
 
 
-class Hit(msgspec.Struct, frozen=True):
+class Hit(msgspec.Struct, frozen=True, gc=False):
     """Something found, with its score (0 to 1, the best possible is 1) and the reasons for it."""
 
     observation: Observation

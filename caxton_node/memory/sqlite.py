@@ -29,7 +29,7 @@ from caxton_node.memory.database import MemoryFile
 from caxton_node.memory.finding import Filters, TermCounts
 from caxton_node.memory.forgetting import ForgetProof, Selection
 from caxton_node.memory.graph import GraphView, Walk
-from caxton_node.memory.graph_reading import fill_graphs
+from caxton_node.memory.graph_reading import WantedGraphs, are_small, fill_graphs
 from caxton_node.memory.keeper import ArenaKeeper
 from caxton_node.memory.readers import MemoryReaders
 from caxton_node.memory.records import Access, Entity, Hit, NewFact, NewRelation, Scope
@@ -72,6 +72,7 @@ class SqliteMemory:
         self._readers = MemoryReaders(self._file, count=reader_count)
         self._keeper = ArenaKeeper()
         self._counts = TermCounts()
+        self._wanted = WantedGraphs()
         self._writer: MemoryWriter | None = None
         self._is_suspect = False
         self._rows: dict[Scope, int] = {}
@@ -340,12 +341,30 @@ class SqliteMemory:
         step = partial(graph.walk_named, graphs=self._keeper.graphs, name=name, plan=plan)
         found = await self._read(access, step)
         if not isinstance(found, GraphView):
-            await fill_graphs(
-                self._keeper.graphs, found, read=self._readers.read, write=self._write_alone
-            )
+            if await self._readers.read(partial(are_small, scopes=list(found))):
+                await self._fill_graphs(found)
+            else:
+                self._wanted.add(found)
             found = await self._read(access, partial(step, has_built=True))
         assert isinstance(found, GraphView), "the rows are walked where no graph could be built"
         return found
+
+    async def _fill_graphs(self, scopes: ScopeRows) -> None:
+        await fill_graphs(
+            self._keeper.graphs, scopes, read=self._readers.read, write=self._write_alone
+        )
+
+    async def read_wanted_graphs(self, *, timeout_s: float) -> int:
+        """Read the large graphs that walks have asked for; wait for such, but not for longer.
+
+        Until then they are walked in the database.
+
+        Returns:
+            How many there were.
+        """
+        wanted = await self._wanted.take(timeout_s=timeout_s)
+        await self._fill_graphs(wanted)
+        return len(wanted)
 
     async def export(
         self, access: Access, *, after: int, limit: int, has_vectors: bool

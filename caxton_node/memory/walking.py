@@ -4,20 +4,17 @@ A hub with thousands of relations costs as much as the strongest that are follow
 ends at its limit of entities, whatever the graph looks like.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from caxton_node.memory.wording import fold
 
-__all__ = ["DEPTH_MAX", "ENTITIES_MAX", "FAN_OUT_MAX", "Edge", "Reach", "Walk", "breadth_first"]
+__all__ = ["DEPTH_MAX", "ENTITIES_MAX", "FAN_OUT_MAX", "Reach", "Step", "Walk", "breadth_first"]
 
 DEPTH_MAX: Final = 10
 ENTITIES_MAX: Final = 1_000
 FAN_OUT_MAX: Final = 100
-
-Edge = tuple[int, int, float]
-"""A relation's number, the entity at its far end, its strength."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +40,18 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """The relations of one layer: strongest first, of like ones the one to the lowest number."""
+
+    relations: Sequence[int]
+    """Their numbers."""
+    far_ends: Sequence[int]
+    """Where each leads."""
+    is_full: bool
+    """An entity has as many as are followed, and may have more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
     """Where a walk came."""
 
@@ -55,35 +64,29 @@ class Reach:
 
 
 def breadth_first(
-    starts: Sequence[int], plan: Walk, sides_of: Callable[[int], Iterable[Sequence[Edge]]]
+    starts: Sequence[int], plan: Walk, step: Callable[[Sequence[int]], Step]
 ) -> Reach:
     """Walk from entities along relations in both directions.
 
     Args:
         starts: Entities.
         plan: The bounds.
-        sides_of: Returns the relations from an entity and those to it, strongest first, at most
-            `plan.fan_out` of each.
+        step: Returns where the relations from and to some entities lead, at most `plan.fan_out`
+            of each entity and direction.
     """
     depths = dict.fromkeys(starts, 0)
     far_ends: dict[int, int] = {}
     layer, is_cut = list(depths), len(depths) > plan.entity_count
     for depth in range(1, plan.depth + 1):
-        following: dict[int, float] = {}
-        for entity in layer:
-            for side in sides_of(entity):
-                is_cut = is_cut or len(side) == plan.fan_out
-                for relation, far, strength in side:
-                    far_ends[relation] = far
-                    if far not in depths and strength > following.get(far, -1.0):
-                        following[far] = strength
+        taken = step(layer)
+        far_ends.update(zip(taken.relations, taken.far_ends, strict=True))
+        following = [one for one in dict.fromkeys(taken.far_ends) if one not in depths]
         room = max(0, plan.entity_count - len(depths))
-        best = sorted(following, key=lambda one: (-following[one], one))
-        is_cut = is_cut or len(best) > room
-        layer = best[:room]
+        is_cut = is_cut or taken.is_full or len(following) > room
+        layer = following[:room]
         depths.update(dict.fromkeys(layer, depth))
         if not layer or len(depths) >= plan.entity_count:
             break
     # The near end is known: it was walked from.
-    between = tuple(one for one, far in far_ends.items() if far in depths)
+    between = tuple([one for one, far in far_ends.items() if far in depths])
     return Reach(depths, between, is_cut)

@@ -11,6 +11,7 @@ from caxton_node.memory import adjacency, graph
 from caxton_node.memory.finding import scope_rows
 from caxton_node.memory.forgetting import Selection
 from caxton_node.memory.graph import Walk
+from caxton_node.memory.graph_chore import keep_graphs
 from caxton_node.memory.graph_reading import read_graph
 from caxton_node.memory.records import Access, NewFact, NewRelation, Scope
 from caxton_node.memory.sqlite import SqliteMemory
@@ -180,3 +181,25 @@ async def test_a_graph_that_outgrows_the_limit_is_walked_in_the_rows_again(memor
     assert memory._keeper.graphs.get(1) is None
     view = await memory.walk(BOTH, "a", Walk())
     assert [one.name for one, _ in view.entities] == ["a", "b", "c", "d"]
+
+
+async def test_a_large_graph_is_walked_in_the_rows_until_it_was_read_behind(memory, monkeypatch):
+    monkeypatch.setattr("caxton_node.memory.graph_reading.READ_AT_ONCE_MAX", 1)
+    await memory.relate(BOTH, ADA, [link("a", "b"), link("b", "c")], now=NOW)
+    before = await memory.walk(BOTH, "a", Walk())
+    assert memory._keeper.graphs.get(1) is None
+    assert await memory.read_wanted_graphs(timeout_s=5) == 1
+    assert memory._keeper.graphs.get(1) is not None
+    after = await memory.walk(BOTH, "a", Walk())
+    assert (after.entities, set(after.relations)) == (before.entities, set(before.relations))
+
+
+async def test_the_chore_reads_what_a_walk_has_asked_for(memory, monkeypatch):
+    monkeypatch.setattr("caxton_node.memory.graph_reading.READ_AT_ONCE_MAX", 1)
+    await memory.relate(BOTH, ADA, [link("a", "b"), link("b", "c")], now=NOW)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        chore = tasks.create_task(keep_graphs(lambda: memory))
+        await memory.walk(BOTH, "a", Walk())
+        while memory._keeper.graphs.get(1) is None:
+            await memory.entities(BOTH, type_name=None, after=0, limit=1)
+        chore.cancel()

@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
+from caxton_node.memory.bulk import UNNAMED_TYPE
 from caxton_node.memory.records import Kind, Lived, NewFact, NewRelation, Scope
 from caxton_node.memory.shared.identity import entity_id, fact_id, relation_id, talk_id
 from caxton_node.memory.shared.shelf import FOREVER, AnyOf, Changes, Item, Patch, Sort, Sweep
 from caxton_node.memory.shared.values import marks_of
 from caxton_node.memory.wording import digest_of, fold
-from caxton_node.memory.writing import UNNAMED_TYPE, Remembered
+from caxton_node.memory.writing import Remembered
 
 __all__ = ["VERSIONS_MAX", "Desk", "Mentioned", "mentioned"]
 
