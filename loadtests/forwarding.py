@@ -62,6 +62,16 @@ def scenarios():
         "one way, at_most_once, 30,000/s": {"mode": most, "count": 150_000, "rate": 30_000},
         "question and answer, at_most_once": {"mode": most, "count": 5_000, "at_once": 1},
         "question and answer, at_least_once": {"mode": least, "count": 3_000, "at_once": 1},
+        "question and answer, at_most_once, 15,000/s": {
+            "mode": most,
+            "count": 60_000,
+            "asked_rate": 15_000,
+        },
+        "question and answer, at_least_once, 2,500/s": {
+            "mode": least,
+            "count": 20_000,
+            "asked_rate": 2_500,
+        },
         "64 questions at a time, at_most_once": {"mode": most, "count": 100_000, "at_once": 64},
         "64 questions at a time, at_least_once": {"mode": least, "count": 50_000, "at_once": 64},
     }
@@ -285,6 +295,25 @@ class Load:
                 tasks.create_task(asker(number))
         return latencies
 
+    async def questions_at_rate(self, count, rate):
+        """Ask at an even rate, however many are open, and return how long each took."""
+        latencies = []
+
+        async def ask(number):
+            began = time.perf_counter()
+            await self.ask(f"agent-answer{number % AGENTS}", CONTENT)
+            latencies.append(time.perf_counter() - began)
+
+        started = time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            while self.sent < count:
+                due = min(int((time.perf_counter() - started) * rate), count)
+                while self.sent < due:
+                    tasks.create_task(ask(self.sent))
+                    self.sent += 1
+                await asyncio.sleep(0.001)
+        return latencies
+
 
 async def tell(load, word):
     return (await load.ask("agent-tell", encode_content(word))).body()
@@ -299,7 +328,7 @@ async def all_done(load, count, *, is_answered):
     return await tell(load, "end")
 
 
-async def run_scenario(folder, port, *, mode, count, rate=None, at_once=None):
+async def run_scenario(folder, port, *, mode, count, rate=None, at_once=None, asked_rate=None):
     """Run one scenario as the sending node and return its figures."""
     async with bench_node(folder, SENDER, RECEIVER, f"127.0.0.1:{port}") as (node, links, _):
         async with asyncio.timeout(START_TIMEOUT_S):
@@ -317,11 +346,13 @@ async def run_scenario(folder, port, *, mode, count, rate=None, at_once=None):
         latencies = []
         if at_once is not None:
             latencies = await load.questions(count, at_once)
+        elif asked_rate is not None:
+            latencies = await load.questions_at_rate(count, asked_rate)
         elif rate is not None:
             await load.at_rate(count, rate)
         else:
             await load.at_once(count)
-        after = await all_done(load, count, is_answered=at_once is not None)
+        after = await all_done(load, count, is_answered=bool(latencies))
         elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
         return {
             "messages": count,

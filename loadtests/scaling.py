@@ -286,6 +286,9 @@ class Emulated:
     def registry(self, _node, _payload):
         """Nobody keeps one."""
 
+    def echoed(self):
+        """Nobody asked."""
+
 
 async def be_the_peers(folder, peers, rate, child):
     """Link all peers with the node, exchange messages, and return the figures."""

@@ -37,6 +37,7 @@ OVERDUE_CHECK_S: Final = 1.0
 """How long a linked node may take to report what expired there."""
 
 _EXACTLY_ONCE: Final = DeliveryMode.EXACTLY_ONCE
+_DELIVERED: Final = DeliveryStatus.DELIVERED
 
 _NOT_NOW: Final = frozenset(
     {"agent_not_found", "already_exists", "node_busy", "node_draining", "storage_unavailable"}
@@ -227,12 +228,12 @@ class Custody:
 
     def ended(self, parcels: Iterable[Parcel], status: DeliveryStatus, reason: str | None) -> None:
         """End messages as they ended on another node. Their senders were told from there."""
-        over = [parcel.cargo for parcel in parcels if self._let_go(parcel)]
-        if status is DeliveryStatus.DELIVERED:
-            self._pipeline.finish_away(over)
+        if status is _DELIVERED:
+            self._pipeline.finish_away([one.cargo for one in parcels if self._let_go(one)])
             return
-        for envelope in over:
-            self._pipeline.finish(envelope, None, status=status, reason=reason)
+        for parcel in parcels:
+            if self._let_go(parcel):
+                self._pipeline.finish(parcel.cargo, None, status=status, reason=reason)
 
     def refused(self, parcel: Parcel, code: str, detail: str) -> None:
         """Keep a message that was not taken for another try, or give it up."""

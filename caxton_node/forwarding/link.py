@@ -487,11 +487,7 @@ class Link:
 
     def _take_outcomes(self, frame: LinkFrame) -> None:
         outbox, outcomes = self.machine.outbox, frame.outcomes
-        delivered = [
-            parcel
-            for sequence in outcomes.delivered
-            if (parcel := outbox.ended(sequence)) is not None
-        ]
+        delivered = outbox.delivered(outcomes.delivered)
         if delivered:
             self._events.ended(delivered, _DELIVERED, None)
         for end in outcomes.ended:

@@ -203,6 +203,16 @@ class Outbox:
                 self._awaiting[parcel.sequence] = parcel
         return acked
 
+    def delivered(self, sequences: Iterable[int]) -> list[Parcel]:
+        """Return, and forget, the messages of which it came that they were delivered."""
+        awaiting = self._awaiting
+        found: list[Parcel] = []
+        for sequence in sequences:
+            parcel = awaiting.pop(sequence, None) or self.ended(sequence)
+            if parcel is not None:
+                found.append(parcel)
+        return found
+
     def ended(self, sequence: int) -> Parcel | None:
         """Return, and forget, the message of which an outcome came; None for an unknown one."""
         parcel = self._awaiting.pop(sequence, None)

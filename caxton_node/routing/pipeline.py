@@ -18,7 +18,7 @@ import msgspec
 
 from caxton_node.domain.delivery import DeliveryMode, DeliveryStatus
 from caxton_node.domain.errors import CaxtonError, Conflict, Failed, NotFound, Unavailable
-from caxton_node.domain.message import Message, encode_message
+from caxton_node.domain.message import BROADCAST, Message, encode_message
 from caxton_node.domain.performatives import Performative
 from caxton_node.routing.authorise import authorise_reply_to
 from caxton_node.routing.deliver import admit, deliver, withdraw
@@ -99,8 +99,10 @@ class Pipeline(Endings):
             if message.reply_to is not None:
                 authorise_reply_to(message, self._directory)
             inbox = self._directory.inbox(message.receiver)
+            if inbox is None and message.capability is None and message.receiver != BROADCAST:
+                inbox = self.elsewhere.inbox(message.receiver)
             if inbox is not None:
-                # An agent of this node, named: nothing is to be decided.
+                # An agent, named, and there is one: `route` would decide the same.
                 return self._submit_to(inbox, message, on_accepted, is_doubtful)
             return self._submit_routed(message, on_accepted, is_doubtful)
         except CaxtonError:
