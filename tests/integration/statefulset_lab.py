@@ -24,7 +24,7 @@ from tests.integration.test_deploy_files import rendered
 
 RESOLVER = 250
 RESOLVER_ADDRESS = f"10.98.0.{RESOLVER}"
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 
 # An overlay, so that nothing of this machine's /etc is touched.
 ENTER = """
