@@ -50,6 +50,12 @@ $(VENV)-peers/.bench: $(BIN)/python requirements/bench.lock
 	VIRTUAL_ENV=$(VENV)-peers $(UV) install --quiet --require-hashes -r requirements/bench.lock
 	@touch $@
 
+# What else could keep vectors. Where one of them cannot be had, the benchmark says so.
+$(VENV)-memory-peers/.ready: $(BIN)/python requirements/memory-peers.lock
+	$(PYTHON) -m venv $(VENV)-memory-peers
+	-VIRTUAL_ENV=$(VENV)-memory-peers $(UV) install --quiet --require-hashes -r requirements/memory-peers.lock
+	@touch $@
+
 # A receiver of traces that others wrote. Where it cannot be had, its test is skipped and says so.
 $(VENV)-phoenix/.ready: $(BIN)/python requirements/phoenix.lock
 	$(PYTHON) -m venv $(VENV)-phoenix
@@ -125,7 +131,7 @@ guests: $(VENV)/.dev
 		test -d $$folder && $(BIN)/caxton build $$folder; done; true
 	cd examples/guests && sha256sum $$(git ls-files '*.wasm') > SHA256SUMS
 
-bench: $(VENV)/.dev $(VENV)-peers/.bench
+bench: $(VENV)/.dev $(VENV)-peers/.bench $(VENV)-memory-peers/.ready
 	@$(COMPILE)
 	$(BIN)/python -m loadtests
 
@@ -143,11 +149,14 @@ lock: $(BIN)/python
 	$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --group bench \
 		-o requirements/bench.lock
+	printf 'apsw>=3.50\nchromadb>=1\nlancedb>=0.25\nnumpy>=2.2\npyarrow>=20\nqdrant-client>=1.20,<2\nsqlite-vec>=0.1.6\n' \
+		| $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-annotate - -o requirements/memory-peers.lock
 	printf 'arize-phoenix>=20\n' | $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --no-annotate - -o requirements/phoenix.lock
 	printf 'checkov>=3\n' | $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --no-annotate - -o requirements/checkov.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-peers $(VENV)-phoenix $(VENV)-checkov build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-peers $(VENV)-memory-peers $(VENV)-phoenix $(VENV)-checkov build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

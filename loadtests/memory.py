@@ -4,10 +4,11 @@
                                [--folder FOLDER]
 
 Vectors are embeddings of real short sentences, perturbed to size; queries are perturbed likewise.
-Exact search in full precision is the truth for recall@10. Every figure of ours is taken through
-the public calls of the backend or the service, the event loop running; peers run in a process of
-their own, in the interpreter that `--peers-python` names (`make bench` installs them in
-`.venv-peers`; `none` leaves them out); one that is not there is a row that says so. With `--folder` the files are kept, and a second run measures without writing them anew.
+Exact search in full precision is the truth for recall@10. Every figure of ours is taken through the
+public calls of the backend or the service, the node's event loop running; each peer runs in a
+process of its own, in the interpreter that `--peers-python` names (`make bench` installs them in
+`.venv-memory-peers`; `none` leaves them out); one that is not there is a row that says so. With
+`--folder` the files are kept, and a second run measures without writing them anew.
 The table goes to the screen, the figures to build/bench/memory.json.
 """
 
@@ -38,7 +39,7 @@ from caxton_node.memory.service import Memory
 from caxton_node.memory.sqlite import SqliteMemory
 
 ROOT = Path(__file__).parent.parent
-PEER_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+PEER_PYTHON = ROOT / ".venv-memory-peers" / "bin" / "python"
 SUBJECTS = (
     "the staging server", "our customer Acme", "the invoice of May", "Ada", "the build pipeline",
     "a database migration", "the meeting room", "the mobile app", "the quarterly report", "the API",
