@@ -39,7 +39,7 @@ from caxton_node.routing.waiting import Answers
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.deployments import Deployments
 from caxton_node.runtime.guest_building import GuestBuilder
-from caxton_node.runtime.guest_host import HostParts
+from caxton_node.runtime.guest_caller import HostParts
 from caxton_node.runtime.llm_agent import LlmParts
 from caxton_node.runtime.node import Node
 from caxton_node.runtime.past import Pasts
@@ -376,6 +376,10 @@ def _guest_builder(
             fetcher=resources.guests.fetcher,
             events=events,
             clock=resources.clock,
+            counts=parts.counts,
+            tracing=resources.tracing,
+            store=resources.store,
+            pasts=parts.pasts,
             secrets=secrets,
         ),
         store=resources.store,

@@ -1,5 +1,6 @@
 """What takes the turns of a definition, built: part of the composition root."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from caxton_node.config import Settings
@@ -11,6 +12,7 @@ from caxton_node.llm.prices import Price, PriceTable
 from caxton_node.runtime.agent import Agent
 from caxton_node.runtime.guest_building import GuestBuilder
 from caxton_node.runtime.llm_agent import LlmAgent, LlmParts
+from caxton_node.runtime.purse import NewSpending
 from caxton_node.runtime.python_agent import PythonAgent, load_handler
 from caxton_node.runtime.spending import Spending
 from caxton_node.runtime.tool_servers import ToolServers
@@ -42,29 +44,37 @@ async def build_agent(
                 wanted = replace(spec.llm, model=name) if name else spec.llm
                 return choose_model(wanted, defaults=defaults, clients=clients)
 
-            return await guests.build(spec, choose)
+            return await guests.build(
+                spec, choose, _spending_of(spec, settings, lambda: choose("").provider)
+            )
         case AgentKind.LLM:
             model = choose_model(spec.llm, defaults=_model_defaults(settings), clients=clients)
-            prices = PriceTable(
-                {
-                    name: Price(
-                        input_usd_per_million=price.input_usd_per_million,
-                        output_usd_per_million=price.output_usd_per_million,
-                    )
-                    for name, price in settings.llm.prices.items()
-                }
-            )
-
-            def new_spending(in_conversation: UsageTotal, today: UsageTotal) -> Spending:
-                return Spending(
-                    budget=spec.budget,
-                    prices=prices,
-                    provider=model.provider,
-                    in_conversation=in_conversation,
-                    today=today,
-                )
-
+            new_spending = _spending_of(spec, settings, lambda: model.provider)
             return LlmAgent(spec, model=model, parts=parts, new_spending=new_spending)
+
+
+def _spending_of(spec: AgentSpec, settings: Settings, provider: Callable[[], str]) -> NewSpending:
+    """Return what makes the sums that an agent's budget is asked with."""
+    prices = PriceTable(
+        {
+            name: Price(
+                input_usd_per_million=price.input_usd_per_million,
+                output_usd_per_million=price.output_usd_per_million,
+            )
+            for name, price in settings.llm.prices.items()
+        }
+    )
+
+    def new_spending(in_conversation: UsageTotal, today: UsageTotal) -> Spending:
+        return Spending(
+            budget=spec.budget,
+            prices=prices,
+            provider=provider(),
+            in_conversation=in_conversation,
+            today=today,
+        )
+
+    return new_spending
 
 
 def tool_servers(builder: GuestBuilder, settings: Settings, clients: OpenAiClients) -> ToolServers:

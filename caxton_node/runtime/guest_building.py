@@ -12,10 +12,12 @@ from caxton_node.domain.errors import Rejected
 from caxton_node.domain.wasm import GuestLimits
 from caxton_node.llm.model import Model
 from caxton_node.routing.clock import Clock
-from caxton_node.runtime.guest_host import GuestHost, HostParts
+from caxton_node.runtime.guest_caller import HostParts
+from caxton_node.runtime.guest_host import GuestHost
 from caxton_node.runtime.guest_log import GuestLog
 from caxton_node.runtime.guest_state import StateKeeper, agent_owner, kept_state
 from caxton_node.runtime.guests import Guests
+from caxton_node.runtime.purse import NewSpending
 from caxton_node.runtime.wasm_agent import WasmAgent, WasmAgentParts
 from caxton_node.store.protocol import Store
 from caxton_node.wasm.box import Plan
@@ -46,12 +48,15 @@ class GuestBuilder:
     tasks: asyncio.TaskGroup
     agents_folder: Path
 
-    async def build(self, spec: AgentSpec, model: Callable[[str], Model]) -> WasmAgent:
+    async def build(
+        self, spec: AgentSpec, model: Callable[[str], Model], new_spending: NewSpending
+    ) -> WasmAgent:
         """Return an agent whose guest can be started.
 
         Args:
             spec: Its manifest.
             model: Chooses a model by its name.
+            new_spending: Makes the sums that its budget is asked with.
 
         Raises:
             Rejected: `invalid_module`: the file is refused, or is a server of tools.
@@ -90,10 +95,9 @@ class GuestBuilder:
             WasmAgentParts(
                 box=box,
                 host=host,
-                clock=self.clock,
-                events=self.host.events,
+                node=self.host,
+                new_spending=new_spending,
                 folder=self.agents_folder / spec.name,
-                kv=self.guests.kv,
                 keeper=keeper,
             ),
         )

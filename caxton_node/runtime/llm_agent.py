@@ -7,7 +7,6 @@ taken again after a crash repeats no model call and no effect.
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, assert_never
 
@@ -25,7 +24,7 @@ from caxton_node.runtime.agent import Reply, TurnContext
 from caxton_node.runtime.past import Past, Pasts, in_order
 from caxton_node.runtime.prompt import HISTORY_MESSAGES_MAX, build_prompt, text_of
 from caxton_node.runtime.remembering import AgentMemory, decode_knowledge, encode_knowledge
-from caxton_node.runtime.spending import Spending
+from caxton_node.runtime.spending import Spending, day_of
 from caxton_node.runtime.steps import (
     Recorder,
     decode_reply,
@@ -184,7 +183,7 @@ class LlmAgent:
 
     def today(self) -> str:
         """Return the day that spending counts for, in UTC."""
-        return datetime.fromtimestamp(self._parts.clock.now_ms() / 1000, UTC).date().isoformat()
+        return day_of(self._parts.clock.now_ms())
 
 
 class _Run:

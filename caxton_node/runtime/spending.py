@@ -1,6 +1,7 @@
 """What one turn may still spend: the sums that the budget is asked with. Pure."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from caxton_node.domain.agent import BudgetSettings
 from caxton_node.llm.budget import (
@@ -15,7 +16,16 @@ from caxton_node.llm.model import OFFLINE, ModelReply, ModelRequest, Usage
 from caxton_node.llm.prices import PriceTable
 from caxton_node.store.protocol import UsageTotal
 
-__all__ = ["Spending"]
+__all__ = ["Spending", "day_of"]
+
+
+def day_of(now_ms: int) -> str:
+    """Return the day that spending counts for, such as `2026-01-31`, UTC.
+
+    Args:
+        now_ms: Milliseconds since 1970.
+    """
+    return datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
 
 
 class Spending:

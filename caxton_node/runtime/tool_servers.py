@@ -21,12 +21,15 @@ from caxton_node.domain.trace_headers import with_trace_meta
 from caxton_node.domain.wasm import NO_GRANTS, ToolServerSpec
 from caxton_node.llm.model import Model
 from caxton_node.routing.clock import Clock
-from caxton_node.runtime.guest_host import Caller, GuestHost, HostParts
+from caxton_node.runtime.guest_caller import Caller, HostParts
+from caxton_node.runtime.guest_calls import counted
+from caxton_node.runtime.guest_host import GuestHost
 from caxton_node.runtime.guest_log import GuestLog
 from caxton_node.runtime.guest_tools import server_tool_context
 from caxton_node.runtime.guests import Guests
 from caxton_node.runtime.server_tools import read_result, read_tools
 from caxton_node.store.protocol import Store
+from caxton_node.telemetry.spans import Tracing
 from caxton_node.tools.tool import ToolContext
 from caxton_node.wasm.box import Box, Plan
 from caxton_node.wasm.errors import (
@@ -77,6 +80,7 @@ class DeployedServer:
     box: Box
     host: GuestHost
     shape: Shape
+    tracing: Tracing
     tools: tuple[ToolSpec, ...] = ()
     calls: int = 0
     failures: int = 0
@@ -116,12 +120,14 @@ class DeployedServer:
         if self.shape is Shape.STDIO_SERVER:
             params = with_trace_meta(params, context.traceparent)
         data = msgspec.json.encode(params)
-        answer = functools.partial(self.host.answer, _caller(context))
+        answer = functools.partial(self.host.answer, _caller(context, self.tracing))
         self.calls += 1
         started_s = time.perf_counter()
         try:
             async with asyncio.timeout(context.timeout_s):
-                return read_result(await self.box.call("handle_tool_call", data, answer))
+                with counted(self.host.counts):
+                    called = await self.box.call("handle_tool_call", data, answer)
+                return read_result(called)
         except GuestRefused as error:
             return self._failed(str(error), code=error.code)
         except OverLimit as error:
@@ -145,14 +151,17 @@ class DeployedServer:
         return ToolResult(content={"error": self.host.redact(text), "code": code}, is_error=True)
 
 
-def _caller(context: ToolContext) -> Caller:
+def _caller(context: ToolContext, tracing: Tracing) -> Caller:
     return Caller(
         agent=context.agent,
+        conversation_id=context.conversation_id,
         outbox=None,
         folder=None,
         left_s=lambda: context.timeout_s,
         tool_context=server_tool_context(context),
         traceparent=context.traceparent,
+        span=lambda name, kind, facts: tracing.begin(name, kind, context.traceparent, facts),
+        purse=None,
     )
 
 
@@ -342,7 +351,8 @@ class ToolServers:
             on_snapshot=_forget,
         )
         box = self._guests.open(plan, spec.wasm.isolation)
-        return DeployedServer(spec, number, deployed_at, box, host, admitted.shape)
+        tracing = self._parts.tracing
+        return DeployedServer(spec, number, deployed_at, box, host, admitted.shape, tracing)
 
     async def _listed(self, server: DeployedServer) -> msgspec.Raw:
         """Start a server and have it list its tools; return the list as it gave it."""

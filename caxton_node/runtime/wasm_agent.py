@@ -22,21 +22,25 @@ from caxton_node.domain.agent import AgentSpec
 from caxton_node.domain.errors import CaxtonError, Denied, Failed, Rejected, Unavailable
 from caxton_node.domain.message import Message
 from caxton_node.domain.performatives import Performative
-from caxton_node.routing.clock import Clock
 from caxton_node.runtime.agent import Agent, Reply, TurnContext
-from caxton_node.runtime.guest_host import Caller, GuestHost
+from caxton_node.runtime.guest_caller import Caller, HostParts
+from caxton_node.runtime.guest_calls import counted
+from caxton_node.runtime.guest_host import GuestHost
 from caxton_node.runtime.guest_state import StateKeeper, forget_state
 from caxton_node.runtime.guest_tools import agent_tool_context
-from caxton_node.telemetry.events import Events
+from caxton_node.runtime.purse import NewSpending, Purse
+from caxton_node.telemetry.spans import Kind
 from caxton_node.wasm.box import Box, Snapshot
 from caxton_node.wasm.errors import GuestRefused, OverLimit, Trapped, UnfitModule, WorkerLost
-from caxton_node.wasm.kv import KeyValueStore
 from caxton_node.wasm.quarantine import Quarantine
 
 __all__ = ["GuestCrashed", "WasmAgent", "WasmAgentParts", "encode_message"]
 
 HANDOVER_S: Final = 10.0
 """In which turns under way must have ended, so that a new version can go on from the old one."""
+
+DIGEST_SHOWN: Final = 12
+"""Digits of a file's digest in a trace."""
 
 _log = logging.getLogger("caxton.wasm")
 
@@ -51,11 +55,10 @@ class WasmAgentParts:
 
     box: Box
     host: GuestHost
-    clock: Clock
-    events: Events
+    node: HostParts
+    new_spending: NewSpending
     folder: Path
     """The agent's own."""
-    kv: KeyValueStore
     keeper: StateKeeper
 
 
@@ -110,9 +113,24 @@ class WasmAgent:
                 self._idle.set()
 
     async def _turn(self, message: Message, context: TurnContext) -> Any:
+        spec = self.spec
+        facts = {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": spec.name,
+            "gen_ai.agent.version": spec.version,
+            "gen_ai.conversation.id": message.conversation_id,
+            "caxton.guest.isolation": spec.wasm.isolation.value,
+            "caxton.guest.sha256": spec.wasm.sha256[:DIGEST_SHOWN],
+        }
+        with context.span(f"invoke_agent {spec.name}", Kind.INTERNAL, facts):
+            return await self._answered(message, context)
+
+    async def _answered(self, message: Message, context: TurnContext) -> Any:
         answer = functools.partial(self._parts.host.answer, self._caller(message, context))
         try:
-            result = await self._parts.box.call("handle_message", encode_message(message), answer)
+            with counted(self._parts.node.counts):
+                data = encode_message(message)
+                result = await self._parts.box.call("handle_message", data, answer)
         except GuestRefused as error:
             raise _refused(error) from None
         except OverLimit as error:
@@ -135,9 +153,11 @@ class WasmAgent:
         return Reply(reply.content, act, reply.metadata)
 
     def _caller(self, message: Message, context: TurnContext) -> Caller:
-        clock_ms = self._parts.clock.now_ms
+        node = self._parts.node
+        clock_ms = node.clock.now_ms
         return Caller(
             agent=self.spec.name,
+            conversation_id=message.conversation_id,
             outbox=context,
             folder=self._parts.folder,
             left_s=lambda: max(0.0, (context.deadline_ms - clock_ms()) / 1000),
@@ -145,13 +165,22 @@ class WasmAgent:
                 self.spec, message, context, self._parts.folder, clock_ms
             ),
             traceparent=context.traceparent,
+            span=context.span,
+            purse=Purse(
+                self.spec.name,
+                message.conversation_id,
+                new_spending=self._parts.new_spending,
+                pasts=node.pasts,
+                store=node.store,
+                clock=node.clock,
+            ),
         )
 
     def _note_violation(self, error: OverLimit) -> None:
-        self._parts.events.publish("guest.stopped", guest=self.spec.name, limit=error.limit)
+        self._parts.node.events.publish("guest.stopped", guest=self.spec.name, limit=error.limit)
         if self._quarantine.note(time.monotonic()):
             _log.error("guest %s is in quarantine: it was stopped too often", self.spec.name)
-            self._parts.events.publish("guest.quarantined", guest=self.spec.name)
+            self._parts.node.events.publish("guest.quarantined", guest=self.spec.name)
 
     def after_crash(self) -> None:
         """Begin anew: the sandbox has done so already."""
@@ -177,7 +206,9 @@ class WasmAgent:
                 predecessor.hand_to(self)
                 self._parts.keeper.is_canary = False
             pause_ms = round((time.perf_counter() - started_s) * 1000, 3)
-            self._parts.events.publish("guest.handed_over", guest=self.spec.name, pause_ms=pause_ms)
+            self._parts.node.events.publish(
+                "guest.handed_over", guest=self.spec.name, pause_ms=pause_ms
+            )
         except (GuestRefused, OverLimit, Trapped, WorkerLost, UnfitModule, TimeoutError) as error:
             raise Failed(
                 "agent_failed",
@@ -244,7 +275,7 @@ class WasmAgent:
 
     async def forget(self) -> None:
         """Forget what the guest kept: the agent is deleted."""
-        await forget_state(self._parts.kv, self.spec.name)
+        await forget_state(self._parts.node.kv, self.spec.name)
 
     async def close(self) -> None:
         """Throw the sandbox away."""

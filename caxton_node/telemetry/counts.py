@@ -28,9 +28,19 @@ class Counts(msgspec.Struct):
     model_output_tokens: int = 0
     tool_calls: int = 0
     tool_errors: int = 0
+    guest_calls: int = 0
+    """Calls of guests in WebAssembly, also those that the next three count."""
+    guest_refused: int = 0
+    guest_stopped: int = 0
+    guest_broken: int = 0
+    guest_operations: int = 0
+    """What guests asked of the host, also what was denied or failed."""
+    guest_denied: int = 0
+    guest_operations_failed: int = 0
     events_lost: int = 0
     message_s: Histogram = msgspec.field(default_factory=lambda: Histogram(LATENCY_BUCKETS_S))
     """From acceptance to the end, in seconds."""
     turn_s: Histogram = msgspec.field(default_factory=lambda: Histogram(WORK_BUCKETS_S))
     model_s: Histogram = msgspec.field(default_factory=lambda: Histogram(WORK_BUCKETS_S))
     tool_s: Histogram = msgspec.field(default_factory=lambda: Histogram(WORK_BUCKETS_S))
+    guest_s: Histogram = msgspec.field(default_factory=lambda: Histogram(LATENCY_BUCKETS_S))

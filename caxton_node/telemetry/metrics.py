@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from caxton_node.telemetry.cluster_metrics import ClusterSnapshot, cluster_families
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.families import counter, gauge, histogram
+from caxton_node.telemetry.guest_metrics import guest_families
 from caxton_node.telemetry.histogram import Histogram
 from caxton_node.telemetry.names import LATENCY_BUCKETS_S
 from caxton_node.telemetry.ring_metrics import RingSnapshot, ring_families
@@ -170,6 +171,7 @@ class _NodeCollector(Collector):
             "caxton_tool_calls_total", {("ok",): succeeded, ("error",): counts.tool_errors}
         )
         yield histogram("caxton_tool_call_duration_seconds", {(): counts.tool_s})
+        yield from guest_families(counts)
         yield gauge(
             "caxton_agents", {(state,): number for state, number in now.agents_by_state.items()}
         )

@@ -77,6 +77,24 @@ METRICS: Final[tuple[Metric, ...]] = (
         "caxton_tool_calls_total", "counter", "Calls of tools by result: ok, error.", ("result",)
     ),
     Metric("caxton_tool_call_duration_seconds", "histogram", "Time that a tool took."),
+    Metric(
+        "caxton_guest_calls_total",
+        "counter",
+        "Calls of guests in WebAssembly by result: ok; refused, by the guest itself; stopped, at "
+        "one of its limits; broken, with its sandbox or its worker.",
+        ("result",),
+    ),
+    Metric(
+        "caxton_guest_call_duration_seconds",
+        "histogram",
+        "Time until a guest had answered, with what it asked of the host.",
+    ),
+    Metric(
+        "caxton_guest_operations_total",
+        "counter",
+        "What guests asked of the host by result: ok; denied, for want of a grant; error.",
+        ("result",),
+    ),
     Metric("caxton_agents", "gauge", "Agents on this node by state.", ("state",)),
     Metric("caxton_queued_messages", "gauge", "Messages that wait in mailboxes, all agents."),
     Metric(
@@ -308,7 +326,8 @@ SPANS: Final[dict[str, str]] = {
     "process {agent}": "CONSUMER. One attempt at a turn of an agent. Its parent may be on another "
     "node.",
     "receive {client}": "CONSUMER. An answer reached the node on which its client waits.",
-    "invoke_agent {agent}": "INTERNAL. What an agent with a model does in its turn.",
+    "invoke_agent {agent}": "INTERNAL. What an agent with a model, or one in WebAssembly, does in "
+    "its turn.",
     "search_memory": "INTERNAL. What an agent knows about the question was looked up.",
     "chat {model}": "CLIENT. One call of a model, with its own retries.",
     "execute_tool {tool}": "INTERNAL. One call of a tool.",
@@ -346,6 +365,8 @@ SPAN_ATTRIBUTES: Final[dict[str, str]] = {
     "caxton.wait_ms": "How long a message waited from its acceptance until its turn, by the clocks "
     "of the two nodes.",
     "caxton.step": "Number of a model or tool call within its turn, as in `message trace`.",
+    "caxton.guest.isolation": "Where the sandbox of a guest in WebAssembly is: worker, shared.",
+    "caxton.guest.sha256": "Beginning of the digest of its file.",
     "caxton.knowledge.count": "Memories that were found.",
 }
 """Attribute of a span → what it holds. Content of messages and prompts is in none."""
