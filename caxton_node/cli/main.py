@@ -53,7 +53,7 @@ COMMANDS: Final = {
     ),
     "capability": _later("capabilities", "capability", "See what agents offer."),
     "memory": _later(
-        "memory_move", "memory", "See what agents know, tell them more, let them forget."
+        "memory_mcp", "memory", "See what agents know, tell them more, let them forget."
     ),
     "tool": _later(
         "tools", "tool", "See the tools that agents may use, and deploy servers of tools."
