@@ -22,6 +22,7 @@ from caxton_node.memory.embedding.model_files import ModelUnavailable
 from caxton_node.memory.exclusion import Exclusion
 from caxton_node.memory.finding import NO_FILTERS, Filters
 from caxton_node.memory.moving.book import Move
+from caxton_node.memory.postponing import Postponed
 from caxton_node.memory.records import (
     NAME_LENGTH_MAX,
     TEXT_LENGTH_MAX,
@@ -154,6 +155,7 @@ class Memory:
         self._model: str | None = None
         self._told = asyncio.Event()
         self._using = asyncio.Lock()
+        self._postponed = Postponed()
 
     @property
     def state(self) -> str:
@@ -396,36 +398,53 @@ class Memory:
                 idle_since = self._now() - int(self.limits.consolidate_after_s * 1000)
                 await self.consolidate_idle(consolidate, said_before=max(idle_since, began_at))
             except CaxtonError as problem:
-                _log.warning("a conversation could not be consolidated: %s", problem)
-            except Exception:
-                # A model may answer with anything; the node goes on, and tries again.
-                _log.exception("a conversation could not be consolidated")
+                _log.warning("conversations could not be consolidated: %s", problem)
 
     async def consolidate_idle(self, consolidate: Consolidator, *, said_before: int) -> int:
         """Draw conclusions from some of the conversations that have ended; return of how many.
+
+        One that fails is tried again later, and later each time; the others have their turn.
 
         Args:
             consolidate: Draws them.
             said_before: A conversation in which nothing was said since then has ended.
         """
+        now = self._now()
+        # Those that wait after a failure are among the oldest: they must not fill the page.
         found = await self.backend.unconsolidated(
-            idle_before=said_before, limit=CONVERSATIONS_AT_ONCE
+            idle_before=said_before, limit=CONVERSATIONS_AT_ONCE + len(self._postponed)
         )
-        for one in found:
-            facts, relations = await consolidate(one)
-            access = Access.only(one.scope)
-            await self.learn(access, one.scope, [_from_conversation(f, one) for f in facts])
-            if relations:
-                kept = [
-                    relation
-                    for relation in relations
-                    if not self.is_excluded(relation.source_entity, relation.target_entity)
-                ]
-                await self.backend.relate(access, one.scope, kept, now=self._now())
-            await self.backend.mark_consolidated(
-                one.scope, one.conversation_id, up_to=one.episodes[-1].id
-            )
-        return len(found)
+        due = [one for one in found if self._postponed.is_due(_key_of(one), now)]
+        count = 0
+        for one in due[:CONVERSATIONS_AT_ONCE]:
+            try:
+                await self._consolidate_one(consolidate, one)
+            except Exception as problem:  # a model may answer with anything
+                wait_ms = self._postponed.failed(_key_of(one), now)
+                is_known = isinstance(problem, CaxtonError)
+                _log.warning(
+                    "a conversation could not be consolidated, again in %d s: %s",
+                    wait_ms // 1000, problem, exc_info=None if is_known else problem,
+                )  # fmt: skip
+            else:
+                self._postponed.succeeded(_key_of(one))
+                count += 1
+        return count
+
+    async def _consolidate_one(self, consolidate: Consolidator, one: Unconsolidated) -> None:
+        facts, relations = await consolidate(one)
+        access = Access.only(one.scope)
+        await self.learn(access, one.scope, [_from_conversation(f, one) for f in facts])
+        if relations:
+            kept = [
+                relation
+                for relation in relations
+                if not self.is_excluded(relation.source_entity, relation.target_entity)
+            ]
+            await self.backend.relate(access, one.scope, kept, now=self._now())
+        await self.backend.mark_consolidated(
+            one.scope, one.conversation_id, up_to=one.episodes[-1].id
+        )
 
     async def back_up(self, name: str) -> tuple[Path, int]:
         """Copy everything to a file while work goes on; return its path and bytes.
@@ -440,6 +459,10 @@ class Memory:
         if await asyncio.to_thread(target.exists):
             raise Conflict("already_exists", f"there is a backup {name!r} already")
         return target, await self.backend.back_up(target, now=self._now())
+
+
+def _key_of(conversation: Unconsolidated) -> tuple[Scope, str]:
+    return conversation.scope, conversation.conversation_id
 
 
 def _from_conversation(fact: NewFact, conversation: Unconsolidated) -> NewFact:

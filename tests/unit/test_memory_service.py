@@ -8,6 +8,7 @@ import pytest
 from caxton_node.domain.errors import Rejected
 from caxton_node.memory.embedding.embedder import Embedder
 from caxton_node.memory.embedding.model_files import ModelUnavailable
+from caxton_node.memory.postponing import POSTPONED_MAX, Postponed
 from caxton_node.memory.records import Access, Kind, NewFact, NewRelation, Scope, Source
 from caxton_node.memory.service import Memory, MemoryLimits
 from caxton_node.memory.sqlite import SqliteMemory
@@ -159,6 +160,45 @@ async def test_a_conversation_that_goes_on_is_left_alone(memory):
         raise AssertionError("it goes on")
 
     assert await memory.consolidate_idle(never, said_before=NOW) == 0
+
+
+async def test_conversations_that_fail_do_not_keep_others_from_their_turn(memory):
+    for number in range(12):
+        source = Source(conversation_id=f"c{number:02}")
+        await tell(memory, f"bob: hello {number}", kind=Kind.EPISODE, source=source)
+    tried = []
+
+    async def consolidate(conversation):
+        tried.append(conversation.conversation_id)
+        if conversation.conversation_id < "c08":
+            raise ValueError("the model answers nonsense")
+        return [], []
+
+    counts = [await memory.consolidate_idle(consolidate, said_before=NOW + 1) for _ in range(4)]
+    assert (sum(counts), counts[-1], len(tried)) == (4, 0, 12)
+    left = await memory.backend.unconsolidated(idle_before=NOW + 1, limit=99)
+    assert [one.conversation_id for one in left] == [f"c{number:02}" for number in range(8)]
+
+
+def test_what_fails_again_waits_twice_as_long_and_an_hour_at_most():
+    postponed, now, waits = Postponed(), 0, []
+    for _ in range(9):
+        assert postponed.is_due("c", now)
+        waits.append(postponed.failed("c", now))
+        assert not postponed.is_due("c", now + waits[-1] - 1)
+        now += waits[-1]
+    assert waits == [60_000 * 2**n for n in range(6)] + [3_600_000] * 3
+    postponed.succeeded("c")
+    assert postponed.failed("c", now) == 60_000
+
+
+def test_as_many_failures_as_there_is_room_for_are_remembered():
+    postponed = Postponed()
+    for number in range(POSTPONED_MAX + 1):
+        postponed.failed(number, 0)
+    assert (len(postponed), postponed.is_due(0, 1), postponed.is_due(1, 1)) == (
+        POSTPONED_MAX, True, False,
+    )  # fmt: skip
 
 
 async def test_what_was_open_when_the_node_stopped_has_ended_at_the_next_start(
