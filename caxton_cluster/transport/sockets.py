@@ -129,8 +129,7 @@ class Sockets:
         """Send a datagram; the kernel may refuse, which is counted. Nothing is sent when closed."""
         if self._datagrams.is_closing():
             return
-        unsent_bytes = self._datagrams.get_write_buffer_size()  # type: ignore[attr-defined]  # untyped
-        if unsent_bytes > UNSENT_SIZE_BYTES_MAX:
+        if _unsent_bytes(self._datagrams) > UNSENT_SIZE_BYTES_MAX:
             self.unsent_count += 1
             return
         try:
@@ -143,6 +142,11 @@ class Sockets:
         """Close both; streams in progress are their owners' to close."""
         self._datagrams.close()
         self._server.close()
+
+
+def _unsent_bytes(transport: asyncio.DatagramTransport) -> int:
+    size_bytes: int = transport.get_write_buffer_size()  # type: ignore[attr-defined]  # all have it
+    return size_bytes
 
 
 async def open_sockets(host: str, port: int, on_stream: OnStream) -> Sockets:
