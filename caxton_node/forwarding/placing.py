@@ -48,6 +48,9 @@ LOOK_INTERVAL_S: Final = 0.25
 RETRY_MAX_S: Final = 1.0
 """Longest wait between attempts to take an agent over."""
 
+WISH_ATTEMPTS_MAX: Final = 10
+"""Attempts in a row that fail before a wish to take an agent over is forgotten."""
+
 SLICE_COUNT: Final = 200
 """Agents looked at in a row before others run."""
 
@@ -238,10 +241,11 @@ class Placing:
         return Start(like, max(copy.epoch for copy in copies) + 1)
 
     async def _act(self, agent: str, action: Action | Retire) -> None:
+        is_over = True
         try:
             match action:
                 case Start() | Follow():
-                    await self._take_over(action)
+                    is_over = await self._take_over(action)
                 case GiveUp(_, successor):
                     await self._leave(agent, successor)
                 case Retire():
@@ -254,6 +258,7 @@ class Placing:
         except CaxtonError as problem:
             # The disk, or a node that does not answer: it is tried again, here or by the next.
             failures = self._failures[agent] = self._failures.get(agent, 0) + 1
+            is_over = failures >= WISH_ATTEMPTS_MAX
             _log.log(
                 logging.WARNING if failures == 1 else logging.DEBUG,
                 "%s cannot be placed now: %s",
@@ -264,18 +269,18 @@ class Placing:
         else:
             self._failures.pop(agent, None)
         finally:
-            if isinstance(action, Start):
-                # It is asked for once: whoever wished may wish again.
+            if isinstance(action, Start) and is_over:
                 self._wished.pop(agent, None)
             self._acting.discard(agent)
             self.look_at((agent,))
 
-    async def _take_over(self, action: Start | Follow) -> None:
+    async def _take_over(self, action: Start | Follow) -> bool:
+        """Run an agent here; return False where it changed meanwhile: look again."""
         like = action.like
         agent, epoch = like.agent, like.epoch
         listing = self._whereabouts.listing(agent, like.node)
         if listing is None:
-            return
+            return False
         holders = [
             copy.node
             for copy in self._whereabouts.copies(agent)
@@ -284,13 +289,12 @@ class Placing:
         others = [node for node in candidates(self._nodes, like) if node not in holders]
         asked = [node for node in (*holders, *others) if node != self._own]
         definition = await self._definitions.find(like.digest, asked)
-        if self._whereabouts.listing(agent, like.node) is not listing:
-            # It changed meanwhile: look again.
-            return
         if isinstance(action, Start):
             epoch = await self._takeovers.permit(like, action.epoch)
-            if self._action(agent) != action:
-                return
+        if self._whereabouts.listing(agent, like.node) is not listing:
+            return False
+        if isinstance(action, Start) and self._action(agent) != action:
+            return False
         claim = Claim(
             revision=like.revision,
             epoch=epoch,
@@ -309,6 +313,7 @@ class Placing:
             self._events.publish(
                 "agent.moved", agent=agent, source=like.node, target=self._own, epoch=epoch
             )
+        return True
 
     async def _leave(self, agent: str, successor: str) -> None:
         seat = await self._deployments.release(agent)

@@ -90,6 +90,26 @@ async def test_a_moved_agent_takes_its_version_its_state_and_a_higher_epoch(tmp_
         assert record.is_here is False
 
 
+async def test_a_move_is_made_though_the_agent_changes_meanwhile(tmp_path):
+    async with cluster_of(tmp_path, "a", "b") as nodes:
+        a, b = nodes
+        await deploy(a, python_agent("Echo", "Echo"))
+        await until(lambda: only(nodes, "Echo", "a"))
+        takeovers = b.cluster.fleet._parts.takeovers
+        permit = takeovers.permit
+
+        async def permit_after_a_change(like, epoch):
+            takeovers.permit = permit
+            await deploy(a, 'version = "2.0.0"\n' + python_agent("Echo", "Echo"))
+            await until(lambda: b.cluster.fleet.agents(["Echo"])[0].version == "2.0.0")
+            return await permit(like, epoch)
+
+        takeovers.permit = permit_after_a_change
+        a.cluster.fleet.move("Echo", "b")
+        await until(lambda: only(nodes, "Echo", "b"))
+        assert b.roster.seat("Echo").spec.version == "2.0.0"
+
+
 async def test_what_waits_goes_with_its_agent_in_order(tmp_path):
     async with cluster_of(tmp_path, "a", "b") as nodes:
         a, b = nodes
