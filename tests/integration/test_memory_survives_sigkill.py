@@ -3,7 +3,7 @@
 import importlib.util
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from random import Random
 
@@ -57,6 +57,14 @@ async def check(path: Path, turn: int, reported: dict[str, set[int]]) -> None:
     # The last one may have been forgotten without a word of it.
     assert reported["told"] - reported["gone"] - {max(reported["told"])} <= found
     assert not found & reported["gone"]
+    batches = Counter(
+        int(one.text.removeprefix("one of "))
+        for p in pages
+        for one in p.observations
+        if one.text.startswith("one of ")
+    )
+    assert reported["batch"] <= batches.keys()
+    assert set(batches.values()) <= {program.BATCH}, "a batch is there as a whole or not at all"
     assert len(current) == 1
     assert int(current[0].text.removeprefix("is at ")) >= max(reported["moved"])
     stats = await memory.stats(None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 
 from caxton_node.domain.errors import NotFound
 from caxton_node.memory import fullness
@@ -14,6 +15,8 @@ from caxton_node.memory.sqlite import SqliteMemory
 NOW = 1_800_000_000_000
 ADA = Scope("agent", "default", "Ada")
 AS_ADA = Access.only(ADA)
+PAIR = 5
+"""Facts told in one call."""
 
 
 async def opened(tmp_path) -> SqliteMemory:
@@ -42,6 +45,53 @@ async def test_what_was_forgotten_gives_its_space_back_to_the_disk(tmp_path):
     assert held < before / 10
     assert await memory.check() == []
     await memory.close()
+
+
+async def test_the_log_is_moved_into_the_file_while_nothing_else_is_to_be_done(tmp_path):
+    memory = await opened(tmp_path)
+    await memory.remember(AS_ADA, ADA, [NewFact(entity="e", text="kept")], now=NOW)
+
+    def in_file_alone() -> int:
+        """Count in a copy without the log beside it."""
+        copy = tmp_path / "copy.db"
+        copy.write_bytes((tmp_path / "memory.db").read_bytes())
+        connection = sqlite3.connect(copy)
+        try:
+            return connection.execute("SELECT count(*) FROM observations").fetchone()[0]
+        except sqlite3.OperationalError:
+            return 0
+        finally:
+            connection.close()
+            copy.unlink()
+
+    assert in_file_alone() == 0
+    assert await expire(memory) == 0
+    assert in_file_alone() == 1
+    await memory.close()
+
+
+async def test_a_backup_that_is_taken_while_others_write_is_whole(tmp_path):
+    memory = await opened(tmp_path)
+    copies = [tmp_path / f"copy{number}.db" for number in range(3)]
+    async with asyncio.TaskGroup() as tasks:
+        writing = tasks.create_task(write_pairs(memory, 60))
+        for copy in copies:
+            await memory.back_up(copy, now=NOW)
+        await writing
+    await memory.close()
+    for copy in copies:
+        taken = SqliteMemory(copy, is_synced=False)
+        await taken.open()
+        assert await taken.check() == []
+        stats = await taken.stats(None)
+        assert stats.observations % PAIR == 0, "a call is in the copy as a whole or not at all"
+        await taken.close()
+
+
+async def write_pairs(memory, count: int) -> None:
+    for number in range(count):
+        pair = [NewFact(entity=f"p{number}-{n}", text=f"{number} " * 50) for n in range(PAIR)]
+        await memory.remember(AS_ADA, ADA, pair, now=NOW)
 
 
 async def test_a_scope_that_is_nearly_full_is_named_once_it_is_and_not_before(

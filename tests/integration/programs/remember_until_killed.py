@@ -1,7 +1,7 @@
 """Remembers, embeds, replaces, consolidates and forgets until it is killed; reports what is done.
 
 `remember_until_killed.py PATH ROUND`. A line on stdout for each call that returned:
-`told N`, `moved N` (a value of the attribute `place`), `gone N`.
+`told N`, `moved N` (a value of the attribute `place`), `batch N`, `gone N`.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ SCOPE = Scope("workspace", "default")
 ACCESS = Access.only(SCOPE)
 DIMENSIONS = 16
 NOW = 1_800_000_000_000
+BATCH = 7
 
 
 def vector(observation_id: int) -> bytes:
@@ -52,6 +53,9 @@ async def tell(memory: SqliteMemory, number: int) -> None:
     moved = NewFact(entity="lorry", text=f"is at {number}", attribute="place", valid_from=number)
     await memory.remember(ACCESS, SCOPE, [moved], now=NOW)
     say("moved", number)
+    many = [NewFact(entity=f"b{number}-{n}", text=f"one of {number}") for n in range(BATCH)]
+    await memory.remember(ACCESS, SCOPE, many, now=NOW)
+    say("batch", number)
     near = NewRelation(source_entity="lorry", target_entity=f"e{number}", type="passed")
     await memory.relate(ACCESS, SCOPE, [near], now=NOW)
     if number % 10 == 0:
