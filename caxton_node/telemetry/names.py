@@ -80,19 +80,14 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "caxton_guest_calls_total",
         "counter",
-        "Calls of guests in WebAssembly by result: ok; refused, by the guest itself; stopped, at "
-        "one of its limits; broken, with its sandbox or its worker.",
+        "Calls of guests by result: ok; refused, by the guest; stopped, at a limit; broken.",
         ("result",),
     ),
-    Metric(
-        "caxton_guest_call_duration_seconds",
-        "histogram",
-        "Time until a guest had answered, with what it asked of the host.",
-    ),
+    Metric("caxton_guest_call_duration_seconds", "histogram", "Time until a guest had answered."),
     Metric(
         "caxton_guest_operations_total",
         "counter",
-        "What guests asked of the host by result: ok; denied, for want of a grant; error.",
+        "What guests asked: ok, denied, error.",
         ("result",),
     ),
     Metric("caxton_agents", "gauge", "Agents on this node by state.", ("state",)),
@@ -326,8 +321,7 @@ SPANS: Final[dict[str, str]] = {
     "process {agent}": "CONSUMER. One attempt at a turn of an agent. Its parent may be on another "
     "node.",
     "receive {client}": "CONSUMER. An answer reached the node on which its client waits.",
-    "invoke_agent {agent}": "INTERNAL. What an agent with a model, or one in WebAssembly, does in "
-    "its turn.",
+    "invoke_agent {agent}": "INTERNAL. What an agent with a model, or in WebAssembly, does.",
     "search_memory": "INTERNAL. What an agent knows about the question was looked up.",
     "chat {model}": "CLIENT. One call of a model, with its own retries.",
     "execute_tool {tool}": "INTERNAL. One call of a tool.",
