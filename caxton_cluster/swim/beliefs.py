@@ -7,8 +7,9 @@ what changed something is spread further, so that no rumour circles for ever.
 Beyond the reference: rows of incompatible versions are refused one by one (one such row stops
 anti-entropy in a whole ring of the reference); a member that says stale things of itself is told
 directly what is said of it; a name restarted elsewhere is let in as soon as its old life is gone,
-and a disputed old life is probed at once. And the accused are probed by some out of turn, so that a
-suspicion is soon confirmed or refuted.
+and a disputed old life is probed at once. The accused are probed by some out of turn, so that a
+suspicion is soon confirmed or refuted. And gossip may miss a member: whoever knows of a suspicion
+by hearsay alone asks the accused before the verdict, who answers old news about itself directly.
 
 Reference: Das et al., "SWIM", sections 3.2 and 4.2; HashiCorp memberlist, state.go.
 """
@@ -48,6 +49,9 @@ OPINIONS_MEAN: Final = 6.0
 The suspicion needs independent confirmations to be short, and the accused hears of it with each
 probe. Everyone at once would be a storm in a large ring."""
 
+HEARINGS_MAX: Final = 3
+"""How often the accused is asked before the verdict by who knows by hearsay alone."""
+
 
 class Beliefs:
     """The rules by which the member table changes."""
@@ -63,6 +67,7 @@ class Beliefs:
         self._statistics = context.statistics
         self._suspicions: dict[str, Suspicion] = {}
         self._corrections = Throttle(context.config.probe_interval_s)
+        self._objections = Throttle(context.config.probe_interval_s)
         self._conflicts = Throttle(context.config.rejoin_interval_s)
         self._refusals = Throttle(context.config.rejoin_interval_s)
         self.disputed: deque[str] = deque(maxlen=DISPUTED_MAX)
@@ -95,6 +100,13 @@ class Beliefs:
             case AliveVerdict.NEWCOMER | AliveVerdict.NEWER | AliveVerdict.MOVED:
                 self._accept(known, claim, now)
 
+    def accuse(self, claim: Suspect, now: float, *, patience: float) -> None:
+        """Say that a member did not answer us; `patience` as in `hear_suspect`."""
+        self.hear_suspect(claim, now, patience=patience)
+        suspicion = self._suspicions.get(claim.node)
+        if suspicion is not None:
+            suspicion.is_firsthand = True
+
     def hear_suspect(
         self, claim: Suspect, now: float, sender: Address | None = None, *, patience: float = 1.0
     ) -> None:
@@ -104,7 +116,11 @@ class Beliefs:
         wait that evidence of our own leaves.
         """
         known = self._table.get(claim.node)
-        if known is None or claim.incarnation < known.incarnation:
+        if known is None:
+            return
+        if claim.incarnation < known.incarnation:
+            if claim.node == self._table.own_name and sender is not None:
+                self._object_to(sender, now)
             return
         if claim.node == self._table.own_name:
             self._refute(claim.incarnation, now)
@@ -190,8 +206,16 @@ class Beliefs:
         suspicion = self._suspicions.get(timer.name)
         if suspicion is None or suspicion.incarnation != timer.incarnation:
             return
-        if suspicion.ends_at <= now:
-            self.hear_dead(Dead(timer.incarnation, timer.name, self._table.own_name), now)
+        if suspicion.ends_at > now:
+            return
+        own_name = self._table.own_name
+        if suspicion.is_firsthand or suspicion.hearing_count == HEARINGS_MAX:
+            self.hear_dead(Dead(timer.incarnation, timer.name, own_name), now)
+            return
+        suspicion.hear_out(now + self._config.probe_timeout_s)
+        self._timers.set(suspicion.ends_at, timer)
+        address = self._table[timer.name].address
+        self._courier.send(address, Suspect(timer.incarnation, timer.name, own_name))
 
     def accusation(self, name: str, address: Address) -> Suspect | Dead | None:
         """Return what `name` at `address` ought to know is said of it, or None."""
@@ -319,6 +343,11 @@ class Beliefs:
             # Somebody could not hear us: perhaps we are the slow one.
             self._awareness.apply(1)
         self.announce(now)
+
+    def _object_to(self, accuser: Address, now: float) -> None:
+        """Tell who has not heard our objection, once a probe interval at most."""
+        if not self.is_leaving and self._objections.allows(str(accuser), now):
+            self._courier.send(accuser, self._own_alive())
 
     def _higher_than(self, incarnation: int) -> int:
         return min(incarnation + 1, INCARNATION_MAX)

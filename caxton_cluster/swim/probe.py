@@ -231,7 +231,7 @@ class Prober:
             return
         self._statistics.probes_failed += 1
         charge = Suspect(target.incarnation, target.name, self._table.own_name)
-        self._beliefs.hear_suspect(charge, now, patience=self._patience(round_))
+        self._beliefs.accuse(charge, now, patience=self._patience(round_))
 
     def _patience(self, round_: _Round) -> float:
         if round_.is_refused:

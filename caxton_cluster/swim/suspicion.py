@@ -64,7 +64,17 @@ class Suspicion:
         wanted: Confirmations that bring the longest down to the shortest.
     """
 
-    __slots__ = ("_accusers", "_bounds_s", "_wanted", "incarnation", "patience", "started_at")
+    __slots__ = (
+        "_accusers",
+        "_bounds_s",
+        "_heard_until",
+        "_wanted",
+        "hearing_count",
+        "incarnation",
+        "is_firsthand",
+        "patience",
+        "started_at",
+    )
 
     def __init__(
         self,
@@ -79,6 +89,11 @@ class Suspicion:
         self.started_at = started_at
         self.patience = 1.0
         """Share of the shortest wait that our own evidence leaves."""
+        self.is_firsthand = False
+        """Whether we ourselves got no answer."""
+        self.hearing_count = 0
+        """How often the accused was asked before the verdict."""
+        self._heard_until = started_at
         self._accusers = {accuser: None}
         self._bounds_s = bounds_s
         self._wanted = wanted
@@ -91,7 +106,12 @@ class Suspicion:
         wait_s = timeout_s(shortest_s, longest_s, self._wanted, confirmed)
         if wait_s <= shortest_s:
             wait_s *= self.patience
-        return self.started_at + wait_s
+        return max(self.started_at + wait_s, self._heard_until)
+
+    def hear_out(self, until: float) -> None:
+        """Wait for the accused's own word."""
+        self.hearing_count += 1
+        self._heard_until = until
 
     def confirm(self, accuser: str) -> bool:
         """Count another accuser; return whether it was a new one that still mattered."""

@@ -7,6 +7,7 @@ import pytest
 
 from caxton_cluster.config import SwimConfig, lan
 from caxton_cluster.errors import MetadataTooLarge
+from caxton_cluster.swim.beliefs import HEARINGS_MAX
 from caxton_cluster.swim.digest import DIGEST_SIZE_BYTES_MAX
 from caxton_cluster.swim.events import (
     LeaveFinished,
@@ -27,6 +28,7 @@ from caxton_cluster.swim.events import (
 from caxton_cluster.swim.machine import Machine
 from caxton_cluster.swim.relay import RELAYS_MAX
 from caxton_cluster.swim.secrecy import KeyRing
+from caxton_cluster.swim.suspicion import timeout_bounds_s
 from caxton_cluster.swim.wire.codec import decode, encode
 from caxton_cluster.swim.wire.label import LABEL_SIZE_BYTES_MAX
 from caxton_cluster.swim.wire.messages import (
@@ -353,6 +355,25 @@ def test_an_old_suspicion_of_us_is_ignored(bench):
     assert bench.machine.table.own.incarnation == 10
 
 
+def test_who_has_not_heard_our_objection_is_told_directly_once_an_interval(bench):
+    bench.know(a=A)
+
+    for _ in range(5):
+        bench.hear(Suspect(9, "me", "b"))
+
+    assert bench.said().count((A, Alive(10, "me", ME, b"", V))) == 1
+
+
+def test_who_left_objects_no_more(bench):
+    bench.know(a=A)
+    bench.machine.leave(bench.now)
+    bench.said()
+
+    bench.hear(Suspect(9, "me", "b"))
+
+    assert bench.said_of(Alive) == []
+
+
 def test_an_accusation_of_a_later_life_is_outbid(bench):
     bench.hear(Dead(5000, "me", "a"))
 
@@ -435,6 +456,55 @@ def test_a_confirmation_is_spread_and_a_repetition_is_not(bench):
     assert bench.machine.rumour_count == 0
     bench.hear(Suspect(5, "a", "c"))
     assert bench.machine.rumour_count == 1
+
+
+def accused_by_hearsay(bench: Bench) -> float:
+    """Let us hear enough accusers of one whose turn to be probed by us is far; return its end."""
+    others = {f"n{number}": Address(bytes((10, 0, 2, number)), 1) for number in range(100)}
+    bench.know(a=A, **others)
+    for accuser in ("n1", "n2", "n3"):
+        bench.hear(Suspect(5, "a", accuser), sender=B)
+    bench.machine.beliefs.disputed.clear()
+    bench.said()
+    shortest_s, _ = timeout_bounds_s(lan(), 102)
+    return shortest_s
+
+
+def questions(bench: Bench) -> int:
+    """Return how often the accused was asked by a datagram of its own since the last look."""
+    return bench.said().count((A, Suspect(5, "a", "me")))
+
+
+def test_the_accused_is_asked_before_a_verdict_by_hearsay_alone(bench):
+    ends_at = accused_by_hearsay(bench)
+    bench.run_until(ends_at - 0.01)
+    assert questions(bench) == 0
+
+    bench.run_until(ends_at + 0.01)
+
+    assert questions(bench) == 1
+    assert bench.state_of("a") == MemberState.SUSPECT
+
+
+def test_the_accused_that_answers_then_is_spared(bench):
+    ends_at = accused_by_hearsay(bench)
+    bench.run_until(ends_at + 0.01)
+
+    bench.hear(Alive(6, "a", A, b"", V))
+    bench.run_until(ends_at + 2)
+
+    assert bench.state_of("a") == MemberState.ALIVE
+
+
+def test_the_accused_that_stays_silent_is_asked_three_times_and_buried(bench):
+    ends_at = accused_by_hearsay(bench)
+
+    bench.run_until(ends_at + HEARINGS_MAX * lan().probe_timeout_s - 0.01)
+    assert questions(bench) == HEARINGS_MAX
+    assert bench.state_of("a") == MemberState.SUSPECT
+    bench.run_until(ends_at + HEARINGS_MAX * lan().probe_timeout_s + 0.01)
+
+    assert bench.state_of("a") == MemberState.DEAD
 
 
 def test_enough_witnesses_bury_a_suspect_in_the_shortest_time(bench):
