@@ -52,6 +52,7 @@ from caxton_node.store.sqlite import SqliteStore
 from caxton_node.telemetry.counts import Counts
 from caxton_node.telemetry.events import Events
 from caxton_node.telemetry.otlp import export_spans
+from caxton_node.telemetry.resource import node_resource
 from caxton_node.telemetry.spans import Tracing
 from caxton_node.tools.builtin import builtin_tools
 from caxton_node.tools.registry import ToolRegistry
@@ -208,18 +209,12 @@ async def _open_tracing(live: LiveSettings) -> AsyncIterator[Tracing]:
     if endpoint is None:
         yield tracing
         return
-    resource = {
-        "service.name": "caxton",
-        "service.instance.id": settings.node.name,
-        "service.version": __version__,
-    }
-    if settings.cluster.label:
-        resource["service.namespace"] = settings.cluster.label
+    label = settings.cluster.label
     async with export_spans(
         tracing,
         endpoint=endpoint,
         protocol="http" if settings.telemetry.otlp_protocol == "http" else "grpc",
-        resource=resource,
+        resource=node_resource(settings.node.name, version=__version__, label=label),
     ):
         yield tracing
 
