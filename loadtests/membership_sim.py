@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from caxton_cluster.config import SwimConfig, lan
+from caxton_cluster.swim.events import MemberSuspected
 from tests.sim.reference import ReferenceWorld, reference_lan
 from tests.sim.trials import (
     MakeWorld,
@@ -129,16 +130,27 @@ def crash(share: float) -> Iterator[Row]:
         count = max(1, round(share * min(400, 3200 // size)))
         for title, end in (("crash", World.crash), ("hang", World.pause)):
             for rules in (OURS, THEIRS):
-                samples = [_end_one(seed, size, rules, end) for seed in range(count)]
-                yield Row(f"{title} known to all, N = {size}, s", rules, samples)
+                pairs = [_end_one(seed, size, rules, end) for seed in range(count)]
+                suspected_s, known_s = map(list, zip(*pairs, strict=True))
+                yield Row(f"{title} first suspected, N = {size}, s", rules, suspected_s)
+                yield Row(f"{title} known to all, N = {size}, s", rules, known_s)
 
 
-def _end_one(seed: int, size: int, rules: Rules, end: Callable) -> float:
+def _end_one(seed: int, size: int, rules: Rules, end: Callable) -> tuple[float, float]:
+    """Return when the first suspects a member that ends, and when all hold it dead, in seconds."""
     world, nodes = ring(seed, size, rules.config, make=rules.make)
     world.run_until(10 + world.random.random() * 7)
-    victim = nodes[seed % size]
+    victim, ended_at = nodes[seed % size], world.now
+    suspected: list[float] = []
+
+    def watch(now, _node, event):
+        if isinstance(event, MemberSuspected) and event.member.name == victim.name:
+            suspected.append(now - ended_at)
+
+    world.watchers.append(watch)
     end(world, victim)
-    return known_dead(world, victim.name)
+    known_s = known_dead(world, victim.name)
+    return suspected[0], known_s
 
 
 def thousand(share: float) -> Iterator[Row]:
