@@ -187,9 +187,10 @@ def by_keywords(
     now: int,
 ) -> list[tuple[int, float]]:
     """Return observations that have words of the question, best first, with their BM25."""
-    if not scopes:
+    asked = terms_of(question)
+    if not scopes or not asked:
         return []
-    terms = _telling(connection, terms_of(question), scopes, counts)
+    terms = _telling(connection, asked, scopes, counts)
     if not terms:
         return []
     match, wanted, most = match_expression(terms, scopes), limit, MATCHES_MAX

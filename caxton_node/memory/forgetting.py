@@ -21,6 +21,12 @@ __all__ = ["ForgetProof", "Selection", "expire", "forget", "is_index_clean", "pu
 
 EXPIRED_AT_ONCE: Final = 1_000
 
+PROVED_EACH_MAX: Final = 1_000
+"""Observations of which the word index is asked word by word. Of more the whole index is compared
+with the rows, which takes a second at a hundred thousand of them."""
+
+_TERMS_AT_ONCE: Final = 64
+
 WEAK_BELOW: Final = 0.05
 """Effective strength below which an unpinned observation is cleaned up."""
 
@@ -52,7 +58,8 @@ class ForgetProof:
     remaining: int
     """Rows of any table that still belong to what was deleted: 0, or forgetting failed."""
     is_index_clean: bool
-    """The word index holds exactly the rows that are left."""
+    """The word index leads to none of what was deleted by any of its words; of very much it was
+    compared with the rows as a whole."""
     backups: tuple[str, ...]
     """Copies made before, which still hold it."""
 
@@ -94,6 +101,7 @@ def forget(
     )
     vectors = _count(connection, "vectors", "observation IN (SELECT id FROM doomed)")
     doomed = connection.execute("SELECT scope, id FROM doomed").fetchall()
+    words = _words_of_doomed(connection) if len(doomed) <= PROVED_EACH_MAX else None
     connection.execute("DELETE FROM observations WHERE id IN (SELECT id FROM doomed)")
     _forget_conversations(connection, scopes)
     relations = _forget_relations(connection, parameters)
@@ -103,7 +111,7 @@ def forget(
     remaining = _count(connection, "observations", "id IN (SELECT id FROM doomed)") + _count(
         connection, "vectors", "observation IN (SELECT id FROM doomed)"
     )
-    is_clean = is_index_clean(connection)
+    is_clean = is_index_clean(connection) if words is None else _leads_nowhere(connection, words)
     if remaining or not is_clean:
         raise Failed("memory_failed", "something of what was to be forgotten is left")
     connection.execute("DELETE FROM doomed")
@@ -165,6 +173,28 @@ def _forget_entities(
         f"AND {condition}",
         parameters,
     ).rowcount
+
+
+def _words_of_doomed(connection: sqlite3.Connection) -> dict[int, list[str]]:
+    """Return the words by which the index leads to what is about to be deleted."""
+    rows = connection.execute(
+        "SELECT id, subject || ' ' || text || ' ' || context FROM shelved_observations "
+        "WHERE id IN (SELECT id FROM doomed)"
+    )
+    return {row: list(dict.fromkeys(texts.split())) for row, texts in rows}
+
+
+def _leads_nowhere(connection: sqlite3.Connection, words: Mapping[int, Sequence[str]]) -> bool:
+    """Whether the index neither counts rows any more nor leads to them by any word of theirs."""
+    for row, terms in words.items():
+        if connection.execute("SELECT 1 FROM words_docsize WHERE id = ?", (row,)).fetchone():
+            return False
+        for start in range(0, len(terms), _TERMS_AT_ONCE):
+            match = " OR ".join(f'"{term}"' for term in terms[start : start + _TERMS_AT_ONCE])
+            query = "SELECT 1 FROM words WHERE words MATCH ? AND rowid = ?"
+            if connection.execute(query, (match, row)).fetchone():
+                return False
+    return True
 
 
 def is_index_clean(connection: sqlite3.Connection) -> bool:

@@ -29,7 +29,7 @@ __all__ = [
 FREE_SHARE_MAX: Final = 0.2
 """Of the file's pages. Beyond it some are given back to the disk."""
 
-GIVEN_BACK_AT_ONCE: Final = 2_000
+GIVEN_BACK_AT_ONCE: Final = 4_000
 """Pages: 16 MB, some tens of milliseconds in which nobody writes."""
 
 EPISODES_MAX: Final = 50

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from caxton_node.domain.errors import Conflict, Unavailable
+from caxton_node.domain.errors import Conflict, Failed, Unavailable
 from caxton_node.memory.backend import Search
 from caxton_node.memory.forgetting import Selection
 from caxton_node.memory.sqlite import SqliteMemory
@@ -146,3 +146,17 @@ async def test_the_arena_finds_what_an_exact_search_finds(tmp_path):
         exact = np.argsort(-(vectors @ query))[:10]
         assert [hit.observation.text for hit in hits] == [f"n{n}" for n in exact]
     await memory.close()
+
+
+@pytest.mark.parametrize("each_max", [0, 1_000])
+async def test_forgetting_fails_as_a_whole_where_the_index_still_leads_to_it(
+    memory, monkeypatch, each_max
+):
+    monkeypatch.setattr("caxton_node.memory.forgetting.PROVED_EACH_MAX", each_max)
+    facts = [fact("the gate has a blue lock", entity="note")]
+    await memory.remember(AS_ADA, ADA, facts, now=NOW)
+    # What tells the index of a deletion is gone.
+    await memory._write_alone(lambda one: one.execute("DROP TRIGGER observations_gone"))
+    with pytest.raises(Failed, match="is left"):
+        await memory.forget(AS_ADA, Selection(entity="note"))
+    assert (await memory.stats(None)).observations == 1
