@@ -69,15 +69,17 @@ class WantedGraphs:
 
 def are_small(connection: sqlite3.Connection, scopes: Iterable[int]) -> bool:
     """Whether none of some scopes has more relations than a walk may wait for."""
-    counts = [
-        connection.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM relations WHERE scope = ? AND valid_to IS NULL "
-            "LIMIT ?)",
-            (scope, READ_AT_ONCE_MAX + 1),
-        ).fetchone()[0]
-        for scope in scopes
-    ]
-    return max(counts, default=0) <= READ_AT_ONCE_MAX
+    return not any(_has_more(connection, scope, READ_AT_ONCE_MAX) for scope in scopes)
+
+
+def _has_more(connection: sqlite3.Connection, row: int, count: int) -> bool:
+    """Whether a scope has more current relations than so many; they are counted no further."""
+    (found,) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM relations WHERE scope = ? AND valid_to IS NULL "
+        "LIMIT ?)",
+        (row, count + 1),
+    ).fetchone()
+    return bool(found > count)
 
 
 async def fill_graphs(
@@ -95,6 +97,8 @@ async def fill_graphs(
         Unavailable: `storage_unavailable`.
     """
     for row, scope in scopes.items():
+        if await read(partial(_has_more, row=row, count=RELATIONS_KEPT_MAX)):
+            continue
         filling = await write(partial(_begin, graphs=graphs, row=row))
         if filling is None:
             continue
