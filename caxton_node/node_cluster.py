@@ -290,12 +290,7 @@ async def _build(
         registry, links=links, pulls=calls, tasks=tasks, set_digest=ring.cluster.set_digest
     )
     nodes, retirement = await _remembered(node.store, links, own, tasks)
-    files_of_guests = GuestFiles(node.guests, calls, links.peers)
-    node.guests.find_module = files_of_guests.find
-    node.pasts.elsewhere = PeerPasts(
-        calls.past, peers=links.peers, stay_of=functools.partial(_stay_of, node)
-    )
-    definitions = DefinitionKeeper(node.store, calls, files_of_guests.fetch_with)
+    definitions = _ask_others(node, calls, links)
     partition = await _partition(settings, node.store, now)
     majority = Majority(links, lambda: partition.view)
     takeovers = Takeovers(own, majority, node.metadata.store, nodes, node.events)
@@ -337,6 +332,16 @@ async def _build(
     )
     node.metadata.store.on_change(lambda _: fleet.store_changed())
     return _Parts(peers, links, feed, definitions, placing, takeovers, fleet)
+
+
+def _ask_others(node: Node, calls: PeerCalls, links: Links) -> DefinitionKeeper:
+    """Have what this node lacks asked of the others: definitions, files, what agents did there."""
+    files = GuestFiles(node.guests, calls, links.peers)
+    node.guests.find_module = files.find
+    node.pasts.elsewhere = PeerPasts(
+        calls.past, peers=links.peers, stay_of=functools.partial(_stay_of, node)
+    )
+    return DefinitionKeeper(node.store, calls, files.fetch_with)
 
 
 def _stay_of(node: Node, agent: str) -> Stay | None:

@@ -253,32 +253,19 @@ def serve_peer_calls(
         ):
             yield part
 
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                _SERVICE,
-                {
-                    _KEEP: grpc.unary_stream_rpc_method_handler(
-                        keep,
-                        request_deserializer=peer_pb2.PeerKeepDefinitionRequest.FromString,
-                        response_serializer=peer_pb2.PeerKeepDefinitionResponse.SerializeToString,
-                    ),
-                    _PAST: grpc.unary_stream_rpc_method_handler(
-                        tell_past,
-                        request_deserializer=peer_pb2.PeerFetchPastRequest.FromString,
-                        response_serializer=peer_pb2.PeerFetchPastResponse.SerializeToString,
-                    ),
-                    _PULL: grpc.unary_stream_rpc_method_handler(
-                        pull,
-                        request_deserializer=peer_pb2.PeerPullRegistryRequest.FromString,
-                        response_serializer=peer_pb2.PeerPullRegistryResponse.SerializeToString,
-                    ),
-                    _FETCH: grpc.unary_stream_rpc_method_handler(
-                        fetch,
-                        request_deserializer=peer_pb2.PeerFetchDefinitionRequest.FromString,
-                        response_serializer=peer_pb2.PeerFetchDefinitionResponse.SerializeToString,
-                    ),
-                },
-            ),
-        )
+    methods = {
+        _KEEP: _by(keep, peer_pb2.PeerKeepDefinitionRequest),
+        _PAST: _by(tell_past, peer_pb2.PeerFetchPastRequest),
+        _PULL: _by(pull, peer_pb2.PeerPullRegistryRequest),
+        _FETCH: _by(fetch, peer_pb2.PeerFetchDefinitionRequest),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, methods),))
+
+
+def _by(answer: Callable[..., AsyncIterator[Any]], request: Any) -> Any:
+    """Return how gRPC is to have requests of one kind answered."""
+    return grpc.unary_stream_rpc_method_handler(
+        answer,
+        request_deserializer=request.FromString,
+        response_serializer=lambda part: part.SerializeToString(),
     )

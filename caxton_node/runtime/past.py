@@ -62,7 +62,7 @@ class Elsewhere(Protocol):
 class _Nowhere:
     """The `Elsewhere` of a node in no ring."""
 
-    async def past(self, agent: str, conversation_id: str, day: str) -> Past:  # noqa: ARG002
+    async def past(self, *_: str) -> Past:
         return Past()
 
 
