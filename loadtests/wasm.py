@@ -1,6 +1,6 @@
 """What guests in WebAssembly cost, beside a native callable and a server in a process of its own.
 
-    python -m loadtests.wasm [--quick] [--json FILE]
+    python -m loadtests.wasm [--quick] [--only PART,…] [--json FILE]
 
 Starts, memory and calls by language; messages through a whole sandbox, shared and in a worker; many
 sandboxes alive, many asleep at once; a runaway guest stopped; a new version under load. All in one
@@ -274,11 +274,7 @@ async def tools(bench: Bench, quick: bool) -> dict[str, Any]:
         )
         await pool.close()
     results["subprocess_raw_python"] = await stdio_server([sys.executable, "-c", RAW_SERVER], count)
-    sdk = os.environ.get("CAXTON_BENCH_MCP_PYTHON")
-    if sdk:
-        results["subprocess_mcp_sdk"] = await stdio_server([sdk, "-c", SDK_SERVER], count)
-    else:
-        results["subprocess_mcp_sdk"] = "not run: CAXTON_BENCH_MCP_PYTHON names no Python with mcp"
+    results["subprocess_mcp_sdk"] = await stdio_server([sys.executable, "-c", SDK_SERVER], count)
     return results
 
 
@@ -349,7 +345,7 @@ async def many(bench: Bench, quick: bool) -> dict[str, Any]:
 
 
 async def runaways(bench: Bench, quick: bool) -> dict[str, Any]:
-    """How long after its budget a guest is stopped."""
+    """How long after its budget a guest in a worker is stopped: alone, beside eight spinning."""
     spin = wasm_guests.guest(
         '(func (export "handle_message") (param i32 i32) (result i32) (loop br 0) i32.const 0)'
     )
@@ -360,26 +356,47 @@ async def runaways(bench: Bench, quick: bool) -> dict[str, Any]:
         (16, "clock.now-ms"),
     )
     sleep = wasm_guests.asking("clock.sleep-ms", '{"duration":10000}')
-    results = {}
-    for name, data in (("spinning", spin), ("flooding", flood), ("asleep", sleep)):
-        code, shape, _ = await bench.compiled(data)
-        late = []
-        for _ in range(5 if quick else 20):
-            limits = GuestLimits(time_s=0.1, cpu_s=10.0)
-            box = bench.sandbox(code, shape, limits)
-            await box.warm()
-            started = time.perf_counter()
-            try:
-                await box.call("handle_message", MESSAGE)
-            except OverLimit:
-                late.append((time.perf_counter() - started - 0.1) * 1e3)
-            await box.close()
-        late.sort()
-        results[f"{name}_late_ms"] = {
-            "p50": round(statistics.median(late), 1),
-            "max": round(late[-1], 1),
-        }
+    compiled = {
+        name: await bench.compiled(data)
+        for name, data in (("spinning", spin), ("flooding", flood), ("asleep", sleep))
+    }
+    results: dict[str, Any] = {}
+    count = 5 if quick else 40
+    async with asyncio.TaskGroup() as tasks:
+        pool = WorkerPool(tasks, 1)
+        for neighbours in (0, 8):
+            endless = GuestLimits(time_s=600.0, cpu_s=600.0)
+            code, shape, _ = compiled["spinning"]
+            beside = [pool.open(plan(code, shape, endless)) for _ in range(neighbours)]
+            calls = [
+                tasks.create_task(one.call("handle_message", MESSAGE, nobody)) for one in beside
+            ]
+            for name, (code, shape, _) in compiled.items():
+                late = [await late_ms(pool, code, shape) for _ in range(count)]
+                late.sort()
+                results[f"{name}_beside_{neighbours}_late_ms"] = {
+                    "p50": round(statistics.median(late), 1),
+                    "max": round(late[-1], 1),
+                }
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        await pool.close()
     return results
+
+
+async def late_ms(pool: WorkerPool, code: Path, shape: Shape) -> float:
+    """Return how long after its budget of 100 ms a guest in a worker is stopped."""
+    box = pool.open(plan(code, shape, GuestLimits(time_s=0.1, cpu_s=10.0)))
+    await box.warm()
+    started = time.perf_counter()
+    try:
+        await box.call("handle_message", MESSAGE, nobody)
+    except OverLimit:
+        return (time.perf_counter() - started - 0.1) * 1e3
+    finally:
+        await box.close()
+    raise AssertionError("a guest that never ends has ended")
 
 
 async def swap(folder: Path, quick: bool) -> dict[str, Any]:
@@ -449,8 +466,8 @@ async def neighbours(bench: Bench, quick: bool) -> dict[str, Any]:
     return {"alone": quiet, "beside_four_spinning_guests": beside}
 
 
-async def run(quick: bool) -> dict[str, Any]:
-    """Measure everything; each part is printed as soon as it is known."""
+async def run(quick: bool, only: set[str]) -> dict[str, Any]:
+    """Measure everything, or some parts; each is printed as soon as it is known."""
     results: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 1)}
     with tempfile.TemporaryDirectory() as folder, open_programs() as programs:
         bench = Bench(Path(folder), programs)
@@ -466,6 +483,8 @@ async def run(quick: bool) -> dict[str, Any]:
             if (GUESTS / file).exists():
                 parts[name] = lambda file=file: language(bench, file, quick)
         for name, part in parts.items():
+            if only and name not in only:
+                continue
             results[name] = await part()
             print(f"{name}: {json.dumps(results[name])}", flush=True)
     return results
@@ -474,9 +493,10 @@ async def run(quick: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="", help="parts by name, with commas between them")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    results = uvloop.run(run(arguments.quick))
+    results = uvloop.run(run(arguments.quick, set(filter(None, arguments.only.split(",")))))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2))
 
