@@ -9,7 +9,7 @@ from tests.integration.test_grpc_security import Papers
 from tests.node_process import node_process
 
 THREAD_COUNT = 8
-HANDSHAKE_COUNT = 3_000
+HANDSHAKE_COUNT = 2_000
 CONNECT_S = 5.0
 
 
