@@ -26,7 +26,7 @@ from caxton_node.runtime.claim import Alone, Claim, Fellows
 from caxton_node.runtime.context import Speech
 from caxton_node.runtime.roster import Roster
 from caxton_node.runtime.seat import Seat, Tenant
-from caxton_node.runtime.succession import check_rights, check_stands_by, forget, succeed
+from caxton_node.runtime.succession import begin, check_rights, forget, give_back
 from caxton_node.runtime.supervisor import Supervisor
 from caxton_node.store.protocol import AgentRecord, AgentVersion, Definition
 from caxton_node.tools.registry import ToolRegistry
@@ -51,6 +51,17 @@ class Deployed:
     warnings: tuple[Place, ...]
     is_canary: bool = False
     """It takes a share of new conversations, and is not in force yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is written down of a version that comes into force."""
+
+    state: AgentState
+    number: int
+    claim: Claim
+    version: AgentVersion | None = None
+    """None where it is kept already."""
 
 
 def version_numbered(versions: Sequence[AgentVersion], agent: str, number: int) -> AgentVersion:
@@ -181,8 +192,8 @@ class Deployments:
                 digest=claim.digest,
                 deployed_at=now,
             )
-            await self._record(spec.name, AgentState.RUNNING, version.number, claim, version)
-            self._seat(spec, agent, version.number, AgentState.RUNNING)
+            entry = _Entry(AgentState.RUNNING, version.number, claim, version)
+            await self._enter(seat, spec, agent, entry)
             self._show("agent.deployed", spec.name, version=spec.version, number=version.number)
             return Deployed(
                 spec.name, version.number, spec.version, seat is None, True, parsed.warnings
@@ -193,17 +204,20 @@ class Deployments:
     ) -> Agent:
         """Build an agent, unless it is there, and let it go on from the one in force."""
         predecessor = None if seat is None else seat.tenant.agent
-        if successor is not None:
-            check_stands_by(predecessor, successor)
-            await succeed(successor, predecessor)
-            return successor
-        agent = await self._build(spec)
+        return await begin(functools.partial(self._build, spec), predecessor, successor)
+
+    async def _enter(self, seat: Seat | None, spec: AgentSpec, agent: Agent, entry: _Entry) -> Seat:
+        """Write down that a version is in force, and put it there.
+
+        Raises:
+            Unavailable: `storage_unavailable`: the one before goes on.
+        """
         try:
-            await succeed(agent, predecessor)
+            await self._record(spec.name, entry)
         except BaseException:
-            await agent.close()
+            await give_back(agent, None if seat is None else seat.tenant.agent)
             raise
-        return agent
+        return self._seat(spec, agent, entry.number, entry.state)
 
     def claim(self, agent: str) -> Claim:
         """Return by what right this node runs an agent of its roster."""
@@ -318,8 +332,8 @@ class Deployments:
             parsed = self.parse(version.source, AgentFormat(version.format), None)
             agent = await self._begin(parsed.spec, seat)
             claim = self._next_claim(name, version.digest)
-            await self._record(name, AgentState.RUNNING, wanted, claim)
-            self._seat(parsed.spec, agent, wanted, AgentState.RUNNING)
+            entry = _Entry(AgentState.RUNNING, wanted, claim)
+            await self._enter(seat, parsed.spec, agent, entry)
             self._show("agent.rolled_back", name, version=version.version, number=wanted)
             return Deployed(name, wanted, version.version, False, True, parsed.warnings)
 
@@ -343,7 +357,7 @@ class Deployments:
             if to is AgentState.RUNNING and seat.state is not AgentState.SUSPENDED:
                 rebuilt = await self._build(seat.spec)
             claim = self._claim_of_state(seat)
-            await self._record(name, to, seat.tenant.number, claim)
+            await self._record(name, _Entry(to, seat.tenant.number, claim))
             if rebuilt is not None:
                 seat.crashes.clear()
                 self._seat(seat.spec, rebuilt, seat.tenant.number, to)
@@ -405,7 +419,7 @@ class Deployments:
                 if AgentState.FAILED not in (state, seat.state):
                     # One that crashed too often here does well elsewhere, or the other way round.
                     seat.state = state
-                await self._record(spec.name, seat.state, seat.tenant.number, claim)
+                await self._record(spec.name, _Entry(seat.state, seat.tenant.number, claim))
                 seat.wake()
                 self.fellows.changed(spec.name)
                 return seat
@@ -427,9 +441,9 @@ class Deployments:
                     deployed_at=self._clock.now_ms(),
                 )
                 number = version.number
-            await self._record(spec.name, state, number, claim, version)
+            entered = await self._enter(seat, spec, agent, _Entry(state, number, claim, version))
             self._show("agent.adopted", spec.name, epoch=claim.epoch, number=number)
-            return self._seat(spec, agent, number, state)
+            return entered
 
     async def release(self, name: str) -> Seat | None:
         """Leave an agent to another node: nobody finds it here any more.
@@ -443,9 +457,8 @@ class Deployments:
             seat = self._roster.find(name)
             if seat is None:
                 return None
-            await self._record(
-                name, seat.state, seat.tenant.number, self.claim(name), is_here=False
-            )
+            entry = _Entry(seat.state, seat.tenant.number, self.claim(name))
+            await self._record(name, entry, is_here=False)
             self._roster.remove(name)
             del self._claims[name]
             self.fellows.changed(name)
@@ -466,7 +479,7 @@ class Deployments:
             seat = self._roster.seat(name)
             digest = self.claim(name).digest
             claim = self._next_claim(name, digest, replicas=replicas, placement=placement)
-            await self._record(name, seat.state, seat.tenant.number, claim)
+            await self._record(name, _Entry(seat.state, seat.tenant.number, claim))
             self.fellows.changed(name)
             self._show("agent.placed", name, replicas=claim.replicas, placement=claim.placement)
             return seat
@@ -531,25 +544,17 @@ class Deployments:
                 return
             try:
                 claim = self.claim(seat.agent)
-                await self._record(seat.agent, AgentState.FAILED, seat.tenant.number, claim)
+                await self._record(seat.agent, _Entry(AgentState.FAILED, seat.tenant.number, claim))
                 self.fellows.changed(seat.agent)
             except CaxtonError as problem:
                 _log.error("that %s failed is not on disk: %s", seat.agent, problem)
 
-    async def _record(
-        self,
-        name: str,
-        state: AgentState,
-        number: int,
-        claim: Claim,
-        version: AgentVersion | None = None,
-        *,
-        is_here: bool = True,
-    ) -> None:
+    async def _record(self, name: str, entry: _Entry, *, is_here: bool = True) -> None:
+        claim = entry.claim
         record = AgentRecord(
             name=name,
-            state=state,
-            current=number,
+            state=entry.state,
+            current=entry.number,
             changed_at=self._clock.now_ms(),
             revision=claim.revision,
             epoch=claim.epoch,
@@ -557,7 +562,7 @@ class Deployments:
             replicas=claim.replicas,
             placement=claim.placement,
         )
-        await self._store.put_agent(record, version)
+        await self._store.put_agent(record, entry.version)
         self._claims[name] = claim
 
     def _show(self, kind: str, agent: str, **data: object) -> None:

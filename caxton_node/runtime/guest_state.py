@@ -30,7 +30,7 @@ class _Kept(msgspec.Struct):
 
 
 class StateKeeper:
-    """Keeps the state of an agent as its guest gives it, unless it is a canary's.
+    """Keeps the state of an agent as its guest gives it, while that is the one in force.
 
     Args:
         agent: Whose it is.
@@ -42,7 +42,8 @@ class StateKeeper:
     def __init__(
         self, agent: str, version: str, kv: KeyValueStore, tasks: asyncio.TaskGroup
     ) -> None:
-        self.is_canary = False
+        self.is_silent = False
+        """What is given is not the state of the agent."""
         self._agent = agent
         self._version = version
         self._kv = kv
@@ -50,7 +51,7 @@ class StateKeeper:
 
     def keep(self, state: bytes) -> None:
         """Write a state, soon."""
-        if not self.is_canary:
+        if not self.is_silent:
             snapshot = Snapshot(state, self._version)
             self._tasks.create_task(keep_state(self._kv, self._agent, snapshot))
 

@@ -1,24 +1,25 @@
 """Agents that know something which their next version is to know too."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
 from caxton_node.domain.agent import AgentSpec
-from caxton_node.domain.errors import Conflict
+from caxton_node.domain.errors import CaxtonError, Conflict
 from caxton_node.runtime.agent import Agent
 from caxton_node.runtime.trial import Trial
 from caxton_node.wasm.grants import added_rights
 
 __all__ = [
     "Successor",
+    "begin",
     "check_rights",
-    "check_stands_by",
     "close_quietly",
     "forget",
+    "give_back",
     "in_force",
     "is_quarantined",
     "start_beside",
-    "succeed",
 ]
 
 _log = logging.getLogger("caxton.runtime")
@@ -102,6 +103,48 @@ async def close_quietly(agent: Agent) -> None:
         await agent.close()
     except Exception:
         _log.exception("an agent could not be closed")
+
+
+async def begin(
+    build: Callable[[], Awaitable[Agent]], predecessor: Agent | None, canary: Agent | None
+) -> Agent:
+    """Return an agent that goes on from the one in force.
+
+    Args:
+        build: Builds it.
+        predecessor: The one in force; None where there is none.
+        canary: Of the predecessor, where that is to be the one: nothing is built then.
+
+    Raises:
+        CaxtonError: It cannot be built, or cannot go on. The predecessor does.
+    """
+    if canary is not None:
+        check_stands_by(predecessor, canary)
+        await succeed(canary, predecessor)
+        return canary
+    agent = await build()
+    try:
+        await succeed(agent, predecessor)
+    except BaseException:
+        await close_quietly(agent)
+        raise
+    return agent
+
+
+async def give_back(agent: Agent, predecessor: Agent | None) -> None:
+    """Let the one that was in force go on after all, from what its successor knows by now.
+
+    Args:
+        agent: The successor. It is closed, unless it is a canary: that it stays.
+        predecessor: None where there is none.
+    """
+    if predecessor is not None:
+        try:
+            await succeed(in_force(predecessor), agent)
+        except CaxtonError as error:
+            _log.error("an agent goes on without what its next version learnt: %s", error)
+    if not (isinstance(predecessor, Trial) and predecessor.canary is agent):
+        await close_quietly(agent)
 
 
 async def succeed(agent: Agent, predecessor: Agent | None) -> None:

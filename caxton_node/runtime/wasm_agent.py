@@ -203,8 +203,9 @@ class WasmAgent:
                 state = await predecessor.give_state()
                 if state is not None:
                     await self._parts.box.warm(state)
+                # A version whose successor could not be written down takes over from that.
+                self._successor, self._parts.keeper.is_silent = None, False
                 predecessor.hand_to(self)
-                self._parts.keeper.is_canary = False
             pause_ms = round((time.perf_counter() - started_s) * 1000, 3)
             self._parts.node.events.publish(
                 "guest.handed_over", guest=self.spec.name, pause_ms=pause_ms
@@ -225,7 +226,7 @@ class WasmAgent:
             Rejected: `invalid_module`.
             Unavailable: `node_busy`.
         """
-        self._parts.keeper.is_canary = True
+        self._parts.keeper.is_silent = True
         await self.start()
         if not isinstance(running, WasmAgent):
             return
@@ -258,7 +259,7 @@ class WasmAgent:
 
     def hand_to(self, successor: Agent) -> None:
         """Let another one take the turns from now on."""
-        self._successor = successor
+        self._successor, self._parts.keeper.is_silent = successor, True
 
     async def start(self) -> None:
         """Start the guest, so that a manifest whose guest cannot start is refused.

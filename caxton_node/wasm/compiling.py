@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from caxton_node.wasm.cache_room import make_room
 from caxton_node.wasm.errors import UnfitModule
 
 __all__ = ["Compiled", "Compiler"]
@@ -58,6 +59,8 @@ class Compiler:
         self._key: bytes | None = None
         self._gate = asyncio.Semaphore(COMPILED_AT_ONCE_MAX)
         self._under_way: dict[Path, asyncio.Lock] = {}
+        self._in_use: set[str] = set()
+        """Names of what was asked for in this life of the process: workers load it again."""
 
     async def compile(self, source: Path, digest: str, *, is_metered: bool) -> Compiled:
         """Return the compiled form of a guest, from the cache or made anew.
@@ -71,11 +74,13 @@ class Compiler:
             UnfitModule: `invalid`, `too_costly`.
         """
         target = self._folder / await asyncio.to_thread(self._name, digest, is_metered)
+        self._in_use.add(target.name)
         lock = self._under_way.setdefault(target, asyncio.Lock())
         async with lock, self._gate:
             report = target.with_suffix(".json")
             try:
                 if target.is_file():
+                    os.utime(target)
                     return _read(target, report)
             except (OSError, msgspec.DecodeError, KeyError):
                 target.unlink(missing_ok=True)
@@ -124,6 +129,7 @@ class Compiler:
             if "error" in answer:
                 raise UnfitModule(answer["error"]["rule"], answer["error"]["detail"])
             await asyncio.to_thread(_keep, partial, target, msgspec.json.encode(answer["ok"]))
+            await asyncio.to_thread(make_room, self._folder, in_use=frozenset(self._in_use))
         finally:
             partial.unlink(missing_ok=True)
 

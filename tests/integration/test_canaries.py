@@ -7,7 +7,7 @@ import pytest
 
 from caxton_node.agentfile import AgentFormat
 from caxton_node.domain.agent import AgentState
-from caxton_node.domain.errors import Conflict
+from caxton_node.domain.errors import Conflict, Unavailable
 from caxton_node.domain.performatives import Performative
 from caxton_node.runtime.rollout import CanarySettings
 from tests import wasm_guests
@@ -35,6 +35,13 @@ async def said(node, **more):
     return (await ask(node, receiver="Ada", **more)).body()
 
 
+async def a_moment_later(node):
+    """Let what begins next begin later, to the millisecond, than what has begun."""
+    before = node.clock.now_ms()
+    while node.clock.now_ms() == before:
+        await asyncio.sleep(0)
+
+
 async def ended(node):
     """Wait until the canary has ended by itself; return how."""
     async with asyncio.timeout(10):
@@ -47,7 +54,7 @@ async def test_new_conversations_get_the_canary_and_old_ones_stay(tmp_path):
     async with opened_node(tmp_path) as node:
         await deploy(node, version(1))
         assert await said(node, conversation_id="old") == "v1 hello"
-        await asyncio.sleep(0.002)
+        await a_moment_later(node)
         begun = await try_out(node, version(2))
         assert begun.is_canary
         assert begun.number == 1
@@ -175,7 +182,7 @@ async def test_a_guest_and_its_canary_count_each_for_themselves_until_it_is_prom
     async with opened_node(tmp_path) as node:
         await deploy(node, await guest(node, wasm_guests.COUNTER, number=1))
         assert [await said(node, conversation_id="old") for _ in range(2)] == ["001", "002"]
-        await asyncio.sleep(0.002)
+        await a_moment_later(node)
         await try_out(node, await guest(node, wasm_guests.COUNTER, number=2))
         # It began with a copy of what the other knows.
         assert await said(node, conversation_id="new") == "003"
@@ -192,8 +199,8 @@ async def test_a_canary_leaves_no_state_behind(tmp_path):
         await try_out(node, await guest(node, wasm_guests.COUNTER, number=2))
         for _ in range(3):
             await said(node)
-        # Longer than it takes until a worker sends the state of its guests.
-        await asyncio.sleep(2.2)
+        given = await node.rollouts.find("Ada").trial.canary.give_state()
+        assert given.state == b'"004"'
     async with opened_node(tmp_path) as node:
         assert await said(node) == "002"
 
@@ -257,3 +264,24 @@ async def test_a_node_killed_with_a_canary_comes_back_with_the_version_in_force(
                 f"{api}/agents/Ada/chat", json={"message": "count"}
             ) as response:
                 assert response.status == 200
+
+
+async def test_a_promotion_that_cannot_be_written_down_leaves_the_canary_a_canary(
+    tmp_path, monkeypatch
+):
+    async def full(*_):
+        raise Unavailable("storage_unavailable", "the disk is full")
+
+    async with opened_node(tmp_path) as node:
+        await deploy(node, await guest(node, wasm_guests.COUNTER, number=1))
+        await said(node, conversation_id="old")
+        await a_moment_later(node)
+        await try_out(node, await guest(node, wasm_guests.COUNTER, number=2))
+        with monkeypatch.context() as patched:
+            patched.setattr(node.store, "put_agent", full)
+            with pytest.raises(Unavailable):
+                await node.rollouts.promote("Ada")
+        assert node.rollouts.is_under_way("Ada")
+        assert await said(node, conversation_id="old") == "002"
+        assert (await node.rollouts.promote("Ada")).number == 2
+        assert await said(node, conversation_id="old") == "003"

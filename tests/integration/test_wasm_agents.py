@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from caxton_node.agentfile import AgentFormat
-from caxton_node.domain.errors import CaxtonError
+from caxton_node.domain.errors import CaxtonError, Unavailable
 from caxton_node.domain.performatives import Performative
 from tests import wasm_guests
 from tests.opened_node import ask, deploy, opened_node, python_agent
@@ -200,3 +200,44 @@ async def test_a_trap_is_a_crash_after_which_the_agent_goes_on(tmp_path):
         well = await ask(node, receiver="Guest", content="x")
     assert broken.body()["code"] == "agent_failed"
     assert well.body() == 1
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Return what makes a node's store refuse to write agents down, until told otherwise."""
+
+    def start(node):
+        async def full(*_):
+            raise Unavailable("storage_unavailable", "the disk is full")
+
+        monkeypatch.setattr(node.store, "put_agent", full)
+        return monkeypatch.undo
+
+    return start
+
+
+async def test_a_version_that_cannot_be_written_down_gives_its_turns_back(tmp_path, refuse):
+    async with opened_node(tmp_path) as node:
+        await deploy_guest(node, wasm_guests.COUNTER)
+        await ask(node, receiver="Guest")
+        go_on = refuse(node)
+        with pytest.raises(Unavailable, match="disk is full"):
+            await deploy_guest(node, wasm_guests.COUNTER, version="1.1.0")
+        assert (await ask(node, receiver="Guest")).body() == "002"
+        assert node.roster.seat("Guest").spec.version == "1.0.0"
+        go_on()
+        await deploy_guest(node, wasm_guests.COUNTER, version="1.1.0")
+        assert (await ask(node, receiver="Guest")).body() == "003"
+        assert node.roster.seat("Guest").spec.version == "1.1.0"
+
+
+async def test_a_rollback_that_cannot_be_written_down_leaves_the_version_in_force(tmp_path, refuse):
+    async with opened_node(tmp_path) as node:
+        await deploy_guest(node, wasm_guests.COUNTER)
+        await deploy_guest(node, wasm_guests.COUNTER, version="1.1.0")
+        await ask(node, receiver="Guest")
+        refuse(node)
+        with pytest.raises(Unavailable):
+            await node.deployments.rollback("Guest")
+        assert (await ask(node, receiver="Guest")).body() == "002"
+        assert node.roster.seat("Guest").spec.version == "1.1.0"
