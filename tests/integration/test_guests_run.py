@@ -95,3 +95,30 @@ async def test_a_server_in_each_language_offers_its_tools(
         await run("tool", "deploy", str(GUESTS / f"{manifest}.toml"))
         answer = await run("tool", "call", f"{name}.{tool}", json.dumps(arguments))
     assert (answer["is_error"], answer["content"]) == (False, result)
+
+
+def built(file):
+    """Return the manifest of a guest in Python: 18 MB, not kept here; skip if it is not built."""
+    if not file.exists():
+        pytest.skip(f"{file.name} is not built: `make guests` does, with componentize-py installed")
+    return str(file.with_suffix(".toml"))
+
+
+@pytest.mark.slow
+async def test_a_server_in_python_offers_its_tools(tmp_path):
+    manifest = built(GUESTS / "python" / "text-tools" / "text-tools.wasm")
+    async with command_line(tmp_path) as run:
+        await run("tool", "deploy", manifest)
+        answer = await run("tool", "call", "text-tools.without_accents", '{"text": "Ägäis"}')
+    assert (answer["is_error"], answer["content"]) == (False, "Agais")
+
+
+@pytest.mark.slow
+async def test_an_agent_in_python_keeps_its_notes(tmp_path):
+    manifest = built(GUESTS / "python" / "notebook" / "notebook.wasm")
+    async with command_line(tmp_path) as run:
+        await run("deploy", manifest)
+        send = ("message", "send", "--to", "Notebook", "--wait", "30s")
+        await run(*send, '{"note": "milk", "text": "two bottles"}')
+        answer = await run(*send, '{"note": "milk"}')
+    assert answer["reply"]["content"] == {"note": "milk", "text": "two bottles"}
