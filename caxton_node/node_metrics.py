@@ -1,5 +1,6 @@
 """Opens the export of a node's metrics, where it is wanted."""
 
+import logging
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
@@ -12,11 +13,16 @@ from caxton_node.telemetry.resource import node_resource
 
 __all__ = ["open_metrics"]
 
+_log = logging.getLogger("caxton.telemetry")
+
 
 def open_metrics(settings: Settings, node: Node, edge: Edge) -> AbstractAsyncContextManager[None]:
     """Return what sends metrics to the receiver of `[telemetry]` as long as its block lasts."""
     telemetry = settings.telemetry
-    if telemetry.otlp_endpoint is None or telemetry.otlp_metrics_interval_s is None:
+    if telemetry.otlp_metrics_interval_s is None:
+        return nullcontext()
+    if telemetry.otlp_endpoint is None:
+        _log.warning("nobody gets metrics over OTLP: telemetry.otlp_endpoint names no receiver")
         return nullcontext()
     return export_metrics(
         partial(read_metrics, node, edge.metrics),

@@ -83,6 +83,14 @@ async def test_nobody_gets_metrics_who_was_not_meant_to(tmp_path):
         assert receiver.metrics == {}
 
 
+async def test_metrics_that_have_nowhere_to_go_are_said_so(tmp_path):
+    alone = {"CAXTON_TELEMETRY__OTLP_METRICS_INTERVAL": "1s", "CAXTON_MEMORY__MODEL": "none"}
+    async with node_process(tmp_path, **alone) as node:
+        async with asyncio.timeout(DEADLINE_S):
+            while "names no receiver" not in node.log.read_text():
+                await asyncio.sleep(0.05)
+
+
 async def test_a_receiver_that_is_away_costs_a_line_of_the_log(tmp_path):
     with otlp_receiver() as receiver:
         gone = telemetry(receiver, "http", CAXTON_TELEMETRY__OTLP_METRICS_INTERVAL="1s")
