@@ -62,7 +62,7 @@ def rows_after(calls, folder: Path, bulk_min: int) -> dict[str, list[tuple]]:
         file.release()
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 @given(CALLS)
 def test_facts_told_together_leave_what_facts_told_one_by_one_leave(tmp_path_factory, calls):
     folder = tmp_path_factory.mktemp("bulk")
