@@ -46,6 +46,11 @@ LANGUAGES = {
     "js": "js/calculator/js-calculator.wasm",
     "python": "python/text-tools/text-tools.wasm",
 }
+TOOL_CALLS = {
+    "js/calculator/js-calculator.wasm": b'{"name":"hypotenuse","arguments":{"numbers":[3,4]}}',
+    "python/text-tools/text-tools.wasm": b'{"name":"without_accents","arguments":{"text":"caf"}}',
+}
+"""What the guests that are servers are called with."""
 MESSAGE = (
     b'{"id":"msg-1","performative":"request","sender":"client","receiver":"Echo",'
     b'"conversation_id":"conv-1","created_at":1,"content":{"text":"the cat sat on the mat"}}'
@@ -121,8 +126,8 @@ async def language(bench: Bench, file: str, quick: bool) -> dict[str, Any]:
     """Start, memory and calls of one guest."""
     data = (GUESTS / file).read_bytes()
     code, shape, compile_s = await bench.compiled(data)
-    function = "handle_message" if shape.is_agent else "list_tools"
-    message = MESSAGE if shape.is_agent else None
+    function = "handle_message" if shape.is_agent else "handle_tool_call"
+    message = MESSAGE if shape.is_agent else TOOL_CALLS[file]
     first = bench.sandbox(code, shape)
     started = time.perf_counter()
     await first.call(function, message)
