@@ -249,7 +249,10 @@ async def test_a_node_without_etcd_leaves_agents_to_those_that_have_it(tmp_path,
             cluster_of(tmp_path, "a", "b", "c", own=by_wire, **direct)
         )
         a, b, c = nodes
-        rights = lambda: {node.name: node.cluster.fleet.failover.right for node in nodes}  # noqa: E731
+
+        def rights():
+            return {node.name: node.cluster.fleet.failover.right for node in nodes}
+
         await until(_sees(lambda: set(rights().values()) == {"lease"}))
         for number in range(6):
             await deploy(c, python_agent(f"Echo{number}", "Echo"))
