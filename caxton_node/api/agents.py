@@ -248,9 +248,20 @@ async def _bring(
 
 
 def _canary(query: DeployQuery) -> CanarySettings | None:
-    """Return how a new version is to be tried; None where it comes into force at once."""
+    """Return how a new version is to be tried; None where it comes into force at once.
+
+    Raises:
+        Rejected: `invalid_request`.
+    """
     asked = (query.canary, query.canary_for, query.canary_turns)
-    if query.strategy == "immediate" or (query.strategy is None and asked == (None, None, None)):
+    is_asked = asked != (None, None, None)
+    if query.strategy == "immediate" and is_asked:
+        raise Rejected(
+            "invalid_request",
+            "What comes into force at once is no canary.",
+            places=[Place("not with a canary's settings", field="strategy", rule="contradiction")],
+        )
+    if query.strategy != "canary" and not is_asked:
         return None
     default = CanarySettings()
     return CanarySettings(

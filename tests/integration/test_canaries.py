@@ -13,6 +13,7 @@ from caxton_node.runtime.rollout import CanarySettings
 from tests import wasm_guests
 from tests.node_process import node_process
 from tests.opened_node import ask, deploy, opened_node, python_agent
+from tests.rest_node import rest_node
 
 ALL_OF_THEM = CanarySettings(share=1.0, watch_s=3_600.0, turns_min=10_000)
 """Every new conversation gets it, and it ends by command only."""
@@ -165,6 +166,28 @@ async def test_the_first_version_of_an_agent_is_no_canary(tmp_path):
         assert begun.is_new
         assert not begun.is_canary
         assert await said(node) == "v1 hello"
+
+
+async def test_a_canary_is_begun_seen_and_ended_over_rest(tmp_path):
+    async with rest_node(tmp_path) as rest:
+        await rest.deploy(version(1))
+        begun = await rest.deploy(version(2), params={"canary": "100"})
+        assert (begun["is_canary"], begun["number"]) == (True, 1)
+        seen = await rest.get("agents/Ada/rollout")
+        assert (seen["outcome"], seen["share_percent"]) == ("under_way", 100.0)
+        assert (seen["running"]["version"], seen["canary"]["version"]) == ("1.1.0", "1.2.0")
+        back = await rest.post("agents/Ada/rollback")
+        assert (back["version"], back["number"]) == ("1.1.0", 1)
+        assert (await rest.get("agents/Ada/rollout"))["outcome"] == "rolled_back"
+        await rest.post("agents/Ada/promote", status=409)
+
+
+async def test_at_once_and_as_a_canary_contradict_each_other(tmp_path):
+    async with rest_node(tmp_path) as rest:
+        body = {"source": version(1), "format": "toml"}
+        more = {"params": {"strategy": "immediate", "canary": "10"}}
+        problem = await rest.post("agents", body, status=422, **more)
+    assert problem["code"] == "invalid_request"
 
 
 # Guests in WebAssembly.
