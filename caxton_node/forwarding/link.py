@@ -27,7 +27,7 @@ from caxton_node.forwarding.errors import LinkBroken
 from caxton_node.forwarding.inflow import Inflow
 from caxton_node.forwarding.machine import Hello, LinkMachine, Self
 from caxton_node.forwarding.outbox import Frame, Parcel
-from caxton_node.forwarding.pace import LAZY_S, hold_s
+from caxton_node.forwarding.pace import Pace, lazy_s
 from caxton_node.routing.arrivals import Arrival, Arrivals
 
 __all__ = ["Link", "LinkEvents", "Stream"]
@@ -124,7 +124,7 @@ class _Session:
         outcomes = link.machine.outbox.outcomes
         if not outcomes.delivered:
             # With the first of them the link was poked already.
-            link.poke(LAZY_S)
+            link.poke_lazily()
         if status is _DELIVERED:
             outcomes.delivered.append(sequence)
         else:
@@ -134,7 +134,7 @@ class _Session:
         link = self._link
         if link.session is self:
             link.machine.outbox.outcomes.refused.append((sequence, error.code, error.detail))
-            link.poke(LAZY_S)
+            link.poke_lazily()
 
 
 class Link:
@@ -157,8 +157,7 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_s = 0.0
         self._is_poked = False
-        self._sent_count = 0
-        self._sent_at_s = 0.0
+        self._pace = Pace()
         self._read_at_s = 0.0
         self._ack_sent = 0
         self._credit_sent = 0
@@ -182,9 +181,12 @@ class Link:
     def _poke_for_message(self) -> None:
         if self.is_up:
             now_s = asyncio.get_running_loop().time()
-            due_s = self._sent_at_s + hold_s(self._sent_count, self._events.up_count)
-            self.poke(due_s - now_s)
+            self.poke(self._pace.due_s(now_s, self._events.up_count) - now_s)
             self._is_poked = True
+
+    def poke_lazily(self) -> None:
+        """See to it that acks and outcomes go, with messages if there are some in time."""
+        self.poke(lazy_s(self._events.up_count))
 
     def poke(self, delay_s: float) -> None:
         """See to it that a frame is written after `delay_s` seconds, or before."""
@@ -344,14 +346,13 @@ class Link:
                 if frame is None and not self._has_news(pinged):
                     break
                 pinged = await self._write_one(stream, frame, pinged)
-                self._sent_at_s = loop.time()
-                self._sent_count = 0 if frame is None else len(frame.parcels)
+                self._pace.sent(loop.time(), self._events.up_count)
                 is_more = outbox.is_pressing or bool(self._registry)
             if frame is not None and outbox.pending_count:
                 # Less than a frame: it gathers for a while. What has no credit waits to be woken.
                 self._poke_for_message()
             if outbox.outcomes:
-                self.poke(LAZY_S)
+                self.poke_lazily()
 
     def _has_news(self, pinged: int) -> bool:
         inflow = self.machine.inflow
@@ -471,7 +472,7 @@ class Link:
     async def _hand_in(self, arrivals: list[Arrival], inflow: Inflow, number: int) -> None:
         def on_done() -> None:
             inflow.done(number)
-            self.poke(LAZY_S)
+            self.poke_lazily()
 
         try:
             if not arrivals:
