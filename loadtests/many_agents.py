@@ -2,9 +2,12 @@
 
     python -m loadtests.many_agents                           10 nodes of 2,000 agents each
     python -m loadtests.many_agents --nodes 4 --agents 250    a smaller one
+    python -m loadtests.many_agents --listed                  without deploying all of them
 
 Each node is a process with everything that a node has but the REST API, on loopback, with the
-`lan` preset. Every agent is deployed for real: parsed, written to disk, seated. What is told:
+`lan` preset. Every agent is deployed for real: parsed, written to disk, seated; with `--listed` one
+a node is, and its record is listed under the names of all others, which is what the registry and an
+empty node that joins see of them. What is told:
 
 - how long the last deployment takes to be known everywhere, and whether all nodes know the same;
 - the memory of the fullest node, resident, with its 2,000 agents and the list of all others;
@@ -26,6 +29,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import uvloop
 
 from tests.clustered_nodes import clustered_node
@@ -37,6 +41,7 @@ BUDGET_BYTES_PER_S = 1_400
 QUIET_S = 10.0
 COMMAND_TIMEOUT_S = 400.0
 LINE_BYTES_MAX = 1 << 20
+LISTED_AT_ONCE = 20
 
 
 def resident_mb():
@@ -57,7 +62,24 @@ def said_bytes(node):
     return counted.datagram_bytes_sent + counted.stream_bytes_sent
 
 
-async def be_a_node(name, folder, peer, agents, total):
+async def deploy_all(node, name, agents):
+    """Deploy the agents of a node one after the other."""
+    for number in range(agents):
+        await deploy(node, python_agent(f"Agent-{name}-{number}", "Echo"))
+
+
+async def list_all(node, name, agents):
+    """Deploy one agent, and list its record under as many names."""
+    await deploy(node, python_agent(f"Agent-{name}-0", "Echo"))
+    feed = node.cluster.feed
+    [listing] = feed.registry.listings(name)
+    for number in range(1, agents):
+        feed.put(msgspec.structs.replace(listing.record, agent=f"Agent-{name}-{number}"))
+        if number % LISTED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+async def be_a_node(name, folder, peer, agents, total, *, is_listed):
     """Be one node: deploy, tell, and end when asked on stdin."""
     began_s = time.perf_counter()
     flags = {"cluster__preset": "lan"} | ({"cluster__peers": peer} if peer else {})
@@ -66,11 +88,11 @@ async def be_a_node(name, folder, peer, agents, total):
         if not agents:
             await until_known(node, total)
         tell({"gossip": str(node.ring.address), "joined_s": time.perf_counter() - began_s})
-        while (word := (await loop.run_in_executor(None, sys.stdin.readline)).strip()) != "end":
+        while (line := await loop.run_in_executor(None, sys.stdin.readline)) not in ("end\n", ""):
+            word = line.strip()
             if word == "deploy":
                 began_s = time.perf_counter()
-                for number in range(agents):
-                    await deploy(node, python_agent(f"Agent-{name}-{number}", "Echo"))
+                await (list_all if is_listed else deploy_all)(node, name, agents)
                 tell({"deployed_s": time.perf_counter() - began_s})
             elif word == "known":
                 await until_known(node, total)
@@ -127,9 +149,11 @@ class Child:
         self.process.stdin.write(f"{word}\n".encode())
 
 
-async def start(stack, folder, name, *, peer="", agents, total):
+async def start(stack, folder, name, *, peer="", agents, total, is_listed):
     """Start a node process and return it with what it told first."""
     command = [sys.executable, "-m", "loadtests.many_agents", "--node", name]
+    if is_listed:
+        command.append("--listed")
     process = await asyncio.create_subprocess_exec(
         *command,
         *("--folder", str(folder / name), "--peer", peer),
@@ -150,14 +174,20 @@ async def start(stack, folder, name, *, peer="", agents, total):
     return child, await child.hear()
 
 
-async def measure(folder, nodes, agents):
+async def measure(folder, nodes, agents, *, is_listed):
     """Return the figures of one cluster."""
     total = nodes * agents
     async with AsyncExitStack() as stack:
         children, peer = [], ""
         for number in range(nodes):
             child, told = await start(
-                stack, folder, f"n{number}", peer=peer, agents=agents, total=total
+                stack,
+                folder,
+                f"n{number}",
+                peer=peer,
+                agents=agents,
+                total=total,
+                is_listed=is_listed,
             )
             peer = peer or told["gossip"]
             children.append(child)
@@ -170,7 +200,13 @@ async def measure(folder, nodes, agents):
         joins = []
         for number in range(3):
             newcomer, told = await start(
-                stack, folder, f"new{number}", peer=peer, agents=0, total=total
+                stack,
+                folder,
+                f"new{number}",
+                peer=peer,
+                agents=0,
+                total=total,
+                is_listed=is_listed,
             )
             joins.append(told["joined_s"])
             memory = (await newcomer.ask("quiet"))["resident_mb"]
@@ -178,6 +214,7 @@ async def measure(folder, nodes, agents):
             await newcomer.process.wait()
         return {
             "nodes": nodes,
+            "are_only_listed": is_listed,
             "agents": total,
             "deployed_per_s": total / (ended_s - began_s),
             "slowest_node_deployed_s": max(one["deployed_s"] for one in deployed),
@@ -198,16 +235,28 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m loadtests.many_agents", description=__doc__)
     parser.add_argument("--nodes", type=int, default=10)
     parser.add_argument("--agents", type=int, default=2_000, help="of each node")
+    parser.add_argument("--listed", action="store_true", help="deploy one, list all others")
     parser.add_argument("--node", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     parser.add_argument("--peer", default="", help=argparse.SUPPRESS)
     parser.add_argument("--total", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.node:
-        uvloop.run(be_a_node(given.node, given.folder, given.peer, given.agents, given.total))
+        uvloop.run(
+            be_a_node(
+                given.node,
+                given.folder,
+                given.peer,
+                given.agents,
+                given.total,
+                is_listed=given.listed,
+            )
+        )
         return
     with tempfile.TemporaryDirectory(prefix="caxton-bench-") as folder:
-        figures = asyncio.run(measure(Path(folder), given.nodes, given.agents))
+        figures = asyncio.run(
+            measure(Path(folder), given.nodes, given.agents, is_listed=given.listed)
+        )
     for name, value in figures.items():
         shown = f"{value:,.3f}" if isinstance(value, float) else value
         print(f"{name:34}{shown!s:>20}")

@@ -300,10 +300,10 @@ class NodeFleet:
 
     # What changed.
 
-    def _agents_changed(self, agents: Collection[str] | None) -> None:
+    def _agents_changed(self, agents: Collection[str], has_node_changed: bool) -> None:
         self._judge()
         self._placing.look_at(agents)
-        self._links.reconsider(agents)
+        self._links.reconsider(None if has_node_changed else agents)
 
     def check_writable(self) -> None:
         """Let a change of what agents are pass.

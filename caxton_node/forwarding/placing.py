@@ -63,6 +63,10 @@ KEEP_RANK: Final = 2
 KEEP_DELAY_S: Final = 0.2
 """How long after a change of agents their definitions are fetched."""
 
+KEEP_ALL_DELAY_S: Final = 2.0
+"""How long after a node came or went all are looked through. There is more to do first: whoever
+joins asks everybody for what they run, and what a dead node ran is taken over."""
+
 KEEP_ALL_INTERVAL_S: Final = 60.0
 """How often all are looked through, and those of nobody forgotten."""
 
@@ -183,6 +187,11 @@ class Placing:
             self._whereabouts.forget_gone(self._nodes.keys())
             self._wanted.update(dict.fromkeys(self._whereabouts.agents()))
         taken, self._wanted = self._wanted, {}
+        if not self.may_take:
+            # Only its own agents can concern a node that may not take over others: one that has
+            # just joined hears of thousands, in many parts, and looks at them once it has all.
+            own = self._whereabouts.agents_of(self._own)
+            taken = {agent: None for agent in taken if agent in own}
         for count, agent in enumerate(taken, start=1):
             if agent in self._acting:
                 # Whoever acts looks again when done.
@@ -206,7 +215,14 @@ class Placing:
             self._missing_since.pop(agent, None)
             self._wished.pop(agent, None)
             return None
-        passed = self._passed_count(agent, copies)
+        like = leader(copies)
+        # A copy on a node that drains is as good as missing.
+        staying_count = len(keepers(self._nodes, copies, like))
+        if mine is None and staying_count >= like.replicas:
+            # Nearly all of ten thousands of agents: others run them, and enough of them do.
+            self._missing_since.pop(agent, None)
+            return self._wished_start(agent, copies)
+        passed = self._passed_count(like, staying_count)
         found = decide(
             self._nodes,
             {agent: copies},
@@ -218,16 +234,18 @@ class Placing:
             return found[0]
         return self._wished_start(agent, copies)
 
-    def _passed_count(self, agent: str, copies: list[Copy]) -> int:
-        """Return how many candidates had their time to take a missing agent over, and did not."""
-        like = leader(copies)
-        # A copy on a node that drains is as good as missing.
-        staying_count = len(keepers(self._nodes, copies, like))
-        if staying_count >= min(like.replicas, len(candidates(self._nodes, like))):
-            self._missing_since.pop(agent, None)
+    def _passed_count(self, like: Copy, staying_count: int) -> int:
+        """Return how many candidates had their time to take a missing agent over, and did not.
+
+        Args:
+            like: The copy that is right about the agent.
+            staying_count: How many copies stay where they are.
+        """
+        if staying_count >= like.replicas or (staying_count >= len(candidates(self._nodes, like))):
+            self._missing_since.pop(like.agent, None)
             return 0
         now = self._loop.time()
-        since = self._missing_since.setdefault(agent, now)
+        since = self._missing_since.setdefault(like.agent, now)
         return int((now - since) / PATIENCE_S)
 
     def _wished_start(self, agent: str, copies: list[Copy]) -> Start | None:
@@ -333,8 +351,11 @@ class Placing:
             except TimeoutError:
                 self._is_all_to_keep = True
             # Changes come in bursts.
-            await asyncio.sleep(KEEP_DELAY_S)
+            await asyncio.sleep(KEEP_ALL_DELAY_S if self._is_all_to_keep else KEEP_DELAY_S)
             self._to_keep_news.clear()
+            if not self.may_take:
+                self._is_all_to_keep = True
+                continue
             agents, self._to_keep = self._to_keep, {}
             is_all, self._is_all_to_keep = self._is_all_to_keep, False
             wanted = await self._wanted_definitions(

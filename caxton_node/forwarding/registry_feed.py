@@ -16,6 +16,8 @@ from caxton_cluster.registry import (
     Delta,
     Event,
     Owner,
+    OwnerAppeared,
+    OwnerVanished,
     Pull,
     Registry,
     Superseded,
@@ -35,8 +37,10 @@ BOOTSTRAP_PULLS_MAX: Final = 8
 
 _log = logging.getLogger("caxton.registry")
 
-OnChanged = Callable[[Collection[str] | None], None]
-"""Takes the names of agents whose place changed; None is any."""
+OnChanged = Callable[[Collection[str], bool], None]
+"""Takes the names of agents whose place changed, and whether a whole node came or went."""
+
+_OF_NODES: Final = OwnerAppeared | OwnerVanished
 
 
 class RegistryLinks(Protocol):
@@ -96,7 +100,7 @@ class RegistryFeed:
         self.generation = 0
         """Grows with every change of who is where: what is worked out from the registry holds for
         one of them."""
-        self.on_changed: OnChanged = lambda _agents: None
+        self.on_changed: OnChanged = lambda _agents, _is_node: None
         """Told of every change of who is where. Whoever routes or places sets it."""
         self.on_superseded: Callable[[int], None] = lambda _epoch: None
         """Told that the others know a later life of this node."""
@@ -224,8 +228,7 @@ class RegistryFeed:
         for event in events:
             if isinstance(event, Superseded):
                 self.on_superseded(event.epoch)
-        if names is None or names:
-            self.on_changed(names)
+        self.on_changed(names, any(isinstance(one, _OF_NODES) for one in events))
 
     # Pulls.
 

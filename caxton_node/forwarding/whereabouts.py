@@ -103,14 +103,9 @@ class Whereabouts:
 
     # What the registry tells.
 
-    def follow(self, events: Iterable[Event]) -> set[str] | None:
-        """Take in what changed.
-
-        Returns:
-            The names of the agents concerned; None when a whole node came or went.
-        """
+    def follow(self, events: Iterable[Event]) -> set[str]:
+        """Take in what changed; return the names of the agents concerned."""
         names: set[str] = set()
-        is_whole = False
         for event in events:
             match event:
                 case AgentAppeared(listing):
@@ -124,18 +119,19 @@ class Whereabouts:
                     names.add(listing.agent)
                 case OwnerAppeared(owner):
                     self._visible.add(owner.node)
+                    names |= self._agents_of.get(owner.node, set())
                     self._replace(owner.node)
-                    is_whole = True
+                    names |= self._agents_of.get(owner.node, set())
                 case OwnerVanished(owner, _, is_replaced):
                     self._visible.discard(owner.node)
+                    names |= self._agents_of.get(owner.node, set())
                     if is_replaced:
                         self._forget(owner.node)
-                    is_whole = True
                 case Superseded():
                     pass
                 case _:
                     assert_never(event)
-        return None if is_whole else names
+        return names
 
     def forget_gone(self, live: Collection[str]) -> None:
         """Drop what the registry itself has dropped of nodes that are gone.
