@@ -35,7 +35,7 @@ def validate(message: Message, now_ms: int) -> None:
         TimedOut: `expired`, when `reply_by` has passed already.
     """
     # The common case is a handful of comparisons; the sentences are built only when needed.
-    if (
+    if not (
         message.sender
         and message.receiver
         and len(message.sender) <= FIELD_LENGTH_MAX
@@ -47,11 +47,10 @@ def validate(message: Message, now_ms: int) -> None:
         and ":" not in message.receiver  # a topic, perhaps: the rules below look closer
         and len(message.id) <= FIELD_LENGTH_MAX
         and len(message.conversation_id) <= FIELD_LENGTH_MAX
-        and message.metadata is None
-        and message.protocol is None
+        and (message.in_reply_to is None or len(message.in_reply_to) <= FIELD_LENGTH_MAX)
+        and (message.metadata is None or len(message.metadata) <= METADATA_ENTRIES_MAX)
+        and (message.protocol is None or len(message.protocol) <= FIELD_LENGTH_MAX)
         and message.reply_with is None
-        and message.reply_by is None
-        and message.in_reply_to is None
         and message.reply_to is None
         and message.language is None
         and message.ontology is None
@@ -60,10 +59,9 @@ def validate(message: Message, now_ms: int) -> None:
         and (message.traceparent is None or len(message.traceparent) <= FIELD_LENGTH_MAX)
         and type(message.performative) is Performative
     ):
-        return
-    places = _broken_rules(message)
-    if places:
-        raise Rejected("invalid_message", "the message breaks the rules below", places=places)
+        places = _broken_rules(message)
+        if places:
+            raise Rejected("invalid_message", "the message breaks the rules below", places=places)
     if message.reply_by is not None and message.reply_by <= now_ms:
         raise TimedOut(
             "expired",

@@ -20,7 +20,7 @@ from typing import Any, Final
 from caxton_node.domain.errors import CaxtonError, Conflict, Rejected, Unavailable
 from caxton_node.store.batch import Batch
 from caxton_node.store.checkpoint import Copier
-from caxton_node.store.many_rows import MANY, ROWS_MAX, ManyRows
+from caxton_node.store.many_rows import MANY, MANY_BYTES_MAX, ROWS_MAX, ManyRows
 from caxton_node.store.migrations import load_migrations, migrate
 from caxton_node.store.writes import run_writes
 
@@ -140,7 +140,7 @@ class Committer:
             sqlite3.Error: Nothing of the batch was kept.
         """
         connection = self._open_connection()
-        is_many = len(batch.accepted) >= MANY
+        is_many = len(batch.accepted) >= MANY and batch.size_bytes <= MANY_BYTES_MAX
         parameters = batch.journal_parameters(self.mark, are_accepted_apart=is_many)
         # Looked at first: a copy that ends during this commit may have copied it, too.
         was_copier_idle = self._copier.is_idle

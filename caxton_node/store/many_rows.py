@@ -15,13 +15,17 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
-__all__ = ["MANY", "ROWS_MAX", "ManyRows"]
+__all__ = ["MANY", "MANY_BYTES_MAX", "ROWS_MAX", "ManyRows"]
 
 _SIZES: Final = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 """Rows of a statement. A third of it is empty at most; each is prepared once a connection."""
 
 MANY: Final = 48
 """Rows from which this is cheaper than JSON, with the transaction that it takes."""
+
+MANY_BYTES_MAX: Final = 2_000_000
+"""Of the bodies bound: SQLite keeps each statement's last values until the next ones. Where the
+messages are so large, what they cost is their bytes and not their rows."""
 
 ROWS_MAX: Final = _SIZES[-1]
 """Rows of one statement; of seven columns that is less than half the parameters SQLite allows."""
