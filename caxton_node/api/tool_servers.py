@@ -1,6 +1,6 @@
 """MCP servers in WebAssembly on this node, and calls of tools from outside of any agent."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from caxton_node.api.table import (
     Shape,
 )
 from caxton_node.api.tools import ToolView, show_tool
-from caxton_node.api.types import Body, Query, QueryBool, View
+from caxton_node.api.types import READS_WHOLE, Body, Query, QueryBool, View
 from caxton_node.domain.errors import NotFound, Rejected
 from caxton_node.runtime.calling import call_tool
 from caxton_node.runtime.node import Node
@@ -88,7 +88,9 @@ class DeployServerQuery(Query):
 class RollbackServer(Body):
     """Which version to bring back."""
 
-    number: int | None = Field(default=None, ge=1, description="The one before, when absent.")
+    number: Annotated[int, Field(ge=1, le=1_000_000), READS_WHOLE] | None = Field(
+        default=None, description="The one before, when absent."
+    )
 
 
 class ToolCallBody(Body):
