@@ -98,7 +98,7 @@ demo: $(VENV)/.runtime
 	@$(COMPILE)
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev build/tools/helm
+test: $(VENV)/.dev $(VENV)-checkov/.ready build/tools/helm
 	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(NPROC) -m "not slow" tests
 

@@ -304,10 +304,9 @@ def test_systemd_finds_little_exposed(tmp_path):
     assert level <= 2.0, said
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 @needs_helm
-@pytest.mark.skipif(CHECKOV is None, reason="no checkov: run `make test-all`")
+@pytest.mark.skipif(CHECKOV is None, reason="no checkov: it could not be installed")
 def test_checkov_finds_only_what_the_baseline_gives_reasons_for(tmp_path):
     path = tmp_path / "rendered.yaml"
     path.write_text(rendered())
