@@ -81,7 +81,8 @@ def status_facts(document: dict[str, Any]) -> list[tuple[str, object]]:
         ("Members", f"{counted(totals['total'], 'node')} ({parts})"),
         ("Traffic", None if document["state"] == "off" else protection),
         ("etcd", _metadata_text(document["metadata"])),
-        ("Failover", _FAILOVER[document["failover"]["right"]]),
+        # A node of an earlier version says nothing of it.
+        ("Failover", _FAILOVER.get(document.get("failover", {}).get("right"))),
         ("Problems", "\n".join(document["problems"])),
     ]
 

@@ -34,6 +34,9 @@ Sign = Callable[[Samples, float], str | None]
 
 CERTIFICATE_DAYS_MIN: Final = 30
 DISK_RATIO_MIN: Final = 0.2
+DISK_FREE_BYTES_MIN: Final = 20e9
+"""More is enough for a while, however large the disk."""
+
 MAILBOX_RATIO_MAX: Final = 0.9
 BACKLOG_MAX: Final = 10_000
 QUEUED_MAX: Final = 1_000
@@ -72,7 +75,7 @@ def disk_full(found: Samples, _: float) -> str | None:
     """Tell a disk that fills up."""
     size = found.value("caxton_data_dir_bytes", count="size") or 0
     free = found.value("caxton_data_dir_bytes", count="free") or 0
-    is_full = size > 0 and free / size < DISK_RATIO_MIN
+    is_full = size > 0 and free / size < DISK_RATIO_MIN and free < DISK_FREE_BYTES_MIN
     return f"{free / size:.0%} of the disk is left" if is_full else None
 
 

@@ -134,7 +134,8 @@ SYMPTOMS: Final = (
     ),
     Symptom(
         name="CaxtonDiskFull",
-        meaning="Less than a fifth of the disk is left. Without room nothing is accepted.",
+        meaning="Less than a fifth of the disk, and of 20 GB, is left. Without room nothing is "
+        "accepted.",
         remedy="Enlarge it; `limits.retention`; old folders in `backups`.",
         sign=signs.disk_full,
     ),

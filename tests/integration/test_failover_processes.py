@@ -63,7 +63,8 @@ async def test_every_node_takes_every_request(tmp_path):
     async with cluster(tmp_path, "a", "b", "c") as lab:
         source = {"source": python_agent("Echo", "Echo"), "format": "toml"}
         await lab.post("a", "agents?node=c&replicas=2", source)
-        await until(lambda: lab.has_homes("a", "Echo", 2))
+        for name in "abc":
+            await until(lambda name=name: lab.has_homes(name, "Echo", 2))
         assert "c" in await lab.homes("b", "Echo")
         await lab.post("b", "agents/Echo/scale", {"replicas": 1})
         home = await until(lambda: lab.only_home("b", "Echo"))

@@ -1,6 +1,7 @@
 """A link that is told to end ends, whatever its stream does meanwhile."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,7 +47,7 @@ async def test_a_stream_that_breaks_by_itself_is_told_as_such():
 
 async def test_much_that_is_to_be_said_of_the_registry_goes_in_several_frames():
     me = Self(node="a", epoch=1, cluster="c", version="1")
-    link = Link(me, "b", events=None, arrivals=None)
+    link = Link(me, "b", events=SimpleNamespace(up_count=1), arrivals=None)
     link.is_up = True
     payloads = [bytes([number]) * 300_000 for number in range(10)]
     for payload in payloads:

@@ -105,7 +105,8 @@ def test_thresholds_are_those_of_the_alerts():
         if "alert" in rule
     }
     for alert, limit in {
-        "CaxtonDiskFull": f"< {signs.DISK_RATIO_MIN}",
+        "CaxtonDiskFull": f"< {signs.DISK_RATIO_MIN}\nand ignoring(count) "
+        f'caxton_data_dir_bytes{{count="free"}} < {signs.DISK_FREE_BYTES_MIN / 1e9:.0f}e9',
         "CaxtonCertificateEnds": f"< {signs.CERTIFICATE_DAYS_MIN} * 86400",
         "CaxtonMailboxFull": f">= {signs.MAILBOX_RATIO_MAX}",
         "CaxtonStoreBehind": f"> {signs.BACKLOG_MAX}",
