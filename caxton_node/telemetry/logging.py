@@ -105,6 +105,7 @@ class JsonFormatter(logging.Formatter):
             "node": self._node,
             "trace_id": _field(record, "trace_id"),
             "conversation_id": _field(record, "conversation_id"),
+            "message_id": _field(record, "message_id"),
             "agent": _field(record, "agent"),
             "exception": record.exc_text,
         }
@@ -158,13 +159,14 @@ class _Intake(QueueHandler):
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Complete a record with the context of whoever logged it."""
         turn, trace = _TURN.get(), CURRENT_TRACE.get()
-        found: dict[str, str | None] = {"conversation_id": None, "agent": None}
+        found: dict[str, str | None] = dict.fromkeys(("conversation_id", "message_id", "agent"))
         if turn is not None:
             message = turn.message
             found["agent"] = turn.agent
             # A worker was started by some request; its turns belong to others.
             trace = None if message is None else parse_traceparent(message.traceparent)
             found["conversation_id"] = None if message is None else message.conversation_id
+            found["message_id"] = None if message is None else message.id
         found["trace_id"] = None if trace is None else trace.trace_id
         for name, value in found.items():
             if not hasattr(record, name):

@@ -418,10 +418,15 @@ EVENTS: Final[dict[str, str]] = {
 """Kind → what happened. Watched at `/api/v1/events`."""
 
 LOG_FIELDS: Final[dict[str, str]] = {
+    "time": "When the line was logged, UTC.",
+    "level": "debug, info, warning, error.",
+    "logger": "Which part of the node, or which library, says it.",
+    "message": "What it says.",
     "trace_id": "W3C trace id of the request that led here; problem documents carry it too.",
     "conversation_id": "The conversation that the line is about.",
-    "message_id": "The message.",
+    "message_id": "The message whose turn the line was written in.",
     "agent": "The agent.",
     "node": "The node's name.",
+    "exception": "The traceback, where there is one.",
 }
 """Field of a log line in JSON → what it holds."""

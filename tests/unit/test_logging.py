@@ -17,6 +17,7 @@ from caxton_node.telemetry.logging import (
     configure_logging,
     note_turns,
 )
+from caxton_node.telemetry.names import LOG_FIELDS
 from caxton_node.telemetry.trace import CURRENT_TRACE, Trace
 
 LOG = logging.getLogger("caxton.test")
@@ -65,8 +66,20 @@ def test_a_line_carries_the_turn_in_which_it_was_written():
     write = in_turn("Ada", "conv-1", lambda: LOG.info("within"), traceparent=TRACE.traceparent)
     [line] = logged(write)
     assert line["conversation_id"] == "conv-1"
+    assert line["message_id"] == "m"
     assert line["agent"] == "Ada"
     assert line["trace_id"] == "a" * 32
+
+
+def test_the_fields_of_a_line_are_those_of_the_table():
+    def fail():
+        try:
+            int("broken")
+        except ValueError:
+            LOG.exception("it failed")
+
+    [line] = logged(in_turn("Ada", "conv-1", fail, traceparent=TRACE.traceparent))
+    assert line.keys() == LOG_FIELDS.keys()
 
 
 def test_a_line_of_a_request_carries_its_trace():
