@@ -106,6 +106,25 @@ def test_values_that_cannot_be_meant_are_refused_with_their_place(setting, place
 
 
 @needs_helm
+@pytest.mark.parametrize(
+    "settings",
+    ["replicaCount=10", "autoscaling.enabled=true,autoscaling.maxReplicas=10"],
+)
+def test_more_pods_than_there_are_certificates_for_are_refused(settings):
+    template = ("helm", "template", "c", str(CHART), "--kube-version", KUBERNETES, "--set")
+    assert "tls.nodesMax is 9" in run(*template, settings, check=False)
+    assert "kind: StatefulSet" in run(*template, f"{settings},tls.nodesMax=10")
+
+
+@needs_helm
+def test_a_prometheus_in_another_namespace_is_let_in():
+    clients = objects("observed-values.yaml")["NetworkPolicy/caxton"]["spec"]["ingress"][1]
+    selected = [one.get("namespaceSelector", {}).get("matchLabels") for one in clients["from"]]
+    assert {"kubernetes.io/metadata.name": "monitoring"} in selected
+    assert {"port": 8080, "protocol": "TCP"} in clients["ports"]
+
+
+@needs_helm
 def test_the_configuration_is_one_that_a_node_reads(tmp_path):
     everything = "observed-values.yaml"
     toml = objects(everything)["ConfigMap/caxton"]["data"]["caxton.toml"]
