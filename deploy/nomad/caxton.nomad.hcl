@@ -44,6 +44,7 @@ job "caxton" {
 
     task "caxton" {
       driver       = "docker"
+      # A client of Nomad allows 30 s unless its `max_kill_timeout` says more: set it to 60s.
       kill_timeout = "50s"
 
       config {
@@ -52,6 +53,15 @@ job "caxton" {
         readonly_rootfs = true
         cap_drop        = ["all"]
         volumes         = ["/etc/caxton:/etc/caxton:ro"]
+        # The root is read-only.
+        mount {
+          type     = "tmpfs"
+          target   = "/tmp"
+          readonly = false
+          tmpfs_options {
+            size = 268435456
+          }
+        }
         args = [
           "--name", "${node.unique.name}",
           "--http", "127.0.0.1:8080",

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from caxton_node.cli.node_options import FLAGS
 from caxton_node.config import load_settings
 from caxton_node.security.tls_files import read_material
 
@@ -280,6 +281,31 @@ def test_compose_files_set_only_settings_that_there_are(path, tmp_path):
             working_dir=tmp_path,
             home=tmp_path,
         )
+
+
+def test_the_job_of_nomad_uses_only_options_and_settings_that_there_are(tmp_path):
+    job = (DEPLOY / "nomad" / "caxton.nomad.hcl").read_text()
+    bare = re.sub(r'"[^"\n]*"|#.*', "", job)
+    assert [bare.count(one) for one in "{["] == [bare.count(one) for one in "}]"]
+    args = re.findall(r'"([^"]*)"', job.split("args = [", 1)[1].split("]", 1)[0])
+    options = dict(zip(args[::2], args[1::2], strict=True))
+    known = {FLAGS[option]: value for option, value in options.items()}
+    # What Nomad fills in.
+    filled = {key: re.sub(r"\$\{[^}]*\}", "127.0.0.1", value) for key, value in known.items()}
+    own = dict(re.findall(r'^\s+(CAXTON_\w+)\s*= "(.*)"$', job, re.MULTILINE))
+    assert own.pop("CAXTON_CLUSTER__PEERS").count(":7946") == 3
+    for key in [key for key in own if key.endswith("_FILE")]:
+        path = tmp_path / key
+        path.write_text("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+        own[key] = str(path)
+    settings = load_settings(
+        flags={**filled, "node.name": "caxton-1", "node.data_dir": str(tmp_path)},
+        environment=own,
+        working_dir=tmp_path,
+        home=tmp_path,
+    ).settings
+    assert settings.cluster.expect == 3
+    assert settings.security.cert_file is not None
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile():
