@@ -1,6 +1,8 @@
 """Spans are made for traces that somebody wants, and cost the others nothing."""
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from caxton_node.domain.performatives import Performative
 from caxton_node.telemetry import spans
 from caxton_node.telemetry.histogram import Histogram
 from caxton_node.telemetry.message_spans import begin_process, begin_send
+from caxton_node.telemetry.names import SPAN_ATTRIBUTES, SPANS
 from caxton_node.telemetry.otlp import signal_address
 from caxton_node.telemetry.spans import NO_SPAN, Kind, Tracing
 from caxton_node.telemetry.trace import is_chosen, is_sampled, parse_traceparent
@@ -34,6 +37,18 @@ def request(traceparent):
         conversation_id="c1",
         traceparent=traceparent,
     )
+
+
+def test_what_the_code_calls_spans_and_their_attributes_is_what_the_table_says():
+    code = Path(spans.__file__).parents[1]
+    files = [path for path in code.rglob("*.py") if path.name != "names.py"]
+    text = "\n".join(path.read_text() for path in files)
+    quoted = set(re.findall(r'"([a-z_]+(?:\.[a-z0-9_]+)+)"', text))
+    assert SPAN_ATTRIBUTES.keys() <= quoted, "nobody sets them"
+    conventions = ("gen_ai.", "rpc.", "messaging.message.", "messaging.operation.")
+    assert {name for name in quoted if name.startswith(conventions)} <= SPAN_ATTRIBUTES.keys()
+    begun = set(re.findall(r'(?:span|begin)\(\s*f?"([a-z_]+)[ "]', text))
+    assert begun == {name.split()[0] for name in SPANS if not name.startswith("{")}
 
 
 def test_a_request_of_a_recorded_trace_gets_a_span_below_its_caller():
