@@ -298,19 +298,8 @@ LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 """Classes of what the node itself takes part in at every step."""
 
 WORK_BUCKETS_S: Final = (
-    0.001,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    10.0,
-    30.0,
-    120.0,
+    *(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 10.0, 30.0, 120.0),
 )
 """Classes of what waits for models, tools and other agents."""
 
